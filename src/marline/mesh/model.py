@@ -1,0 +1,233 @@
+"""The mesh's nouns as frozen values: what `compile` reads, whatever resource they came from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from marline.api.resource import Ref, Resource
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """What holds for the whole mesh and is fixed while a control plane runs (Istio's MeshConfig)."""
+
+    trust_domain: str = "cluster.local"
+    cluster_domain: str = "cluster.local"
+    root_namespace: str = "istio-system"
+    """Where mesh-wide policies live, named as in Istio so that its files apply unchanged."""
+    allow_any_outbound: bool = True
+    """Istio's `outboundTrafficPolicy: ALLOW_ANY`: unknown destinations pass through unencrypted."""
+
+
+class Protocol(Enum):
+    """A service port's protocol, selected by `appProtocol` or port name as in Istio
+    (istio.io, "Protocol Selection")."""
+
+    HTTP = "HTTP"
+    HTTP2 = "HTTP2"
+    GRPC = "GRPC"
+    HTTPS = "HTTPS"
+    TLS = "TLS"
+    TCP = "TCP"
+    UDP = "UDP"
+    AUTO = "AUTO"
+    """Undeclared: HTTP/1.1 and HTTP/2 are detected, everything else is TCP."""
+
+    @property
+    def is_http(self) -> bool:
+        return self in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC)
+
+
+class Resolution(Enum):
+    """How a client finds a service's endpoints (ServiceEntry.Resolution)."""
+
+    EDS = "EDS"
+    """From the control plane: `Service`s, and `ServiceEntry` with `resolution: STATIC`."""
+    DNS = "DNS"
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+    NONE = "NONE"
+    """The original destination address is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a service."""
+
+    number: int
+    name: str
+    protocol: Protocol
+    target: int | str = 0
+    """The workload's port, by number or name; 0: the same number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A name that can be called."""
+
+    hostname: str
+    """FQDN such as `reviews.default.svc.cluster.local`, or a ServiceEntry's host."""
+    namespace: str
+    name: str
+    ports: tuple[Port, ...]
+    source: Ref
+    addresses: tuple[str, ...] = ()
+    """Virtual IPs; empty for a headless service or a ServiceEntry without address."""
+    resolution: Resolution = Resolution.EDS
+    external: bool = False
+    """ServiceEntry `location: MESH_EXTERNAL`: the peers have no SPIFFE identity."""
+    export_to: tuple[str, ...] = ("*",)
+    selector: tuple[tuple[str, str], ...] = ()
+    subject_alt_names: tuple[str, ...] = ()
+    headless: bool = False
+
+    def port(self, number: int) -> Port | None:
+        return next((port for port in self.ports if port.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Locality:
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address of a workload under one service port."""
+
+    service_port: str
+    """The name of the service's port that it serves."""
+    address: str
+    """IP address, host name (DNS resolution) or `unix://` path."""
+    port: int
+    labels: tuple[tuple[str, str], ...] = ()
+    """Sorted; subsets select on them."""
+    spiffe_id: str = ""
+    """The identity that a client must verify; "" when the peer has none."""
+    mtls: bool = False
+    """A proxy of the mesh terminates mTLS there (label `security.istio.io/tlsMode: istio`)."""
+    locality: Locality = Locality()
+    weight: int = 0
+    """Relative load-balancing weight; 0: unset."""
+    healthy: bool = True
+    workload: str = ""
+    namespace: str = ""
+    network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundPort:
+    """A port on which a workload serves, as its own sidecar sees it."""
+
+    name: str
+    """Service port name, such as `http` or `grpc-api`."""
+    listen: int
+    """Where peers connect: the endpoint's port. In transparent mode the same as `app_port`."""
+    app_address: str
+    """Where the application listens: an address, or a path (a Unix socket)."""
+    app_port: int
+    protocol: Protocol = Protocol.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Explicit capture: a loopback listener that stands for one service port."""
+
+    host: str
+    """As the user declared it; resolved in the workload's namespace."""
+    port: int
+    listen: int
+
+
+class Capture(Enum):
+    """How a workload's traffic reaches its proxy."""
+
+    TRANSPARENT = "transparent"
+    """nftables redirects inside the workload's network namespace (Istio: REDIRECT)."""
+    EXPLICIT = "explicit"
+    """The application is told loopback addresses (Istio: `interceptionMode: NONE`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One running instance behind a proxy."""
+
+    namespace: str
+    name: str
+    service_account: str = "default"
+    labels: tuple[tuple[str, str], ...] = ()
+    address: str = ""
+    inbound: tuple[InboundPort, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    http_proxy_port: int = 0
+    """Explicit capture: the loopback port of the HTTP proxy listener; 0: none."""
+    netns: str = ""
+    """Path of the workload's network namespace when the proxy serves it from outside; "": same."""
+    locality: Locality = Locality()
+
+
+class Role(Enum):
+    SIDECAR = "sidecar"
+    GATEWAY = "gateway"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPort:
+    """Where a gateway listens for a `servers[].port.number` (a Service's port → targetPort)."""
+
+    number: int
+    listen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One connected Envoy, as it described itself in its node metadata."""
+
+    node_id: str
+    role: Role
+    capture: Capture
+    workloads: tuple[Workload, ...]
+    """One for a sidecar or a gateway, many for a node proxy; never empty."""
+    bind_address: str = ""
+    """Gateway: the address to listen on. Sidecar in explicit mode: the loopback address."""
+    gateway_ports: tuple[GatewayPort, ...] = ()
+    privileged_ports: bool = False
+    """It may bind ports below 1024."""
+    outbound_capture_port: int = 15001
+    inbound_capture_port: int = 15006
+    status_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """The resources added, changed and removed since a snapshot, at one resourceVersion."""
+
+    changed: tuple[Resource[object], ...] = ()
+    removed: tuple[Ref, ...] = ()
+    resource_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What a change touches; from this follow the affected Envoy resources."""
+
+    hosts: frozenset[str] = frozenset()
+    """Services whose clusters, routes or listeners may differ."""
+    endpoints: frozenset[str] = frozenset()
+    """Services of which only the endpoints differ."""
+    ports: frozenset[int] = frozenset()
+    """Port numbers whose set of services (or their protocols) differs."""
+    gateways: bool = False
+    """Something that gateways read differs: a Gateway, a route bound to one, a Secret."""
+    inbound: frozenset[str] = frozenset()
+    """Namespaces whose workloads' inbound policy may differ; "*" for all."""
+    everything: bool = False
+    """The first snapshot, or a change of visibility: recompute all."""
+
+
+def labels_of(mapping: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Labels as a sorted, hashable value."""
+    items = mapping.items() if isinstance(mapping, Mapping) else mapping
+    return tuple(sorted(items))
+
