@@ -1,0 +1,58 @@
+# Marline: `make demo` shows it, `make test` proves it. Needs Python 3.11+ and make; nothing else.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: help install dev demo smoke test lint format golden bench clean
+
+help:            ## List what can be made
+	@grep -hE '^[a-z]+: .*##|^[a-z]+: *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+install: $(VENV)/.installed   ## Make .venv with the `marline` command in it
+	@echo "Ready: $(BIN)/marline --help"
+
+dev: $(VENV)/.dev             ## The same, with what tests and checks need
+
+demo: $(VENV)/.installed      ## Run Bookinfo in a mesh on this machine; Ctrl-C ends it
+	@exec $(BIN)/marline demo
+
+smoke: $(VENV)/.installed     ## The demo without a terminal: 50 requests, a JSON summary
+	@exec $(BIN)/marline demo --smoke
+
+test: $(VENV)/.dev            ## Run the whole test suite
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+lint: $(VENV)/.dev            ## Lint, check formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev          ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+golden: $(VENV)/.dev          ## Write the golden files anew; review them as code
+	MARLINE_GOLDEN=write $(BIN)/python -m pytest -q tests/golden
+
+bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
+	$(BIN)/python benchmarks/control_plane.py
+	$(BIN)/python benchmarks/data_path.py
+
+clean:           ## Remove the environment and caches
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Marline needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
