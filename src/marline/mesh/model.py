@@ -230,4 +230,3 @@ def labels_of(mapping: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[t
     """Labels as a sorted, hashable value."""
     items = mapping.items() if isinstance(mapping, Mapping) else mapping
     return tuple(sorted(items))
-

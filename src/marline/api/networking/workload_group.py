@@ -1,0 +1,60 @@
+"""WorkloadGroup: what the workloads of a group have in common (istio.io, "Workload Group")."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from marline.api.model import Model
+from marline.api.networking.workload_entry import WorkloadEntrySpec
+
+Seconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class HTTPHeader(Model, frozen=True):
+    name: str = ""
+    value: str = ""
+
+
+class HTTPHealthCheck(Model, frozen=True):
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    path: str = ""
+    host: str = ""
+    scheme: str = ""
+    http_headers: tuple[HTTPHeader, ...] = ()
+
+
+class TCPHealthCheck(Model, frozen=True):
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    host: str = ""
+
+
+class ExecHealthCheck(Model, frozen=True):
+    command: tuple[str, ...] = ()
+
+
+class GRPCHealthCheck(Model, frozen=True):
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    service: str = ""
+
+
+class ReadinessProbe(Model, frozen=True):
+    initial_delay_seconds: Seconds = 0
+    timeout_seconds: Seconds = 0
+    period_seconds: Seconds = 0
+    success_threshold: Seconds = 0
+    failure_threshold: Seconds = 0
+    http_get: HTTPHealthCheck | None = None
+    tcp_socket: TCPHealthCheck | None = None
+    exec: ExecHealthCheck | None = None
+    grpc: GRPCHealthCheck | None = None
+
+
+class GroupMetadata(Model, frozen=True):
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class WorkloadGroupSpec(Model, frozen=True):
+    template: WorkloadEntrySpec
+    metadata: GroupMetadata | None = None
+    probe: ReadinessProbe | None = None

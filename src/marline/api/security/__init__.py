@@ -1,0 +1,1 @@
+"""Istio's `security.istio.io` kinds: a module for each, with its model, validation and refusals."""
