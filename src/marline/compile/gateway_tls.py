@@ -1,0 +1,187 @@
+"""TLS at the edge: what a gateway's listener terminates with, and the Secrets that it uses.
+
+Certificates reach only the gateways whose Gateways refer to them, over ADS, as
+`kubernetes://<namespace>/<name>`. A Secret that is missing or unusable concerns its own server only.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+
+from marline.api.core import SecretBody
+from marline.api.resource import Resource
+from marline.compile.resource import SECRET, Recipe
+
+CA_SUFFIX: Final = "-cacert"
+_CERTIFICATE_KEYS: Final = (("tls.crt", "tls.key"), ("cert", "key"))
+"""The names in a `kubernetes.io/tls` Secret, and Istio's for a generic one."""
+_CA_KEYS: Final = ("ca.crt", "cacert")
+_MIN_RSA_BITS: Final = 2048
+"""BoringSSL, and so Envoy, refuses shorter RSA keys."""
+_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_VERSIONS: Final = {
+    "TLSV1_0": common_pb2.TlsParameters.TLSv1_0,
+    "TLSV1_1": common_pb2.TlsParameters.TLSv1_1,
+    "TLSV1_2": common_pb2.TlsParameters.TLSv1_2,
+    "TLSV1_3": common_pb2.TlsParameters.TLSv1_3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How a server terminates TLS."""
+
+    certificates: tuple[str, ...]
+    """SDS names of the server's certificates; never empty."""
+    client_ca: str = ""
+    """SDS name of the CA that clients must show a certificate of; "": no client certificates."""
+    subject_alt_names: tuple[str, ...] = ()
+    min_version: str = "TLS_AUTO"
+    max_version: str = "TLS_AUTO"
+    cipher_suites: tuple[str, ...] = ()
+
+
+def certificate_name(namespace: str, name: str) -> str:
+    """The SDS name of a Secret's certificate."""
+    return f"kubernetes://{namespace}/{name}"
+
+
+def ca_name(namespace: str, name: str) -> str:
+    """The SDS name of the CA certificates for clients that go with a credential."""
+    return f"kubernetes://{namespace}/{name}{CA_SUFFIX}"
+
+
+def downstream_tls(termination: Termination) -> tls_pb2.DownstreamTlsContext:
+    """The transport socket's configuration. TLS 1.2 is the least unless the server says otherwise, as
+    at Istio's gateways; HTTP/2 is offered first."""
+    made = tls_pb2.DownstreamTlsContext()
+    common = made.common_tls_context
+    common.alpn_protocols.extend(["h2", "http/1.1"])
+    common.tls_params.tls_minimum_protocol_version = _VERSIONS.get(
+        termination.min_version, common_pb2.TlsParameters.TLSv1_2
+    )
+    if termination.max_version in _VERSIONS:
+        common.tls_params.tls_maximum_protocol_version = _VERSIONS[termination.max_version]
+    common.tls_params.cipher_suites.extend(termination.cipher_suites)
+    for name in termination.certificates:
+        _over_ads(common.tls_certificate_sds_secret_configs.add(name=name))
+    if termination.client_ca:
+        made.require_client_certificate.value = True
+        _require_client(common, termination)
+    return made
+
+
+def _require_client(common: Any, termination: Termination) -> None:
+    if not termination.subject_alt_names:
+        _over_ads(common.validation_context_sds_secret_config)
+        common.validation_context_sds_secret_config.name = termination.client_ca
+        return
+    combined = common.combined_validation_context
+    _over_ads(combined.validation_context_sds_secret_config)
+    combined.validation_context_sds_secret_config.name = termination.client_ca
+    kinds = common_pb2.SubjectAltNameMatcher
+    for name in termination.subject_alt_names:
+        for kind in (kinds.URI, kinds.DNS):
+            matcher = combined.default_validation_context.match_typed_subject_alt_names.add(san_type=kind)
+            matcher.matcher.exact = name
+
+
+def _over_ads(config: Any) -> None:
+    config.sds_config.ads.SetInParent()
+    config.sds_config.resource_api_version = 2
+
+
+def certificate_recipe(name: str, secret: Resource[SecretBody]) -> Recipe:
+    """The server certificate in a Secret, under the given SDS name."""
+    return Recipe(SECRET, name, build_certificate, (name, secret), (secret.ref,))
+
+
+def ca_recipe(name: str, secret: Resource[SecretBody]) -> Recipe:
+    """The CA certificates in a Secret, under the given SDS name."""
+    return Recipe(SECRET, name, build_ca, (name, secret), (secret.ref,))
+
+
+def build_certificate(name: str, secret: Resource[SecretBody]) -> secret_pb2.Secret:
+    made = secret_pb2.Secret(name=name)
+    pair = _pair(secret.spec)
+    if pair is not None:
+        made.tls_certificate.certificate_chain.inline_bytes = pair[0]
+        made.tls_certificate.private_key.inline_bytes = pair[1]
+    return made
+
+
+def build_ca(name: str, secret: Resource[SecretBody]) -> secret_pb2.Secret:
+    made = secret_pb2.Secret(name=name)
+    made.validation_context.trusted_ca.inline_bytes = _first(secret.spec, _CA_KEYS) or b""
+    return made
+
+
+@lru_cache(maxsize=4096)
+def certificate_fault(secret: Resource[SecretBody]) -> str:
+    """Why Envoy could not serve the certificate of a Secret, in one sentence; "" when it can."""
+    pair = _pair(secret.spec)
+    if pair is None:
+        return f"{secret.ref} has no 'tls.crt' and 'tls.key'"
+    try:
+        chain = x509.load_pem_x509_certificates(pair[0])
+        key = serialization.load_pem_private_key(pair[1], password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return f"{secret.ref} holds no readable PEM certificate and key: {error}"
+    if isinstance(key, rsa.RSAPrivateKey):
+        if key.key_size < _MIN_RSA_BITS:
+            return f"{secret.ref} has an RSA key of {key.key_size} bits; {_MIN_RSA_BITS} are required"
+    elif not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in _CURVES:
+        return f"{secret.ref} has a key that is neither RSA nor ECDSA on P-256, P-384 or P-521"
+    if key.public_key() != chain[0].public_key():
+        return f"{secret.ref} has a key that does not belong to its certificate"
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def ca_fault(secret: Resource[SecretBody]) -> str:
+    """Why the CA certificates of a Secret are of no use, in one sentence; "" when they are."""
+    found = _first(secret.spec, _CA_KEYS)
+    if found is None:
+        return f"{secret.ref} has no 'ca.crt'"
+    try:
+        x509.load_pem_x509_certificates(found)
+    except ValueError as error:
+        return f"{secret.ref} holds no readable PEM CA certificate: {error}"
+    return ""
+
+
+def has_ca(secret: Resource[SecretBody]) -> bool:
+    return _first(secret.spec, _CA_KEYS) is not None
+
+
+def _pair(body: SecretBody) -> tuple[bytes, bytes] | None:
+    for certificate_key, private_key in _CERTIFICATE_KEYS:
+        certificate, key = _value(body, certificate_key), _value(body, private_key)
+        if certificate and key:
+            return certificate, key
+    return None
+
+
+def _first(body: SecretBody, keys: Iterable[str]) -> bytes | None:
+    return next((value for key in keys if (value := _value(body, key))), None)
+
+
+def _value(body: SecretBody, key: str) -> bytes | None:
+    """`stringData` counts too: the API server would have moved it to `data`."""
+    if key in body.string_data:
+        return body.string_data[key].encode()
+    if key not in body.data:
+        return None
+    try:
+        return base64.b64decode(body.data[key], validate=True)
+    except binascii.Error:
+        return None

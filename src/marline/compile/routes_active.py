@@ -1,0 +1,119 @@
+"""Which rules of a VirtualService a listener needs: those that can hold for its proxy at all.
+
+Conditions on the listener's port, the gateway and the workload are decided here, when compiling;
+Envoy only sees conditions on requests. What remains is a value (indices), so that all proxies for
+which the same rules remain share one Envoy resource.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marline.api.networking.virtual_service import Destination, HTTPRoute, VirtualServiceSpec
+from marline.api.resource import Ref, Resource
+from marline.compile.routes_match import applies, is_catch_all
+from marline.compile.routes_rules import rule_routes
+from marline.compile.routes_targets import Targets
+
+MESH = "mesh"
+"""The reserved gateway name that stands for all sidecars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Who asks: a listener port of one proxy, as the conditions of rules see it."""
+
+    port: int
+    gateway: str
+    """`mesh`, or a gateway as `<namespace>/<name>`."""
+    labels: Mapping[str, str]
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRule:
+    index: int
+    matches: tuple[int, ...]
+    """Which of the rule's matches; empty: the rule has none, so it is for all requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of one VirtualService that count on one side, with where they lead."""
+
+    resource: Resource[VirtualServiceSpec]
+    port: int
+    """The port that requests were sent to."""
+    rules: tuple[ActiveRule, ...]
+    targets: Targets
+
+    @property
+    def ref(self) -> Ref:
+        return self.resource.ref
+
+    def envoy_routes(self) -> list[Any]:
+        """Envoy `Route`s in the order of the rules."""
+        routes: list[Any] = []
+        for active in self.rules:
+            rule = self.resource.spec.http[active.index]
+            matches = [rule.match[index] for index in active.matches]
+            routes.extend(rule_routes(rule, matches or [None], self.targets, self.port, self.ref))
+        return routes
+
+
+def qualified_gateways(names: tuple[str, ...], namespace: str) -> frozenset[str]:
+    """Gateway names as `<namespace>/<name>`; names without namespace are in the rule's own."""
+    return frozenset(name if name == MESH or "/" in name else f"{namespace}/{name}" for name in names)
+
+
+def is_bound(resource: Resource[VirtualServiceSpec], gateway: str) -> bool:
+    """Does a VirtualService speak for this gateway? Without `gateways` it speaks for the mesh."""
+    return gateway in qualified_gateways(resource.spec.gateways or (MESH,), resource.namespace)
+
+
+def active_rules(resource: Resource[VirtualServiceSpec], side: Side) -> tuple[ActiveRule, ...]:
+    """The rules that can hold on a side, up to and including the first that holds for everything."""
+    found: list[ActiveRule] = []
+    for index, rule in enumerate(resource.spec.http):
+        if not rule.match:
+            found.append(ActiveRule(index, ()))
+            break
+        matches, final = _active_matches(rule, resource.namespace, side)
+        if matches:
+            found.append(ActiveRule(index, matches))
+        if final:
+            break
+    return tuple(found)
+
+
+def _active_matches(rule: HTTPRoute, namespace: str, side: Side) -> tuple[tuple[int, ...], bool]:
+    matches: list[int] = []
+    for index, match in enumerate(rule.match):
+        gateways = qualified_gateways(match.gateways, namespace)
+        if not applies(
+            match,
+            gateways,
+            port=side.port,
+            gateway=side.gateway,
+            labels=side.labels,
+            namespace=side.namespace,
+        ):
+            continue
+        matches.append(index)
+        if is_catch_all(match):
+            return tuple(matches), True
+    return tuple(matches), False
+
+
+def destinations_of(spec: VirtualServiceSpec, rules: tuple[ActiveRule, ...]) -> list[Destination]:
+    """All destinations that the given rules send to or mirror to, each once."""
+    found: dict[Destination, None] = {}
+    for active in rules:
+        rule = spec.http[active.index]
+        for item in rule.route:
+            found[item.destination] = None
+        if rule.mirror is not None:
+            found[rule.mirror] = None
+        for mirror in rule.mirrors:
+            found[mirror.destination] = None
+    return list(found)

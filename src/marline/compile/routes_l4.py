@@ -1,0 +1,129 @@
+"""Connections that carry no readable HTTP: VirtualService `tcp` and `tls` rules as filter chain matches.
+
+The listener builders make one filter chain of each `L4Route`, in order; Envoy picks the chain with
+the most specific match, and refuses two chains with equal ones.
+"""
+
+import ipaddress
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from marline.api.networking.virtual_service import (
+    L4MatchAttributes,
+    RouteDestination,
+    TLSMatchAttributes,
+    VirtualServiceSpec,
+)
+from marline.api.resource import Ref, Resource
+from marline.compile.routes_active import Side, qualified_gateways
+from marline.compile.routes_match import applies
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTarget:
+    cluster: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class L4Route:
+    """Connections that fulfil the conditions (all of those given) go to clusters by weight."""
+
+    clusters: tuple[WeightedTarget, ...]
+    sni_hosts: tuple[str, ...] = ()
+    destination_subnets: tuple[str, ...] = ()
+    source_subnets: tuple[str, ...] = ()
+    source: Ref | None = None
+
+    @property
+    def is_catch_all(self) -> bool:
+        return not (self.sni_hosts or self.destination_subnets or self.source_subnets)
+
+
+@dataclass(frozen=True, slots=True)
+class L4Rule:
+    """A rule whose conditions on the proxy hold, before its destinations are looked up."""
+
+    route: tuple[RouteDestination, ...]
+    sni_hosts: tuple[str, ...] = ()
+    destination_subnets: tuple[str, ...] = ()
+    source_subnets: tuple[str, ...] = ()
+
+
+def tcp_rules(resource: Resource[VirtualServiceSpec], side: Side) -> list[L4Rule]:
+    """The `tcp` rules of a VirtualService for a listener port, up to the first without conditions."""
+    found: list[L4Rule] = []
+    for rule in resource.spec.tcp:
+        for match in rule.match or (L4MatchAttributes(),):
+            if not _holds(match, resource.namespace, side):
+                continue
+            subnets = _networks(match.destination_subnets)
+            sources = _networks((match.source_subnet,) if match.source_subnet else ())
+            found.append(L4Rule(rule.route, (), subnets, sources))
+            if not subnets and not sources:
+                return found
+    return found
+
+
+def tls_rules(resource: Resource[VirtualServiceSpec], side: Side) -> list[L4Rule]:
+    """The `tls` rules (by SNI) of a VirtualService for a listener port."""
+    found: list[L4Rule] = []
+    for rule in resource.spec.tls:
+        for match in rule.match:
+            if _holds(match, resource.namespace, side):
+                subnets = _networks(match.destination_subnets)
+                names = tuple(host.lower() for host in match.sni_hosts if host != "*")
+                found.append(L4Rule(rule.route, names, subnets))
+    return found
+
+
+def _holds(match: L4MatchAttributes | TLSMatchAttributes, namespace: str, side: Side) -> bool:
+    return applies(
+        match,
+        qualified_gateways(match.gateways, namespace),
+        port=side.port,
+        gateway=side.gateway,
+        labels=side.labels,
+        namespace=side.namespace,
+    )
+
+
+def _networks(subnets: Iterable[str]) -> tuple[str, ...]:
+    """Without host bits and in one spelling, so that equal subnets are seen to be equal."""
+    return tuple(str(ipaddress.ip_network(subnet, strict=False)) for subnet in subnets)
+
+
+def disjoint(routes: Iterable[L4Route]) -> tuple[L4Route, ...]:
+    """Routes of which no two have an equal condition: the first that claims one keeps it."""
+    claimed: set[tuple[str, str, str]] = set()
+    found: list[L4Route] = []
+    for route in routes:
+        combinations = list(
+            itertools.product(
+                route.sni_hosts or ("",), route.destination_subnets or ("",), route.source_subnets or ("",)
+            )
+        )
+        free = [item for item in dict.fromkeys(combinations) if item not in claimed]
+        claimed.update(free)
+        if len(free) == len(combinations):
+            found.append(route)
+            continue
+        for sni, destination, source in free:
+            found.append(
+                replace(
+                    route,
+                    sni_hosts=(sni,) if sni else (),
+                    destination_subnets=(destination,) if destination else (),
+                    source_subnets=(source,) if source else (),
+                )
+            )
+    return tuple(found)
+
+
+def weighted(pairs: Iterable[tuple[str, int]]) -> tuple[WeightedTarget, ...]:
+    """Clusters with their shares. One alone takes everything; of several, weight 0 takes nothing."""
+    made = tuple(WeightedTarget(cluster, weight) for cluster, weight in pairs)
+    if len(made) == 1:
+        return (WeightedTarget(made[0].cluster, 1),)
+    return tuple(item for item in made if item.weight > 0)
