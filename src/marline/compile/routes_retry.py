@@ -71,10 +71,6 @@ def _spread_over_priorities(policy: Any) -> None:
 
 
 def set_timeout(action: Any, seconds: float | None) -> None:
-    """The time for the whole request, retries included; None or 0: no limit, as in Istio.
-
-    Envoy's own default would be 15 s. A gRPC client's `grpc-timeout` counts, up to the limit.
-    """
-    limit = duration(seconds or 0.0)
-    action.timeout.CopyFrom(limit)
-    action.max_stream_duration.grpc_timeout_header_max.CopyFrom(limit)
+    """The time for the whole request, retries included; None or 0: no limit, as in Istio (Envoy's own
+    default would be 15 s). `max_stream_duration` stays unset: with it Envoy ignores this timeout."""
+    action.timeout.CopyFrom(duration(seconds or 0.0))

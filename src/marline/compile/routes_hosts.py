@@ -1,0 +1,54 @@
+"""A service's virtual host, from the rules for it or without any."""
+
+from typing import Any
+
+from envoy.config.route.v3 import route_components_pb2 as route_pb
+from envoy.config.route.v3 import route_pb2
+
+from marline.compile.routes_active import RuleSet
+from marline.compile.routes_retry import retry_policy, set_timeout
+from marline.compile.routes_targets import Target, hash_policies
+
+
+def build_single_host_table(name: str, host: tuple[Any, ...]) -> route_pb2.RouteConfiguration:
+    """A route configuration of one virtual host, given by `build_virtual_host`'s arguments."""
+    table = route_pb2.RouteConfiguration(name=name)
+    table.validate_clusters.value = False
+    table.virtual_hosts.append(build_virtual_host(*host))
+    return table
+
+
+def build_virtual_host(
+    name: str,
+    names: tuple[str, ...],
+    rules: RuleSet | None,
+    fallback: Target | None,
+    authority: str,
+) -> route_pb.VirtualHost:
+    """An Envoy `VirtualHost`: a VirtualService's routes, or one route to the service itself.
+
+    `name` is the resource's whole name: Envoy removes virtual hosts by comparing these two. With
+    `authority` requests are given this Host header unless a rule gives them another.
+    """
+    made = route_pb.VirtualHost(name=name, domains=names, include_request_attempt_count=True)
+    if rules is not None:
+        made.routes.extend(rules.envoy_routes())
+    elif fallback is not None:
+        made.routes.append(default_route(fallback))
+    for route in made.routes if authority else ():
+        if route.HasField("route") and not route.route.WhichOneof("host_rewrite_specifier"):
+            route.route.host_rewrite_literal = authority
+    return made
+
+
+def default_route(target: Target) -> route_pb.Route:
+    """What holds without a VirtualService: everything to the service, no timeout, Istio's retries."""
+    route = route_pb.Route(name="default")
+    route.match.prefix = "/"
+    route.route.cluster = target.cluster
+    route.route.hash_policy.extend(hash_policies([target.hash]))
+    set_timeout(route.route, None)
+    policy = retry_policy(None, hashed=target.hash is not None)
+    if policy is not None:
+        route.route.retry_policy.CopyFrom(policy)
+    return route

