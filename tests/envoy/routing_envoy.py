@@ -18,6 +18,9 @@ from google.protobuf import json_format
 
 from marline.api.decode import decode
 from marline.api.resource import Resource
+from marline.compile.gateway_api_rules import RouteSet, backend_key, references
+from marline.compile.gateway_server import HostTable
+from marline.compile.gateway_table import build_table
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_hosts import build_virtual_host
 from marline.compile.routes_targets import Target, Targets
@@ -223,9 +226,37 @@ class Reply:
 async def routed(rules: RuleSet, clusters: Mapping[str, Iterable[int]]) -> AsyncIterator[RoutedClient]:
     """Envoy with one virtual host for `reviews:9080`; clusters by name, with their backends' ports."""
     host = build_virtual_host("9080/reviews:9080", ("reviews", "reviews:9080"), rules, None, "")
+    async with routed_hosts([host], clusters) as client:
+        yield client
+
+
+@asynccontextmanager
+async def routed_hosts(
+    virtual_hosts: list[Any], clusters: Mapping[str, Iterable[int]]
+) -> AsyncIterator[RoutedClient]:
+    """Envoy with the given virtual hosts."""
     static = {
-        "listeners": [route_listener([host])],
+        "listeners": [route_listener(virtual_hosts)],
         "clusters": [cluster(name, ports) for name, ports in clusters.items()],
     }
     async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
         yield RoutedClient(session, envoy.ports["routes"])
+
+
+def http_route(rules: str, name: str = "routes", created: str = "2026-01-01T00:00:00Z") -> RouteSet:
+    """An HTTPRoute with the given `rules` (YAML); backends lead to clusters of their names, `missing`
+    nowhere."""
+    metadata = {"name": name, "namespace": "default", "creationTimestamp": created}
+    spec = {"parentRefs": [{"name": "gateway"}], "rules": yaml.safe_load(rules)}
+    head = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    made = decode({**head, "metadata": metadata, "spec": spec})
+    backends = {
+        backend_key(item): None if item.name == "missing" else Target(item.name)
+        for item in references(made.spec)
+    }
+    return RouteSet(made, "http", 8080, tuple(backends.items()))
+
+
+def http_route_host(*routes: RouteSet) -> Any:
+    """The virtual host for `*` of some HTTPRoutes, as a gateway has it."""
+    return build_table("http.80", (HostTable("*", route_sets=routes),)).virtual_hosts[0]

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from envoy.config.core.v3 import config_source_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 
 from marline.api.core import SecretBody
@@ -45,6 +46,10 @@ class Termination:
     client_ca: str = ""
     """SDS name of the CA that clients must show a certificate of; "": no client certificates."""
     subject_alt_names: tuple[str, ...] = ()
+    spki_pins: tuple[str, ...] = ()
+    """Base64 SHA-256 digests, one of which must be of the client certificate's public key."""
+    hash_pins: tuple[str, ...] = ()
+    """Hex SHA-256 digests, one of which must be of the client certificate."""
     min_version: str = "TLS_AUTO"
     max_version: str = "TLS_AUTO"
     cipher_suites: tuple[str, ...] = ()
@@ -81,23 +86,23 @@ def downstream_tls(termination: Termination) -> tls_pb2.DownstreamTlsContext:
 
 
 def _require_client(common: Any, termination: Termination) -> None:
-    if not termination.subject_alt_names:
-        _over_ads(common.validation_context_sds_secret_config)
-        common.validation_context_sds_secret_config.name = termination.client_ca
-        return
+    """Envoy merges what the server demands of clients into the CA's validation context."""
     combined = common.combined_validation_context
     _over_ads(combined.validation_context_sds_secret_config)
     combined.validation_context_sds_secret_config.name = termination.client_ca
+    demands = combined.default_validation_context
+    demands.verify_certificate_spki.extend(termination.spki_pins)
+    demands.verify_certificate_hash.extend(termination.hash_pins)
     kinds = common_pb2.SubjectAltNameMatcher
     for name in termination.subject_alt_names:
         for kind in (kinds.URI, kinds.DNS):
-            matcher = combined.default_validation_context.match_typed_subject_alt_names.add(san_type=kind)
+            matcher = demands.match_typed_subject_alt_names.add(san_type=kind)
             matcher.matcher.exact = name
 
 
 def _over_ads(config: Any) -> None:
     config.sds_config.ads.SetInParent()
-    config.sds_config.resource_api_version = 2
+    config.sds_config.resource_api_version = config_source_pb2.ApiVersion.V3
 
 
 def certificate_recipe(name: str, secret: Resource[SecretBody]) -> Recipe:

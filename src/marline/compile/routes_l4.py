@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, cast
 
 from marline.api.networking.virtual_service import (
     L4MatchAttributes,
@@ -94,31 +95,55 @@ def _networks(subnets: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(subnet, strict=False)) for subnet in subnets)
 
 
-def disjoint(routes: Iterable[L4Route]) -> tuple[L4Route, ...]:
-    """Routes of which no two have an equal condition: the first that claims one keeps it."""
+class Conditions(Protocol):
+    """What decides which connections a filter chain is for."""
+
+    @property
+    def sni_hosts(self) -> tuple[str, ...]: ...
+    @property
+    def destination_subnets(self) -> tuple[str, ...]: ...
+    @property
+    def source_subnets(self) -> tuple[str, ...]: ...
+
+
+ConditionsT = TypeVar("ConditionsT", bound=Conditions)
+
+
+def disjoint(items: Iterable[ConditionsT]) -> tuple[ConditionsT, ...]:
+    """Items (dataclasses) of which no two have an equal condition: the first that claims one keeps it.
+
+    Envoy refuses a listener in which two chains are for the same connections.
+    """
     claimed: set[tuple[str, str, str]] = set()
-    found: list[L4Route] = []
-    for route in routes:
-        combinations = list(
+    found: list[ConditionsT] = []
+    for item in items:
+        wanted = list(
             itertools.product(
-                route.sni_hosts or ("",), route.destination_subnets or ("",), route.source_subnets or ("",)
+                item.sni_hosts or ("",), item.destination_subnets or ("",), item.source_subnets or ("",)
             )
         )
-        free = [item for item in dict.fromkeys(combinations) if item not in claimed]
+        free = [condition for condition in dict.fromkeys(wanted) if condition not in claimed]
         claimed.update(free)
-        if len(free) == len(combinations):
-            found.append(route)
-            continue
-        for sni, destination, source in free:
-            found.append(
-                replace(
-                    route,
-                    sni_hosts=(sni,) if sni else (),
-                    destination_subnets=(destination,) if destination else (),
-                    source_subnets=(source,) if source else (),
-                )
-            )
+        if len(free) == len(wanted):
+            found.append(item)
+        elif not item.destination_subnets and not item.source_subnets:
+            found.extend([_with_sni(item, tuple(sni for sni, _, _ in free))] if free else [])
+        else:
+            found.extend(_with_condition(item, condition) for condition in free)
     return tuple(found)
+
+
+def _with_sni(item: ConditionsT, sni_hosts: tuple[str, ...]) -> ConditionsT:
+    changed: ConditionsT = replace(cast(Any, item), sni_hosts=sni_hosts)
+    return changed
+
+
+def _with_condition(item: ConditionsT, condition: tuple[str, str, str]) -> ConditionsT:
+    sni, destination, source = ((value,) if value else () for value in condition)
+    changed: ConditionsT = replace(
+        cast(Any, item), sni_hosts=sni, destination_subnets=destination, source_subnets=source
+    )
+    return changed
 
 
 def weighted(pairs: Iterable[tuple[str, int]]) -> tuple[WeightedTarget, ...]:

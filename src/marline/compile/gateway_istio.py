@@ -1,0 +1,185 @@
+"""Istio's Gateway: which servers a proxy has, and what VirtualServices route there.
+
+Behaviour: istio.io, Gateway reference, and VirtualService reference (`hosts`, `gateways`).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from marline.api.networking.gateway import GatewaySpec, ServerTLSSettings
+from marline.api.networking.gateway import Server as ServerSpec
+from marline.api.networking.virtual_service import VirtualServiceSpec
+from marline.api.resource import Resource
+from marline.compile.gateway_hosts import ANY, common_host, namespace_allows, split_server_host
+from marline.compile.gateway_lookup import (
+    bound_virtual_services,
+    istio_gateways,
+    usable_ca,
+    usable_certificate,
+)
+from marline.compile.gateway_server import HostTable, Kind, Server
+from marline.compile.gateway_tls import Termination
+from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
+from marline.compile.routes_l4 import L4Route, tcp_rules, tls_rules, weighted
+from marline.compile.routes_lookup import resolve_targets, source_labels, source_namespace
+from marline.mesh.model import Proxy
+from marline.mesh.snapshot import MeshSnapshot
+
+_PLAIN = ("HTTP", "HTTP2", "GRPC")
+
+
+def istio_servers(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Server]:
+    """The servers of all Gateways that select a proxy, those of the oldest Gateway first."""
+    for gateway in istio_gateways(snapshot, proxy):
+        name = f"{gateway.namespace}/{gateway.name}"
+        bound = bound_virtual_services(snapshot, name, source_namespace(proxy))
+        for server in gateway.spec.servers:
+            yield _server(snapshot, proxy, gateway, server, bound)
+
+
+def _server(
+    snapshot: MeshSnapshot,
+    proxy: Proxy,
+    gateway: Resource[GatewaySpec],
+    server: ServerSpec,
+    bound: list[Resource[VirtualServiceSpec]],
+) -> Server:
+    kind = server_kind(server)
+    number = server.port.number
+    names = tuple(dict.fromkeys(split_server_host(host)[1].lower() for host in server.hosts))
+    side = Side(number, f"{gateway.namespace}/{gateway.name}", source_labels(proxy), source_namespace(proxy))
+    common: dict[str, Any] = {
+        "kind": kind, "number": number, "source": gateway.ref, "name": server.name or server.port.name,
+    }  # fmt: skip
+    if kind in (Kind.HTTP, Kind.HTTPS):
+        common["hosts"] = tuple(_host_tables(snapshot, gateway, server, bound, side))
+        common["table"] = table_name(gateway, server)
+    else:
+        common["l4"] = tuple(_l4_routes(snapshot, gateway, server, bound, side))
+    if kind in (Kind.HTTPS, Kind.TLS):
+        common["termination"] = _termination(snapshot, proxy, gateway, server.tls)
+        common["sni_hosts"] = () if ANY in names else names
+    return Server(**common)
+
+
+def server_kind(server: ServerSpec) -> Kind:
+    protocol = server.port.protocol.upper()
+    if protocol in _PLAIN:
+        return Kind.HTTP
+    if server.tls is not None and server.tls.mode == "PASSTHROUGH" and protocol in ("HTTPS", "TLS"):
+        return Kind.PASSTHROUGH
+    return {"HTTPS": Kind.HTTPS, "TLS": Kind.TLS}.get(protocol, Kind.TCP)
+
+
+def table_name(gateway: Resource[GatewaySpec], server: ServerSpec) -> str:
+    """As in Istio: plain HTTP servers of one port share a route table, HTTPS servers have their own."""
+    number = server.port.number
+    if server_kind(server) is Kind.HTTP:
+        return f"http.{number}"
+    return f"https.{number}.{server.port.name}.{gateway.name}.{gateway.namespace}"
+
+
+def _host_tables(
+    snapshot: MeshSnapshot,
+    gateway: Resource[GatewaySpec],
+    server: ServerSpec,
+    bound: list[Resource[VirtualServiceSpec]],
+    side: Side,
+) -> Iterator[HostTable]:
+    redirect = server.tls is not None and server.tls.https_redirect
+    for virtual_service in bound:
+        hosts = list(_common_hosts(gateway, server, virtual_service))
+        if not hosts or not virtual_service.spec.http:
+            continue
+        rules = active_rules(virtual_service, side)
+        targets = resolve_targets(
+            snapshot, virtual_service, side, destinations_of(virtual_service.spec, rules)
+        )
+        for host in hosts:
+            yield HostTable(
+                host, (RuleSet(virtual_service, side.port, rules, targets),), require_tls=redirect
+            )
+    if redirect:
+        for server_host in server.hosts:
+            yield HostTable(split_server_host(server_host)[1].lower(), require_tls=True)
+
+
+def _common_hosts(
+    gateway: Resource[GatewaySpec], server: ServerSpec, virtual_service: Resource[VirtualServiceSpec]
+) -> Iterable[str]:
+    """The hosts that a VirtualService and a server both name, each once."""
+    found: dict[str, None] = {}
+    for server_host in server.hosts:
+        selector, name = split_server_host(server_host)
+        if not namespace_allows(selector, gateway.namespace, virtual_service.namespace):
+            continue
+        for host in virtual_service.spec.hosts:
+            common = common_host(name, host)
+            if common is not None:
+                found[common] = None
+    return found
+
+
+def _l4_routes(
+    snapshot: MeshSnapshot,
+    gateway: Resource[GatewaySpec],
+    server: ServerSpec,
+    bound: list[Resource[VirtualServiceSpec]],
+    side: Side,
+) -> Iterator[L4Route]:
+    kind = server_kind(server)
+    for virtual_service in bound:
+        shared = list(_common_hosts(gateway, server, virtual_service))
+        if not shared:
+            continue
+        rules = (
+            tls_rules(virtual_service, side) if kind is Kind.PASSTHROUGH else tcp_rules(virtual_service, side)
+        )
+        for rule in rules:
+            names = _common_names(shared, rule.sni_hosts) if kind is Kind.PASSTHROUGH else ()
+            if kind is Kind.PASSTHROUGH and not names:
+                continue
+            targets = resolve_targets(
+                snapshot, virtual_service, side, [item.destination for item in rule.route]
+            )
+            clusters = weighted((targets[item.destination].cluster, item.weight) for item in rule.route)
+            yield L4Route(
+                clusters,
+                () if ANY in names else names,
+                rule.destination_subnets,
+                rule.source_subnets,
+                virtual_service.ref,
+            )
+
+
+def _common_names(hosts: Iterable[str], sni_hosts: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = ((host, sni) for sni in sni_hosts or (ANY,) for host in hosts)
+    return tuple(dict.fromkeys(name for host, sni in pairs if (name := common_host(host, sni))))
+
+
+def _termination(
+    snapshot: MeshSnapshot, proxy: Proxy, gateway: Resource[GatewaySpec], tls: ServerTLSSettings | None
+) -> Termination | None:
+    """None when the Secrets that the server needs are not there or of no use."""
+    if tls is None:
+        return None
+    namespaces = (source_namespace(proxy), gateway.namespace)
+    certificate = usable_certificate(snapshot, namespaces, tls.credential_name)
+    if certificate is None:
+        return None
+    client_ca = ""
+    if tls.mode == "MUTUAL":
+        found = usable_ca(snapshot, namespaces, tls.credential_name)
+        if found is None:
+            return None
+        client_ca = found
+    return Termination(
+        (certificate,),
+        client_ca,
+        tls.subject_alt_names,
+        tls.verify_certificate_spki,
+        tls.verify_certificate_hash,
+        tls.min_protocol_version,
+        tls.max_protocol_version,
+        tls.cipher_suites,
+    )

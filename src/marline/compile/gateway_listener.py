@@ -1,0 +1,135 @@
+"""A gateway's listeners: filter chains by SNI, HTTP connection managers, TCP proxies.
+
+What is exposed to strangers follows Envoy's "Configuring Envoy as an edge proxy": the client's
+address is the connection's, its claims about certificates are removed, paths are normalised.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy.config.core.v3 import address_pb2, config_source_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
+from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+
+
+from marline.compile.gateway_tls import Termination, downstream_tls
+from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
+from marline.compile.routes_l4 import WeightedTarget
+from marline.compile.routes_targets import duration
+from marline.compile.telemetry import Reporter, http_access_logs, tcp_access_logs
+
+_REFUSED: Final = (WeightedTarget("BlackHoleCluster", 1),)
+_BUFFER_LIMIT: Final = 32 * 1024
+"""Bytes that a connection may have waiting (Envoy's edge recommendation)."""
+_MAX_STREAMS: Final = 100
+"""Concurrent streams of one HTTP/2 connection (Envoy's edge recommendation)."""
+_HEADERS_SECONDS: Final = 60.0
+"""The time in which a client must have sent its request headers: against slow-header attacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One filter chain: which connections, and what is done with them."""
+
+    name: str
+    sni_hosts: tuple[str, ...] = ()
+    destination_subnets: tuple[str, ...] = ()
+    source_subnets: tuple[str, ...] = ()
+    termination: Termination | None = None
+    table: str = ""
+    """The route table of an HTTP chain; "" for a chain that forwards bytes."""
+    clusters: tuple[WeightedTarget, ...] = _REFUSED
+    """Of a chain that forwards bytes; by default connections are closed at once."""
+
+
+def build_listener(
+    name: str, address: str, port: int, chains: tuple[Chain, ...], telemetry: GatewayTelemetry
+) -> listener_pb2.Listener:
+    """An Envoy `Listener`. A connection that no chain is for is closed."""
+    listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
+    listener.address.socket_address.address = address
+    listener.address.socket_address.port_value = port
+    listener.per_connection_buffer_limit_bytes.value = _BUFFER_LIMIT
+    if any(chain.sni_hosts or chain.termination for chain in chains):
+        inspector = listener.listener_filters.add(name="envoy.filters.listener.tls_inspector")
+        inspector.typed_config.Pack(tls_inspector_pb2.TlsInspector())
+    for chain in chains:
+        listener.filter_chains.append(_filter_chain(name, chain, telemetry))
+    return listener
+
+
+def _filter_chain(listener: str, chain: Chain, telemetry: GatewayTelemetry) -> Any:
+    made = listener_components_pb2.FilterChain(name=chain.name)
+    match = made.filter_chain_match
+    match.server_names.extend(chain.sni_hosts)
+    match.prefix_ranges.extend(_ranges(chain.destination_subnets))
+    match.source_prefix_ranges.extend(_ranges(chain.source_subnets))
+    if chain.termination is not None:
+        made.transport_socket.name = "envoy.transport_sockets.tls"
+        made.transport_socket.typed_config.Pack(downstream_tls(chain.termination))
+    network_filter = made.filters.add()
+    if chain.table:
+        network_filter.name = "envoy.filters.network.http_connection_manager"
+        network_filter.typed_config.Pack(_connection_manager(listener, chain.table, telemetry))
+    else:
+        network_filter.name = "envoy.filters.network.tcp_proxy"
+        network_filter.typed_config.Pack(_tcp_proxy(chain.clusters, telemetry))
+    return made
+
+
+def _ranges(subnets: tuple[str, ...]) -> list[Any]:
+    made = []
+    for subnet in subnets:
+        network = ipaddress.ip_network(subnet)
+        block = address_pb2.CidrRange(address_prefix=str(network.network_address))
+        block.prefix_len.value = network.prefixlen
+        made.append(block)
+    return made
+
+
+def _connection_manager(listener: str, table: str, telemetry: GatewayTelemetry) -> Any:
+    kind = hcm_pb.HttpConnectionManager
+    made = kind(
+        stat_prefix=f"outbound_{listener}",
+        codec_type=kind.AUTO,
+        server_name="marline-envoy",
+        forward_client_cert_details=kind.SANITIZE_SET,
+        path_with_escaped_slashes_action=kind.KEEP_UNCHANGED,
+    )
+    made.use_remote_address.value = True
+    made.normalize_path.value = True
+    # Long-lived streams and WebSockets are ordinary traffic: no limit, as at Istio's gateways.
+    made.stream_idle_timeout.CopyFrom(duration(0))
+    made.request_headers_timeout.CopyFrom(duration(_HEADERS_SECONDS))
+    made.http2_protocol_options.max_concurrent_streams.value = _MAX_STREAMS
+    details = made.set_current_client_cert_details
+    details.subject.value = True
+    details.cert = details.uri = details.dns = True
+    made.rds.route_config_name = table
+    made.rds.config_source.ads.SetInParent()
+    made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
+    made.upgrade_configs.add(upgrade_type="websocket")
+    for name, config in (
+        (FAULT_FILTER, fault_pb2.HTTPFault()),
+        (CORS_FILTER, cors_pb2.Cors()),
+        ("envoy.filters.http.router", router_pb2.Router()),
+    ):
+        made.http_filters.add(name=name).typed_config.Pack(config)
+    made.access_log.extend(http_access_logs(telemetry))
+    return made
+
+
+def _tcp_proxy(clusters: tuple[WeightedTarget, ...], telemetry: GatewayTelemetry) -> Any:
+    made = tcp_proxy_pb2.TcpProxy(stat_prefix="gateway")
+    if len(clusters) == 1:
+        made.cluster = made.stat_prefix = clusters[0].cluster
+    for item in clusters if len(clusters) > 1 else ():
+        made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
+    made.access_log.extend(tcp_access_logs(telemetry))
+    return made

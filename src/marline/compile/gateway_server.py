@@ -1,0 +1,90 @@
+"""What a gateway serves, whichever API said it: the values that listeners and route tables are made of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from marline.api.resource import Ref
+from marline.compile.gateway_api_rules import RouteSet
+from marline.compile.gateway_tls import Termination
+from marline.compile.routes_active import RuleSet
+from marline.compile.routes_l4 import L4Route
+from marline.mesh.model import Proxy
+
+UNPRIVILEGED_OFFSET: Final = 8000
+"""Where a gateway that may not bind port 80 or 443 listens instead: 8080, 8443."""
+_FIRST_FREE: Final = 1024
+
+
+class Kind(Enum):
+    """What happens to a server's connections."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+    """TLS is terminated, requests are routed."""
+    TLS = "TLS"
+    """TLS is terminated, bytes are forwarded."""
+    PASSTHROUGH = "PASSTHROUGH"
+    """TLS is left alone, connections are routed by SNI."""
+    TCP = "TCP"
+
+
+@dataclass(frozen=True, slots=True)
+class HostTable:
+    """What is routed for one host of a route table."""
+
+    host: str
+    rule_sets: tuple[RuleSet, ...] = ()
+    """VirtualServices, oldest first."""
+    route_sets: tuple[RouteSet, ...] = ()
+    """HTTPRoutes, oldest first."""
+    require_tls: bool = False
+    """Requests without TLS are redirected to `https` (Istio: `httpsRedirect`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One `servers[]` entry of an Istio Gateway, or one listener of a Gateway API Gateway."""
+
+    kind: Kind
+    number: int
+    """The port that users speak of."""
+    source: Ref
+    name: str = ""
+    sni_hosts: tuple[str, ...] = ()
+    """Empty: any, also none."""
+    table: str = ""
+    """The name of the route table; HTTP servers of one port share theirs."""
+    hosts: tuple[HostTable, ...] = ()
+    termination: Termination | None = None
+    """None where TLS is to be terminated: there is no usable certificate, connections are closed."""
+    l4: tuple[L4Route, ...] = ()
+
+
+def listen_port(proxy: Proxy, number: int) -> int:
+    """Where a gateway's proxy listens for a port: as it was told, else at that port, or 8000 above it
+    when it may not bind privileged ports (80 → 8080, 443 → 8443)."""
+    for mapping in proxy.gateway_ports:
+        if mapping.number == number:
+            return mapping.listen
+    if number < _FIRST_FREE and not proxy.privileged_ports:
+        return number + UNPRIVILEGED_OFFSET
+    return number
+
+
+def merge_hosts(tables: Iterable[HostTable]) -> tuple[HostTable, ...]:
+    """One table for each host, in the order in which hosts were first named."""
+    merged: dict[str, HostTable] = {}
+    for table in tables:
+        known = merged.get(table.host)
+        if known is None:
+            merged[table.host] = table
+            continue
+        merged[table.host] = HostTable(
+            table.host,
+            (*known.rule_sets, *(item for item in table.rule_sets if item not in known.rule_sets)),
+            (*known.route_sets, *(item for item in table.route_sets if item not in known.route_sets)),
+            known.require_tls or table.require_tls,
+        )
+    return tuple(merged.values())

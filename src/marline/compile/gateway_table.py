@@ -1,0 +1,51 @@
+"""The route table of a gateway's server: a virtual host for each host, rules of both APIs merged."""
+
+from typing import Any
+
+from envoy.config.route.v3 import route_components_pb2 as route_pb
+from envoy.config.route.v3 import route_pb2
+
+from marline.api.resource import Ref
+from marline.compile.gateway_api_rules import ordered_routes
+from marline.compile.gateway_server import HostTable
+
+
+def build_table(name: str, hosts: tuple[HostTable, ...]) -> route_pb2.RouteConfiguration:
+    """An Envoy `RouteConfiguration`. A host that is in no table, or a request that no rule is for,
+    gets a 404. The port in a `Host` header does not count: users reach gateways through mapped ports."""
+    table = route_pb2.RouteConfiguration(name=name, ignore_port_in_host_matching=True)
+    table.validate_clusters.value = False
+    for host in hosts:
+        table.virtual_hosts.append(_virtual_host(host))
+    return table
+
+
+def _virtual_host(host: HostTable) -> route_pb.VirtualHost:
+    made = route_pb.VirtualHost(name=host.host, domains=[host.host], include_request_attempt_count=True)
+    if host.require_tls:
+        made.require_tls = route_pb.VirtualHost.ALL
+    routes: list[Any] = []
+    for rules in host.rule_sets:
+        routes.extend(rules.envoy_routes())
+    if len(host.rule_sets) > 1:
+        routes.sort(key=is_catch_all)
+    made.routes.extend(routes)
+    made.routes.extend(ordered_routes(host.route_sets))
+    return made
+
+
+def is_catch_all(route: Any) -> bool:
+    """Where several VirtualServices share a host, what is for every request comes last (as in Istio),
+    else the oldest would hide all others."""
+    match = route.match
+    return match.prefix == "/" and not match.headers and not match.query_parameters
+
+
+def table_sources(hosts: tuple[HostTable, ...]) -> tuple[Ref, ...]:
+    found: dict[Ref, None] = {}
+    for host in hosts:
+        for rules in host.rule_sets:
+            found[rules.ref] = None
+        for routes in host.route_sets:
+            found[routes.ref] = None
+    return tuple(found)

@@ -1,0 +1,95 @@
+"""Outbound routes: a virtual host for each port of each service, as a workload's proxy needs it.
+
+A virtual host is a resource of its own (VHDS), so a change of one service's rules sends one virtual
+host. What is built from a rule depends on the rule and on the destinations that it names, never on
+the rest of the mesh.
+"""
+
+from typing import Final
+
+from marline.api.resource import Ref
+from marline.compile.resource import ROUTE, VIRTUAL_HOST, Recipe
+from marline.compile.routes_active import RuleSet
+from marline.compile.routes_domains import domains, with_port
+from marline.compile.routes_hosts import build_single_host_table, build_virtual_host
+from marline.compile.routes_lookup import (
+    domain_addresses,
+    domain_names,
+    mesh_rules,
+    service_target,
+    source_namespace,
+)
+from marline.mesh.model import Capture, Port, Protocol, Proxy, Service, Upstream
+from marline.mesh.snapshot import MeshSnapshot
+
+HTTP_PROXY: Final = "http_proxy"
+"""The route configuration of the listener that an application uses as its HTTP proxy."""
+HTTP_PORT: Final = 80
+
+
+def carries_http(port: Port) -> bool:
+    """Do requests to this port get routes? Undeclared protocols may turn out to be HTTP."""
+    return port.protocol.is_http or port.protocol is Protocol.AUTO
+
+
+def virtual_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[Recipe, ...]:
+    """The virtual hosts of a service for a sidecar: `<route configuration>/<fqdn>:<port>` for each
+    port that carries HTTP. Route configurations are named by port, in explicit mode `http_proxy`."""
+    return tuple(
+        _virtual_host_recipe(snapshot, proxy, service, port) for port in service.ports if carries_http(port)
+    )
+
+
+def _virtual_host_recipe(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port) -> Recipe:
+    explicit = proxy.capture is Capture.EXPLICIT
+    table = HTTP_PROXY if explicit else str(port.number)
+    rules = mesh_rules(snapshot, proxy, service.hostname, port.number)
+    names = domains(
+        service,
+        domain_names(snapshot, proxy, service),
+        domain_addresses(snapshot, service, port.number),
+        port.number,
+        bare=not explicit or port.number == HTTP_PORT,
+    )
+    host = with_port(service.hostname, port.number)
+    fallback = service_target(snapshot, source_namespace(proxy), service, port.number)
+    return Recipe(
+        VIRTUAL_HOST,
+        f"{table}/{host}",
+        build_virtual_host,
+        (f"{table}/{host}", names, rules, fallback, ""),
+        _sources(rules, service.source),
+    )
+
+
+def unknown_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, host: str) -> tuple[Recipe, ...]:
+    """The virtual host of a VirtualService's host that is no service's: as in Istio it is on port 80."""
+    rules = mesh_rules(snapshot, proxy, host, HTTP_PORT)
+    if rules is None:
+        return ()
+    table = HTTP_PROXY if proxy.capture is Capture.EXPLICIT else str(HTTP_PORT)
+    name = f"{table}/{with_port(host, HTTP_PORT)}"
+    names = (host, with_port(host, HTTP_PORT)) if host != "*" else ("*",)
+    inputs = (name, names, rules, None, "")
+    return (Recipe(VIRTUAL_HOST, name, build_virtual_host, inputs, (rules.ref,)),)
+
+
+def upstream_route_recipe(
+    snapshot: MeshSnapshot, proxy: Proxy, upstream: Upstream, service: Service
+) -> Recipe | None:
+    """The route configuration `explicit_<port>` of a loopback listener that stands for one service
+    port; None when the service has no such port, or one that does not carry HTTP."""
+    port = service.port(upstream.port)
+    if port is None or not carries_http(port):
+        return None
+    rules = mesh_rules(snapshot, proxy, service.hostname, port.number)
+    fallback = service_target(snapshot, source_namespace(proxy), service, port.number)
+    name = f"explicit_{upstream.listen}"
+    host = with_port(service.hostname, port.number)
+    authority = upstream.host if port.number == HTTP_PORT else with_port(upstream.host, port.number)
+    inputs = (name, (host, ("*",), rules, fallback, authority))
+    return Recipe(ROUTE, name, build_single_host_table, inputs, _sources(rules, service.source))
+
+
+def _sources(rules: RuleSet | None, service: Ref) -> tuple[Ref, ...]:
+    return (service,) if rules is None else (rules.ref, service)

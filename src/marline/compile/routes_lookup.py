@@ -1,0 +1,89 @@
+"""What routing reads of the mesh, in one place: names, rules, destinations.
+
+Everything here returns small values that become a recipe's inputs.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
+from marline.api.resource import Resource
+from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
+from marline.compile.routes_domains import short_names
+from marline.compile.routes_targets import (
+    Target,
+    Targets,
+    consistent_hash,
+    default_port,
+    outbound_cluster,
+)
+from marline.mesh.model import Proxy, Service
+from marline.mesh.snapshot import MeshSnapshot
+
+
+def source_namespace(proxy: Proxy) -> str:
+    """The namespace of the workload whose requests these are. The routes of a proxy of several workloads
+    are those of its first: each workload has listeners of its own only at its sidecar."""
+    return proxy.workloads[0].namespace
+
+
+def source_labels(proxy: Proxy) -> Mapping[str, str]:
+    return dict(proxy.workloads[0].labels)
+
+
+def find_service(snapshot: MeshSnapshot, hostname: str) -> Service | None:
+    return snapshot.services.get(hostname)
+
+
+def cluster_hostname(snapshot: MeshSnapshot, name: str, namespace: str) -> str:
+    """The FQDN of a Kubernetes Service."""
+    return f"{name}.{namespace}.svc.{snapshot.settings.cluster_domain}"
+
+
+def mesh_rules(snapshot: MeshSnapshot, proxy: Proxy, hostname: str, port: int) -> RuleSet | None:
+    """The rules that a sidecar applies to a host on a port; None when no rule is about it.
+
+    Several VirtualServices for a host are not merged for sidecars: the snapshot says which one counts.
+    """
+    namespace = source_namespace(proxy)
+    virtual_service = snapshot.virtual_service(hostname, namespace)
+    if virtual_service is None or not virtual_service.spec.http:
+        return None
+    side = Side(port, MESH, source_labels(proxy), namespace)
+    rules = active_rules(virtual_service, side)
+    if not rules:
+        return None
+    targets = resolve_targets(snapshot, virtual_service, side, destinations_of(virtual_service.spec, rules))
+    return RuleSet(virtual_service, port, rules, targets)
+
+
+def resolve_targets(
+    snapshot: MeshSnapshot,
+    virtual_service: Resource[VirtualServiceSpec],
+    side: Side,
+    destinations: Iterable[Destination],
+) -> Targets:
+    """Where destinations lead. Short names are in the namespace of the rule, not of the client."""
+    return Targets(
+        tuple(
+            (destination, _target(snapshot, virtual_service.namespace, side, destination))
+            for destination in destinations
+        )
+    )
+
+
+def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination: Destination) -> Target:
+    hostname = snapshot.resolve_host(destination.host, rule_namespace)
+    service = find_service(snapshot, hostname)
+    if destination.port is not None and destination.port.number:
+        port = destination.port.number
+    else:
+        numbers = () if service is None else tuple(port.number for port in service.ports)
+        port = default_port(numbers, side.port)
+    cluster = outbound_cluster(hostname, port, destination.subset)
+    return Target(cluster, _hash(snapshot, hostname, side.namespace, port, destination.subset))
+
+
+def service_target(snapshot: MeshSnapshot, client_namespace: str, service: Service, port: int) -> Target:
+    """A service's port without any rule."""
+    policy = _hash(snapshot, service.hostname, client_namespace, port, "")
+    return Target(outbound_cluster(service.hostname, port), policy)
