@@ -43,8 +43,7 @@ def serves(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
     """Is a proxy one for this Gateway? By its label, or because it is the default ingress gateway."""
     labels = source_labels(proxy)
     if GATEWAY_NAME_LABEL in labels:
-        own = labels[GATEWAY_NAME_LABEL] == gateway.name and source_namespace(proxy) == gateway.namespace
-        return own
+        return labels[GATEWAY_NAME_LABEL] == gateway.name and source_namespace(proxy) == gateway.namespace
     return labels.get(DEFAULT_LABEL[0]) == DEFAULT_LABEL[1]
 
 

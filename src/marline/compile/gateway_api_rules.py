@@ -69,8 +69,7 @@ def references(spec: HTTPRouteSpec) -> Iterator[BackendObjectReference]:
         for item in rule.filters:
             if item.request_mirror is not None:
                 yield item.request_mirror.backend_ref
-        for backend in rule.backend_refs:
-            yield backend
+        yield from rule.backend_refs
 
 
 def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:

@@ -68,7 +68,7 @@ Verdict = tuple[str, bool, str, str]
 def _conditions(
     resource: Resource[Any], known: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], now: str
 ) -> list[Status]:
-    """Conditions for the resource's generation; `known` (default: at the status' top) are the present ones."""
+    """Conditions for the resource's generation; `known` are the present ones (default: the status' own)."""
     present = {item.get("type"): item for item in known or resource.status.get("conditions", ())}
     made: list[Status] = []
     for kind, holds, reason, message in verdicts:

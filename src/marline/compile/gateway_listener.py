@@ -17,12 +17,11 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
-
 from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import WeightedTarget
 from marline.compile.routes_targets import duration
-from marline.compile.telemetry import Reporter, http_access_logs, tcp_access_logs
+from marline.mesh.model import Workload
 
 _REFUSED: Final = (WeightedTarget("BlackHoleCluster", 1),)
 _BUFFER_LIMIT: Final = 32 * 1024
@@ -49,7 +48,7 @@ class Chain:
 
 
 def build_listener(
-    name: str, address: str, port: int, chains: tuple[Chain, ...], telemetry: GatewayTelemetry
+    name: str, address: str, port: int, chains: tuple[Chain, ...], workload: Workload
 ) -> listener_pb2.Listener:
     """An Envoy `Listener`. A connection that no chain is for is closed."""
     listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
@@ -60,11 +59,11 @@ def build_listener(
         inspector = listener.listener_filters.add(name="envoy.filters.listener.tls_inspector")
         inspector.typed_config.Pack(tls_inspector_pb2.TlsInspector())
     for chain in chains:
-        listener.filter_chains.append(_filter_chain(name, chain, telemetry))
+        listener.filter_chains.append(_filter_chain(name, chain, workload))
     return listener
 
 
-def _filter_chain(listener: str, chain: Chain, telemetry: GatewayTelemetry) -> Any:
+def _filter_chain(listener: str, chain: Chain, workload: Workload) -> Any:
     made = listener_components_pb2.FilterChain(name=chain.name)
     match = made.filter_chain_match
     match.server_names.extend(chain.sni_hosts)
@@ -76,10 +75,10 @@ def _filter_chain(listener: str, chain: Chain, telemetry: GatewayTelemetry) -> A
     network_filter = made.filters.add()
     if chain.table:
         network_filter.name = "envoy.filters.network.http_connection_manager"
-        network_filter.typed_config.Pack(_connection_manager(listener, chain.table, telemetry))
+        network_filter.typed_config.Pack(_connection_manager(listener, chain.table, workload))
     else:
         network_filter.name = "envoy.filters.network.tcp_proxy"
-        network_filter.typed_config.Pack(_tcp_proxy(chain.clusters, telemetry))
+        network_filter.typed_config.Pack(_tcp_proxy(chain.clusters, workload))
     return made
 
 
@@ -93,7 +92,7 @@ def _ranges(subnets: tuple[str, ...]) -> list[Any]:
     return made
 
 
-def _connection_manager(listener: str, table: str, telemetry: GatewayTelemetry) -> Any:
+def _connection_manager(listener: str, table: str, workload: Workload) -> Any:
     kind = hcm_pb.HttpConnectionManager
     made = kind(
         stat_prefix=f"outbound_{listener}",
@@ -121,15 +120,19 @@ def _connection_manager(listener: str, table: str, telemetry: GatewayTelemetry) 
         ("envoy.filters.http.router", router_pb2.Router()),
     ):
         made.http_filters.add(name=name).typed_config.Pack(config)
-    made.access_log.extend(http_access_logs(telemetry))
+    made.access_log.extend(_access_logs(workload))
     return made
 
 
-def _tcp_proxy(clusters: tuple[WeightedTarget, ...], telemetry: GatewayTelemetry) -> Any:
+def _tcp_proxy(clusters: tuple[WeightedTarget, ...], workload: Workload) -> Any:
     made = tcp_proxy_pb2.TcpProxy(stat_prefix="gateway")
     if len(clusters) == 1:
         made.cluster = made.stat_prefix = clusters[0].cluster
     for item in clusters if len(clusters) > 1 else ():
         made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
-    made.access_log.extend(tcp_access_logs(telemetry))
+    made.access_log.extend(_access_logs(workload))
     return made
+
+
+def _access_logs(workload: Workload) -> list[Any]:
+    return []

@@ -5,6 +5,7 @@ Everything here returns small values that become a recipe's inputs.
 
 from collections.abc import Iterable, Mapping
 
+from marline.api.networking.destination_rule import ConsistentHash
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
 from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
@@ -12,7 +13,6 @@ from marline.compile.routes_domains import short_names
 from marline.compile.routes_targets import (
     Target,
     Targets,
-    consistent_hash,
     default_port,
     outbound_cluster,
 )
@@ -87,3 +87,26 @@ def service_target(snapshot: MeshSnapshot, client_namespace: str, service: Servi
     """A service's port without any rule."""
     policy = _hash(snapshot, service.hostname, client_namespace, port, "")
     return Target(outbound_cluster(service.hostname, port), policy)
+
+
+def domain_names(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[str, ...]:
+    """The abbreviations of a service's name that mean this service and no other where the proxy is."""
+    names = short_names(service.hostname, source_namespace(proxy), snapshot.settings.cluster_domain)
+    return tuple(name for name in names if find_service(snapshot, name) is None)
+
+
+def domain_addresses(snapshot: MeshSnapshot, service: Service, port: int) -> tuple[str, ...]:
+    """The virtual IPs of a service."""
+    return service.addresses
+
+
+def _hash(
+    snapshot: MeshSnapshot, hostname: str, namespace: str, port: int, subset: str
+) -> ConsistentHash | None:
+    """The consistent-hash policy of a cluster: Envoy wants it at the route that leads there."""
+    rule = snapshot.destination_rule(hostname, namespace)
+    if rule is None:
+        return None
+    named = next((item for item in rule.spec.subsets if item.name == subset), None)
+    policies = (named.traffic_policy if named is not None else None, rule.spec.traffic_policy)
+    return consistent_hash(policies, port)
