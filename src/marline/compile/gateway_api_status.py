@@ -99,7 +99,7 @@ def _gateway_status(
     for listener in gateway.spec.listeners:
         verdicts = _listener_verdicts(snapshot, gateway, listener, conflicts)
         sound = sound and verdicts[0][1]
-        before = known.get(listener.name, {}).get("conditions") or ({},)
+        before: Sequence[Mapping[str, Any]] = known.get(listener.name, {}).get("conditions") or ({},)
         listeners.append(
             {
                 "name": listener.name,
@@ -184,7 +184,7 @@ def _route_status(
         if accepted is None:
             continue
         reference = {"group": parent.group, "kind": parent.kind} | msgspec.to_builtins(parent)
-        before = next(
+        before: Mapping[str, Any] = next(
             (
                 item
                 for item in present

@@ -20,8 +20,8 @@ from marline.compile.gateway_lookup import (
 from marline.compile.gateway_server import HostTable, Kind, Server
 from marline.compile.gateway_tls import Termination
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
-from marline.compile.routes_l4 import L4Route, tcp_rules, tls_rules, weighted
-from marline.compile.routes_lookup import resolve_targets, source_labels, source_namespace
+from marline.compile.routes_l4 import L4Route, tcp_rules, tls_rules
+from marline.compile.routes_lookup import l4_route, resolve_targets, source_labels, source_namespace
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -139,17 +139,8 @@ def _l4_routes(
             names = _common_names(shared, rule.sni_hosts) if kind is Kind.PASSTHROUGH else ()
             if kind is Kind.PASSTHROUGH and not names:
                 continue
-            targets = resolve_targets(
-                snapshot, virtual_service, side, [item.destination for item in rule.route]
-            )
-            clusters = weighted((targets[item.destination].cluster, item.weight) for item in rule.route)
-            yield L4Route(
-                clusters,
-                () if ANY in names else names,
-                rule.destination_subnets,
-                rule.source_subnets,
-                virtual_service.ref,
-            )
+            sni_hosts = () if ANY in names else names
+            yield l4_route(snapshot, virtual_service, side, rule, sni_hosts)
 
 
 def _common_names(hosts: Iterable[str], sni_hosts: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,14 +9,17 @@ from typing import Final
 
 from marline.api.resource import Ref
 from marline.compile.resource import ROUTE, VIRTUAL_HOST, Recipe
-from marline.compile.routes_active import RuleSet
+from marline.compile.routes_active import MESH, RuleSet, Side
 from marline.compile.routes_domains import domains, with_port
 from marline.compile.routes_hosts import build_single_host_table, build_virtual_host
+from marline.compile.routes_l4 import L4Route, WeightedTarget, disjoint, tcp_rules, tls_rules
 from marline.compile.routes_lookup import (
     domain_addresses,
     domain_names,
+    l4_route,
     mesh_rules,
     service_target,
+    source_labels,
     source_namespace,
 )
 from marline.mesh.model import Capture, Port, Protocol, Proxy, Service, Upstream
@@ -89,6 +92,21 @@ def upstream_route_recipe(
     authority = upstream.host if port.number == HTTP_PORT else with_port(upstream.host, port.number)
     inputs = (name, (host, ("*",), rules, fallback, authority))
     return Recipe(ROUTE, name, build_single_host_table, inputs, _sources(rules, service.source))
+
+
+def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port) -> tuple[L4Route, ...]:
+    """Where connections to a port go that carry no readable HTTP: rules by SNI for TLS ports, else `tcp`
+    rules; what no rule is for goes to the service. No two have equal conditions."""
+    namespace = source_namespace(proxy)
+    side = Side(port.number, MESH, source_labels(proxy), namespace)
+    virtual_service = snapshot.virtual_service(service.hostname, namespace)
+    routes: list[L4Route] = []
+    if virtual_service is not None:
+        is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
+        rules = tls_rules(virtual_service, side) if is_tls else tcp_rules(virtual_service, side)
+        routes = [l4_route(snapshot, virtual_service, side, rule, rule.sni_hosts) for rule in rules]
+    fallback = service_target(snapshot, namespace, service, port.number).cluster
+    return disjoint([*routes, L4Route((WeightedTarget(fallback, 1),), source=service.source)])
 
 
 def _sources(rules: RuleSet | None, service: Ref) -> tuple[Ref, ...]:

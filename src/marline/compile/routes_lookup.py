@@ -10,9 +10,11 @@ from marline.api.networking.virtual_service import Destination, VirtualServiceSp
 from marline.api.resource import Resource
 from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_domains import short_names
+from marline.compile.routes_l4 import L4Route, L4Rule, weighted
 from marline.compile.routes_targets import (
     Target,
     Targets,
+    consistent_hash,
     default_port,
     outbound_cluster,
 )
@@ -110,3 +112,21 @@ def _hash(
     named = next((item for item in rule.spec.subsets if item.name == subset), None)
     policies = (named.traffic_policy if named is not None else None, rule.spec.traffic_policy)
     return consistent_hash(policies, port)
+
+
+def l4_route(
+    snapshot: MeshSnapshot,
+    virtual_service: Resource[VirtualServiceSpec],
+    side: Side,
+    rule: L4Rule,
+    sni_hosts: tuple[str, ...],
+) -> L4Route:
+    """A `tcp` or `tls` rule with its destinations looked up, for the given SNI hosts."""
+    targets = resolve_targets(snapshot, virtual_service, side, [item.destination for item in rule.route])
+    return L4Route(
+        weighted((targets[item.destination].cluster, item.weight) for item in rule.route),
+        sni_hosts,
+        rule.destination_subnets,
+        rule.source_subnets,
+        virtual_service.ref,
+    )

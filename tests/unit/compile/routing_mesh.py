@@ -1,0 +1,58 @@
+"""Small meshes from YAML, and the proxies that ask for routes in them."""
+
+from typing import Any
+
+import yaml
+from google.protobuf.message import Message
+from marline.mesh.snapshot import MeshSnapshot, advance, empty
+
+from marline.api.decode import decode
+from marline.compile.resource import Recipe
+from marline.mesh.model import Capture, ChangeSet, GatewayPort, MeshSettings, Proxy, Role, Workload
+
+
+def mesh(text: str) -> MeshSnapshot:
+    """A snapshot of the resources in YAML documents; namespace `default`, oldest first unless they say
+    otherwise."""
+    changed = []
+    for index, obj in enumerate(item for item in yaml.safe_load_all(text) if item):
+        metadata: dict[str, Any] = obj["metadata"]
+        if obj["kind"] not in ("Namespace", "GatewayClass"):
+            metadata.setdefault("namespace", "default")
+        metadata.setdefault("creationTimestamp", f"2026-01-01T00:00:{index:02d}Z")
+        changed.append(decode(obj))
+    return advance(empty(MeshSettings()), ChangeSet(tuple(changed), (), "1"))[0]
+
+
+def service(name: str, *ports: int, namespace: str = "default") -> str:
+    """A Service with HTTP ports, as YAML."""
+    lines = "".join(f"  - {{name: http-{port}, port: {port}}}\n" for port in ports)
+    return f"""
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  selector: {{app: {name}}}
+  ports:
+{lines}"""
+
+
+def sidecar(namespace: str = "default", capture: Capture = Capture.TRANSPARENT, **labels: str) -> Proxy:
+    workload = Workload(namespace, "client", labels=tuple(sorted(labels.items())))
+    return Proxy("sidecar", Role.SIDECAR, capture, (workload,))
+
+
+def ingress(*ports: tuple[int, int], namespace: str = "istio-system", **labels: str) -> Proxy:
+    chosen = labels or {"istio": "ingressgateway"}
+    workload = Workload(namespace, "ingress", labels=tuple(sorted(chosen.items())))
+    mapped = tuple(GatewayPort(number, listen) for number, listen in ports)
+    return Proxy("gateway", Role.GATEWAY, Capture.EXPLICIT, (workload,), "127.0.0.1", mapped)
+
+
+def built(recipes: tuple[Recipe, ...]) -> dict[str, Message]:
+    """The Envoy resources by name; recipes must be hashable and their names unique."""
+    made = {recipe.name: recipe.build(*recipe.inputs) for recipe in recipes}
+    assert len(made) == len(recipes)
+    assert all(hash(recipe.inputs) is not None for recipe in recipes)
+    return made
