@@ -1,0 +1,131 @@
+"""The status of Gateway API resources says what is served, and why what is not."""
+
+from typing import Any
+
+import pytest
+from marline.mesh.snapshot import MeshSnapshot, advance
+from routing_mesh import mesh, service
+
+from marline.api.resource import Ref
+from marline.compile.gateway_api_status import statuses
+from marline.mesh.model import ChangeSet
+
+HEAD = "---\napiVersion: gateway.networking.k8s.io/v1\n"
+CLASS = f"""
+{HEAD}kind: GatewayClass
+metadata: {{name: marline}}
+spec: {{controllerName: marline.dev/gateway-controller}}
+"""
+GATEWAY = f"""
+{HEAD}kind: Gateway
+metadata: {{name: edge, generation: 3}}
+spec:
+  gatewayClassName: marline
+  listeners:
+  - {{name: http, port: 80, protocol: HTTP, hostname: "*.example.com"}}
+  - {{name: again, port: 80, protocol: HTTP, hostname: "*.example.com"}}
+  - {{name: raw, port: 9000, protocol: TCP}}
+  - {{name: tls, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: none}}]}}}}
+"""
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+
+
+def route(parent: str = "{name: edge}", backend: str = "{name: web, port: 80}", hosts: str = "[]") -> str:
+    return f"""
+{HEAD}kind: HTTPRoute
+metadata: {{name: route}}
+spec:
+  parentRefs: [{parent}]
+  hostnames: {hosts}
+  rules: [{{backendRefs: [{backend}]}}]
+"""
+
+
+def told(text: str | MeshSnapshot, now: str = NOW) -> dict[str, Any]:
+    snapshot = mesh(text) if isinstance(text, str) else text
+    return {ref.kind: status for ref, status in statuses(snapshot, now)}
+
+
+def verdicts(conditions: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    return {item["type"]: (item["status"], item["reason"]) for item in conditions}
+
+
+def test_a_class_of_ours_is_accepted() -> None:
+    assert verdicts(told(CLASS)["GatewayClass"]["conditions"]) == {"Accepted": ("True", "Accepted")}
+
+
+def test_a_gateway_counts_routes_and_judges_each_listener() -> None:
+    status = told(service("web", 80) + GATEWAY + route(hosts="[a.example.com]"))["Gateway"]
+    listeners = {item["name"]: item for item in status["listeners"]}
+    judged = {name: verdicts(item["conditions"]) for name, item in listeners.items()}
+    assert verdicts(status["conditions"])["Programmed"] == ("True", "Programmed")
+    assert listeners["http"]["attachedRoutes"] == 1
+    assert listeners["http"]["supportedKinds"] == [
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}
+    ]
+    assert judged["http"]["Programmed"] == ("True", "Programmed")
+    assert judged["again"]["Conflicted"] == ("True", "HostnameConflict")
+    assert judged["raw"]["Accepted"] == ("False", "UnsupportedProtocol")
+    assert judged["tls"]["ResolvedRefs"] == ("False", "InvalidCertificateRef")
+    assert {item["observedGeneration"] for item in status["conditions"]} == {3}
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted", "resolved"),
+    [
+        (route(), ("True", "Accepted"), ("True", "ResolvedRefs")),
+        (route("{name: edge, sectionName: other}"), ("False", "NoMatchingParent"), ("True", "ResolvedRefs")),
+        (route("{name: absent}"), ("False", "NoMatchingParent"), ("True", "ResolvedRefs")),
+        (
+            route("{name: edge, sectionName: http}", hosts="[a.org]"),
+            ("False", "NoMatchingListenerHostname"), ("True", "ResolvedRefs"),
+        ),
+        (
+            route("{kind: Service, group: '', name: web}"),
+            ("False", "UnsupportedValue"), ("True", "ResolvedRefs"),
+        ),
+        (route(backend="{name: absent, port: 80}"), ("True", "Accepted"), ("False", "BackendNotFound")),
+        (route(backend="{name: web, port: 81}"), ("True", "Accepted"), ("False", "BackendNotFound")),
+        (
+            route(backend="{name: web, namespace: prod, port: 80}"),
+            ("True", "Accepted"), ("False", "RefNotPermitted"),
+        ),
+        (
+            route(backend="{kind: Bucket, group: a.b, name: web, port: 80}"),
+            ("True", "Accepted"), ("False", "InvalidKind"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_route_is_told_what_became_of_it(text: str, accepted: Any, resolved: Any) -> None:
+    (parent,) = told(service("web", 80) + GATEWAY + text)["HTTPRoute"]["parents"]
+    assert parent["controllerName"] == "marline.dev/gateway-controller"
+    assert verdicts(parent["conditions"]) == {"Accepted": accepted, "ResolvedRefs": resolved}
+
+
+def with_status(snapshot: MeshSnapshot, ref: Ref, status: dict[str, Any]) -> MeshSnapshot:
+    import dataclasses
+
+    resource = snapshot.resource(ref)
+    others = [
+        snapshot.resource(item)
+        for item in (
+            Ref("", "Service", "default", "web"),
+            Ref("gateway.networking.k8s.io", "Gateway", "default", "edge"),
+        )
+    ]
+    changed = (*others, dataclasses.replace(resource, status=status))
+    return advance(snapshot, ChangeSet(changed, (), "2"))[0]
+
+
+def test_what_is_already_said_is_not_said_again_and_times_are_kept() -> None:
+    snapshot = mesh(service("web", 80) + GATEWAY + route())
+    first = dict(statuses(snapshot, NOW))
+    ref = Ref("gateway.networking.k8s.io", "HTTPRoute", "default", "route")
+    settled = with_status(snapshot, ref, first[ref])
+    assert ref not in dict(statuses(settled, LATER))
+    stale = first[ref] | {"parents": [{**first[ref]["parents"][0]}]}
+    stale["parents"][0]["conditions"] = [
+        {**item, "message": "old"} for item in stale["parents"][0]["conditions"]
+    ]
+    again = dict(statuses(with_status(snapshot, ref, stale), LATER))[ref]
+    assert {item["lastTransitionTime"] for item in again["parents"][0]["conditions"]} == {NOW}
