@@ -167,10 +167,15 @@ async def test_each_server_has_its_certificate_and_a_broken_one_refuses(tmp_path
 async def test_mutual_tls_wants_a_certificate_of_the_named_authority(tmp_path: Path) -> None:
     authority, clients, strangers = Authority("server"), Authority("clients"), Authority("strangers")
     name, made = certificate(authority, "one", "one.example")
+    other, other_made = certificate(authority, "other", "one.example.org")
     ca = ca_name("edge", "one")
     ca_secret = build_ca(ca, secret("one-cacert", ca_crt=clients.certificate))
-    servers = [https("one", "one.example", Termination((name,), ca, ("friend.example",)))]
-    async with backend("app") as app, gateway(servers, [made, ca_secret], {"app": [app.port]}) as port:
+    servers = [
+        https("one", "one.example", Termination((name,), ca, ("friend.example",))),
+        https("any", "one.example.org", Termination((other,), ca)),
+    ]
+    secrets = [made, other_made, ca_secret]
+    async with backend("app") as app, gateway(servers, secrets, {"app": [app.port]}) as port:
         client = TlsClient(port, authority, tmp_path)
         status, body = await client.get("one.example", clients.issue("friend.example"))
         assert status == 200
@@ -178,6 +183,10 @@ async def test_mutual_tls_wants_a_certificate_of_the_named_authority(tmp_path: P
         for refused in (None, strangers.issue("friend.example"), clients.issue("foe.example")):
             with pytest.raises(aiohttp.ClientError):
                 await client.get("one.example", refused)
+        assert (await client.get("one.example.org", clients.issue("foe.example")))[0] == 200
+        for refused in (None, strangers.issue("friend.example")):
+            with pytest.raises(aiohttp.ClientError):
+                await client.get("one.example.org", refused)
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ def covers(wide: str, narrow: str) -> bool:
     if not wide.startswith("*."):
         return False
     suffix = wide[1:]
-    return narrow != ANY and narrow.endswith(suffix) and len(narrow) > len(suffix)
+    return narrow.endswith(suffix)
 
 
 def split_server_host(host: str) -> tuple[str, str]:
