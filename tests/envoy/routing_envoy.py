@@ -18,12 +18,15 @@ from google.protobuf import json_format
 
 from marline.api.decode import decode
 from marline.api.resource import Resource
+from marline.compile.gateway import port_contents
 from marline.compile.gateway_api_rules import RouteSet, backend_key, references
-from marline.compile.gateway_server import HostTable
+from marline.compile.gateway_listener import build_listener
+from marline.compile.gateway_server import HostTable, Server
 from marline.compile.gateway_table import build_table
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_hosts import build_virtual_host
 from marline.compile.routes_targets import Target, Targets
+from marline.mesh.model import Workload
 
 _TYPE = "type.googleapis.com/envoy.extensions.filters"
 
@@ -260,3 +263,21 @@ def http_route(rules: str, name: str = "routes", created: str = "2026-01-01T00:0
 def http_route_host(*routes: RouteSet) -> Any:
     """The virtual host for `*` of some HTTPRoutes, as a gateway has it."""
     return build_table("http.80", (HostTable("*", route_sets=routes),)).virtual_hosts[0]
+
+
+def static_gateway(servers: list[Server]) -> dict[str, Any]:
+    """The compiled listener with its route tables inlined and its Secrets taken from the bootstrap."""
+    chains, tables = port_contents(servers)
+    listener = build_listener("gateway", "127.0.0.1", 0, chains, Workload("edge", "gateway"))
+    made = json_format.MessageToDict(listener)
+    routes = {name: json_format.MessageToDict(build_table(name, hosts)) for name, hosts in tables}
+    for chain in made["filterChains"]:
+        config = chain["filters"][0]["typedConfig"]
+        if "rds" in config:
+            config["routeConfig"] = routes[config.pop("rds")["routeConfigName"]]
+        common = chain.get("transportSocket", {}).get("typedConfig", {}).get("commonTlsContext", {})
+        for item in common.get("tlsCertificateSdsSecretConfigs", []):
+            item.pop("sdsConfig")
+        if "combinedValidationContext" in common:
+            common["combinedValidationContext"]["validationContextSdsSecretConfig"].pop("sdsConfig")
+    return made

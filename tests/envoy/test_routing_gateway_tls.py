@@ -16,14 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.protobuf import json_format
-from routing_envoy import backend, cluster, run_envoy, virtual_service
+from routing_envoy import backend, cluster, run_envoy, static_gateway, virtual_service
 
 from marline.api.core import SecretBody
 from marline.api.resource import ObjectMeta, Ref, Resource
-from marline.compile.gateway import port_contents
-from marline.compile.gateway_listener import build_listener
 from marline.compile.gateway_server import HostTable, Kind, Server
-from marline.compile.gateway_table import build_table
 from marline.compile.gateway_tls import (
     Termination,
     build_ca,
@@ -33,7 +30,6 @@ from marline.compile.gateway_tls import (
     certificate_name,
 )
 from marline.compile.routes_l4 import L4Route, WeightedTarget
-from marline.mesh.model import Workload
 
 GATEWAY = Ref("networking.istio.io", "Gateway", "edge", "gateway")
 ROUTE = "- route: [{destination: {host: app}}]"
@@ -84,24 +80,6 @@ def https(name: str, host: str, termination: Termination | None) -> Server:
     )  # fmt: skip
 
 
-def static_listener(servers: list[Server]) -> dict[str, Any]:
-    """The compiled listener with its route tables inlined and its Secrets taken from the bootstrap."""
-    chains, tables = port_contents(servers)
-    listener = build_listener("gateway", "127.0.0.1", 0, chains, Workload("edge", "gateway"))
-    made = json_format.MessageToDict(listener)
-    routes = {name: json_format.MessageToDict(build_table(name, hosts)) for name, hosts in tables}
-    for chain in made["filterChains"]:
-        config = chain["filters"][0]["typedConfig"]
-        if "rds" in config:
-            config["routeConfig"] = routes[config.pop("rds")["routeConfigName"]]
-        common = chain.get("transportSocket", {}).get("typedConfig", {}).get("commonTlsContext", {})
-        for item in common.get("tlsCertificateSdsSecretConfigs", []):
-            item.pop("sdsConfig")
-        if "combinedValidationContext" in common:
-            common["combinedValidationContext"]["validationContextSdsSecretConfig"].pop("sdsConfig")
-    return made
-
-
 class TlsClient:
     """Sends requests to a gateway's TLS listener."""
 
@@ -127,7 +105,7 @@ async def gateway(
     servers: list[Server], secrets: list[Any], clusters: dict[str, list[int]]
 ) -> AsyncIterator[int]:
     static = {
-        "listeners": [static_listener(servers)],
+        "listeners": [static_gateway(servers)],
         "secrets": [json_format.MessageToDict(item) for item in secrets],
         "clusters": [cluster(name, ports) for name, ports in clusters.items()],
     }
