@@ -218,6 +218,8 @@ class Impact:
     """Services of which only the endpoints differ."""
     ports: frozenset[int] = frozenset()
     """Port numbers whose set of services (or their protocols) differs."""
+    addresses: frozenset[tuple[str, int]] = frozenset()
+    """Virtual IPs and ports of which the set of services (or what listens there) differs."""
     gateways: bool = False
     """Something that gateways read differs: a Gateway, a route bound to one, a Secret."""
     inbound: frozenset[str] = frozenset()

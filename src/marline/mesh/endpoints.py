@@ -1,0 +1,141 @@
+"""Where services can be reached: endpoints from WorkloadEntries, EndpointSlices and ServiceEntries.
+
+An endpoint that is not ready is not there: Envoy would send to unhealthy hosts when most are.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from marline.api.discovery import EndpointSliceBody
+from marline.api.networking.service_entry import ServiceEntrySpec
+from marline.api.networking.workload_entry import WorkloadEntrySpec
+from marline.api.resource import Resource
+from marline.mesh.model import Endpoint, Locality, Port, Protocol, Resolution, Service, labels_of
+
+TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+PROBED_ANNOTATION: Final = "marline.dev/readiness-probed"
+
+
+def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
+    """The identity of a service account (istio.io, "Istio identity"; SPIFFE-ID specification)."""
+    return f"spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}"
+
+
+def entry_labels(resource: Resource[WorkloadEntrySpec]) -> Mapping[str, str]:
+    """A WorkloadEntry's labels: its metadata's and its spec's, of which the latter win."""
+    return {**resource.metadata.labels, **resource.spec.labels}
+
+
+def is_healthy(resource: Resource[WorkloadEntrySpec]) -> bool:
+    """What its `Healthy` condition says; without one only a workload that is probed has to wait."""
+    conditions = resource.status.get("conditions")
+    for condition in conditions if isinstance(conditions, (list, tuple)) else ():
+        if isinstance(condition, Mapping) and condition.get("type") == "Healthy":
+            return bool(condition.get("status") == "True")
+    return resource.metadata.annotations.get(PROBED_ANNOTATION) != "true"
+
+
+def workload_endpoints(
+    service: Service, entries: Iterable[Resource[WorkloadEntrySpec]], trust_domain: str
+) -> list[Endpoint]:
+    """The endpoints that selected WorkloadEntries give to a service."""
+    found: list[Endpoint] = []
+    for entry in sorted(entries, key=lambda item: item.name):
+        if is_healthy(entry):
+            labels = entry_labels(entry)
+            found += _endpoints(service, entry.spec, labels, entry.namespace, entry.name, trust_domain)
+    return found
+
+
+def inline_endpoints(service: Service, spec: ServiceEntrySpec, trust_domain: str) -> list[Endpoint]:
+    """The endpoints written in a ServiceEntry; with DNS resolution and none, its host is the one."""
+    if not spec.endpoints and service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN):
+        if service.selector:
+            return []
+        only = WorkloadEntrySpec(address=service.hostname)
+        return _endpoints(service, only, {}, service.namespace, "", trust_domain)
+    found: list[Endpoint] = []
+    for item in spec.endpoints:
+        found += _endpoints(service, item, item.labels, service.namespace, "", trust_domain)
+    return found
+
+
+def _endpoints(
+    service: Service,
+    spec: WorkloadEntrySpec,
+    labels: Mapping[str, str],
+    namespace: str,
+    name: str,
+    trust_domain: str,
+) -> list[Endpoint]:
+    mtls = labels.get(TLS_MODE_LABEL) == "istio" and not service.external
+    account = spec.service_account or ("default" if mtls else "")
+    sorted_labels = labels_of(labels)
+    return [
+        Endpoint(
+            service_port=port.name,
+            address=spec.address,
+            port=_target(port, spec.ports),
+            labels=sorted_labels,
+            spiffe_id=spiffe_id(trust_domain, namespace, account) if account else "",
+            mtls=mtls,
+            locality=parse_locality(spec.locality),
+            weight=spec.weight,
+            workload=name,
+            namespace=namespace,
+            network=spec.network,
+        )
+        for port in service.ports
+        if port.protocol is not Protocol.UDP and _target(port, spec.ports)
+    ]
+
+
+def _target(port: Port, named: Mapping[str, int]) -> int:
+    """The workload's port for a service port: by the service port's name, by the target's name, or the
+    number itself; 0 when the target is a name that the workload does not have."""
+    if port.name in named:
+        return named[port.name]
+    if isinstance(port.target, str):
+        return named.get(port.target, 0)
+    return port.target or port.number
+
+
+def slice_endpoints(service: Service, slices: Iterable[Resource[EndpointSliceBody]]) -> list[Endpoint]:
+    """The ready endpoints of EndpointSlices; a slice without port names serves a service's only port."""
+    found: list[Endpoint] = []
+    for item in sorted(slices, key=lambda each: each.name):
+        for port in item.spec.ports:
+            name = port.name or ""
+            known = any(own.name == name for own in service.ports)
+            if port.port is None or not known or port.protocol not in (None, "TCP"):
+                continue
+            for endpoint in item.spec.endpoints:
+                conditions = endpoint.conditions
+                if conditions is not None and conditions.ready is False:
+                    continue
+                target = endpoint.target_ref
+                found += [
+                    Endpoint(
+                        service_port=name,
+                        address=address,
+                        port=port.port,
+                        locality=Locality(zone=endpoint.zone or ""),
+                        workload=target.name if target is not None else "",
+                        namespace=item.namespace,
+                    )
+                    for address in endpoint.addresses[:1]
+                ]
+    return found
+
+
+def parse_locality(text: str) -> Locality:
+    """`region/zone/subzone`, of which the latter may be missing."""
+    region, _, rest = text.partition("/")
+    zone, _, sub_zone = rest.partition("/")
+    return Locality(region, zone, sub_zone)
+
+
+def identities(endpoints: Iterable[Endpoint]) -> frozenset[str]:
+    """The SPIFFE IDs that a client of these endpoints must expect."""
+    return frozenset(item.spiffe_id for item in endpoints if item.mtls and item.spiffe_id)
