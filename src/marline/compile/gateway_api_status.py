@@ -33,6 +33,7 @@ from marline.mesh.snapshot import MeshSnapshot
 
 CONTROLLER: Final = CONTROLLERS[0]
 Status = dict[str, Any]
+Namespaces = Mapping[str, Mapping[str, str]]
 
 
 def statuses(
@@ -51,8 +52,9 @@ def statuses(
     managed = [gateway for gateway in api_gateways(snapshot) if is_managed(snapshot, gateway)]
     for gateway in managed:
         found.extend(_changed(gateway, _gateway_status(snapshot, gateway, now, addresses)))
+    namespaces = namespace_labels(snapshot)
     for route in http_routes(snapshot):
-        found.extend(_changed(route, _route_status(snapshot, route, managed, now)))
+        found.extend(_changed(route, _route_status(snapshot, route, managed, namespaces, now)))
     return tuple(found)
 
 
@@ -175,12 +177,13 @@ def _route_status(
     snapshot: MeshSnapshot,
     route: Resource[HTTPRouteSpec],
     gateways: Sequence[Resource[GatewaySpec]],
+    namespaces: Namespaces,
     now: str,
 ) -> Status:
     present = list(route.status.get("parents", ()))
     parents = [item for item in present if item.get("controllerName") != CONTROLLER]
     for parent in route.spec.parent_refs:
-        accepted = _route_accepted(snapshot, route, parent, gateways)
+        accepted = _route_accepted(snapshot, route, parent, gateways, namespaces)
         if accepted is None:
             continue
         reference = {"group": parent.group, "kind": parent.kind} | msgspec.to_builtins(parent)
@@ -208,6 +211,7 @@ def _route_accepted(
     route: Resource[HTTPRouteSpec],
     parent: ParentReference,
     gateways: Sequence[Resource[GatewaySpec]],
+    namespaces: Namespaces,
 ) -> Verdict | None:
     """None when the parent is another controller's to speak of."""
     if (parent.group, parent.kind) == ("", "Service"):
@@ -221,7 +225,7 @@ def _route_accepted(
             return None
         message = f"there is no Gateway {parent.namespace or route.namespace}/{parent.name}"
         return ("Accepted", False, "NoMatchingParent", message)
-    made = attach(route, parent, gateway, namespace_labels(snapshot))
+    made = attach(route, parent, gateway, namespaces)
     return ("Accepted", made.accepted, made.reason, made.message)
 
 

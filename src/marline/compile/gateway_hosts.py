@@ -7,6 +7,8 @@ overlap is what they have in common.
 
 from typing import Final
 
+from marline.mesh.hosts import host_matches
+
 ANY: Final = "*"
 
 
@@ -16,21 +18,11 @@ def common_host(one: str, other: str) -> str | None:
     `*` stands for every host, `*.example.com` for every host below `example.com`.
     """
     one, other = one.lower(), other.lower()
-    if covers(one, other):
+    if host_matches(one, other):
         return other
-    if covers(other, one):
+    if host_matches(other, one):
         return one
     return None
-
-
-def covers(wide: str, narrow: str) -> bool:
-    """Does `wide` stand for everything that `narrow` stands for?"""
-    if wide in (ANY, narrow):
-        return True
-    if not wide.startswith("*."):
-        return False
-    suffix = wide[1:]
-    return narrow.endswith(suffix)
 
 
 def split_server_host(host: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from marline.compile.gateway_tls import Termination
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_l4 import L4Route, tcp_rules, tls_rules
 from marline.compile.routes_lookup import l4_route, resolve_targets, source_labels, source_namespace
+from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -88,7 +89,7 @@ def _host_tables(
 ) -> Iterator[HostTable]:
     redirect = server.tls is not None and server.tls.https_redirect
     for virtual_service in bound:
-        hosts = list(_common_hosts(gateway, server, virtual_service))
+        hosts = list(_common_hosts(gateway, server, virtual_service, snapshot.settings.cluster_domain))
         if not hosts or not virtual_service.spec.http:
             continue
         rules = active_rules(virtual_service, side)
@@ -105,16 +106,19 @@ def _host_tables(
 
 
 def _common_hosts(
-    gateway: Resource[GatewaySpec], server: ServerSpec, virtual_service: Resource[VirtualServiceSpec]
+    gateway: Resource[GatewaySpec],
+    server: ServerSpec,
+    virtual_service: Resource[VirtualServiceSpec],
+    domain: str,
 ) -> Iterable[str]:
-    """The hosts that a VirtualService and a server both name, each once."""
+    """The hosts that a VirtualService and a server both name, each once; `domain` is the cluster's."""
     found: dict[str, None] = {}
     for server_host in server.hosts:
         selector, name = split_server_host(server_host)
         if not namespace_allows(selector, gateway.namespace, virtual_service.namespace):
             continue
         for host in virtual_service.spec.hosts:
-            common = common_host(name, host)
+            common = common_host(name, possible_hosts(host, virtual_service.namespace, domain)[0])
             if common is not None:
                 found[common] = None
     return found
@@ -129,7 +133,7 @@ def _l4_routes(
 ) -> Iterator[L4Route]:
     kind = server_kind(server)
     for virtual_service in bound:
-        shared = list(_common_hosts(gateway, server, virtual_service))
+        shared = list(_common_hosts(gateway, server, virtual_service, snapshot.settings.cluster_domain))
         if not shared:
             continue
         rules = (
