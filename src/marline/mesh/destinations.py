@@ -21,7 +21,8 @@ class DestinationPolicy:
     @property
     def traffic_policy(self) -> TrafficPolicy | None:
         return next(
-            (item.spec.traffic_policy for item in self.resources if item.spec.traffic_policy is not None), None
+            (item.spec.traffic_policy for item in self.resources if item.spec.traffic_policy is not None),
+            None,
         )
 
     def subsets(self) -> Iterator[Subset]:

@@ -1,0 +1,186 @@
+"""One step from a snapshot to the next: which tables change, and what that touches."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from marline.api.resource import Ref, Resource
+from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
+from marline.mesh.model import Impact, MeshSettings
+from marline.mesh.overlay import Overlay
+from marline.mesh.registry import (
+    ENDPOINT_SLICE,
+    SERVICE,
+    SERVICE_ENTRY,
+    WORKLOAD_ENTRY,
+    Registry,
+    RegistryDraft,
+    captured_at,
+)
+from marline.mesh.rules import (
+    DESTINATION_RULE,
+    PEER_AUTHENTICATION,
+    SIDECAR,
+    VIRTUAL_SERVICE,
+    Rules,
+    RulesDraft,
+    hosts_of,
+    speaks_for_gateways,
+    speaks_for_mesh,
+)
+
+Kind = tuple[str, str]
+_REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
+_RULE_KINDS: Final = frozenset({VIRTUAL_SERVICE, DESTINATION_RULE, PEER_AUTHENTICATION, SIDECAR})
+_GATEWAYS: Final = (("networking.istio.io", "Gateway"), ("gateway.networking.k8s.io", "Gateway"))
+_READ_BY_GATEWAYS: Final = frozenset(
+    {
+        *_GATEWAYS,
+        ("gateway.networking.k8s.io", "GatewayClass"),
+        ("gateway.networking.k8s.io", "HTTPRoute"),
+        ("gateway.networking.k8s.io", "GRPCRoute"),
+        ("gateway.networking.k8s.io", "ReferenceGrant"),
+        ("", "Namespace"),
+        ("", "Secret"),
+    }
+)
+_HTTP_PORT: Final = 80
+"""Where hosts of VirtualServices that no service has are routed, as in Istio."""
+
+
+class Advance:
+    """A step in the making: resources are put (None: removed), then it is finished once."""
+
+    def __init__(
+        self,
+        settings: MeshSettings,
+        kinds: Mapping[Kind, Mapping[Ref, Resource[Any]]],
+        registry: Registry,
+        rules: Rules,
+    ) -> None:
+        self._settings = settings
+        self._base = kinds
+        self._kinds: dict[Kind, Overlay[Ref, Resource[Any]]] = {
+            kind: Overlay(table) for kind, table in kinds.items()
+        }
+        self._registry = RegistryDraft(registry, settings, self._kinds)
+        self._rules = RulesDraft(rules, settings.cluster_domain)
+        self._changed_rules: list[tuple[Ref, Resource[Any] | None, Resource[Any] | None]] = []
+        self._hosts: set[str] = set()
+        self._ports: set[int] = set()
+        self._addresses: set[tuple[str, int]] = set()
+        self._endpoints: set[str] = set()
+        self._inbound: set[str] = set()
+        self._gateways = False
+        self._everything = False
+
+    def put(self, ref: Ref, new: Resource[Any] | None) -> None:
+        kind = (ref.group, ref.kind)
+        table = self._kinds.setdefault(kind, Overlay({}))
+        old = table.get(ref)
+        if new is None:
+            table.drop(ref)
+        else:
+            table.put(ref, new)
+        if kind in _REGISTRY_KINDS:
+            # Equality leaves the status out, which says whether a workload is healthy.
+            if old is not new:
+                self._registry.note(ref, old, new)
+        elif old != new:
+            if kind in _RULE_KINDS:
+                self._rules.replace(ref, old, new)
+                self._changed_rules.append((ref, old, new))
+            self._gateways |= kind in _READ_BY_GATEWAYS
+
+    def finish(self) -> tuple[Mapping[Kind, Mapping[Ref, Resource[Any]]], Registry, Rules, Impact]:
+        registry, rules = self._registry.finish(), self._rules.finish()
+        found = self._registry.differences
+        self._hosts |= found.hosts
+        self._endpoints |= found.endpoints
+        self._ports |= found.ports
+        self._addresses |= found.addresses
+        self._inbound |= found.selecting
+        for ref, old, new in self._changed_rules:
+            self._follow_rule(registry, ref, [item for item in (old, new) if item is not None])
+        self._follow_destinations(registry, rules)
+        self._gateways |= bool(self._hosts) and any(kind in self._kinds for kind in _GATEWAYS)
+        kinds = {kind: table.table() for kind, table in self._kinds.items()}
+        impact = Impact(
+            frozenset(self._hosts),
+            frozenset(self._endpoints),
+            frozenset(self._ports),
+            frozenset(self._addresses),
+            self._gateways,
+            frozenset(self._inbound),
+            self._everything,
+        )
+        return kinds, registry, rules, impact
+
+    def _follow_rule(self, registry: Registry, ref: Ref, versions: list[Resource[Any]]) -> None:
+        kind = (ref.group, ref.kind)
+        if kind == SIDECAR:
+            self._everything = True
+        elif kind == PEER_AUTHENTICATION:
+            self._follow_authentication(registry, ref.namespace)
+        elif kind == DESTINATION_RULE:
+            for item in versions:
+                hosts = possible_hosts(item.spec.host, item.namespace, self._settings.cluster_domain)
+                self._hosts |= _covered(registry, hosts)
+        else:
+            for item in versions:
+                self._gateways |= speaks_for_gateways(item)
+                if speaks_for_mesh(item):
+                    self._follow_virtual_service(registry, item)
+
+    def _follow_virtual_service(self, registry: Registry, item: Resource[Any]) -> None:
+        hosts = hosts_of(item, self._settings.cluster_domain)
+        covered = _covered(registry, hosts)
+        self._hosts |= covered | set(hosts)
+        if not covered:
+            self._ports.add(_HTTP_PORT)
+        if item.spec.tcp or item.spec.tls:
+            for host in covered:
+                service = registry.services[host]
+                self._ports.update(port.number for port in service.ports)
+                self._addresses |= captured_at(
+                    service, registry.endpoints.get((service.source, service.hostname), ())
+                )
+
+    def _follow_authentication(self, registry: Registry, namespace: str) -> None:
+        """Clients stop using mTLS where it is turned off, so endpoints are read anew."""
+        if namespace == self._settings.root_namespace:
+            self._inbound.add("*")
+            self._endpoints.update(registry.services)
+            self._hosts.update(host for host, item in registry.services.items() if item.headless)
+            return
+        self._inbound.add(namespace)
+        for _, hostname in registry.by_namespace.get(namespace, ()):
+            self._endpoints.add(hostname)
+            if registry.services[hostname].headless:
+                self._hosts.add(hostname)
+
+    def _follow_destinations(self, registry: Registry, rules: Rules) -> None:
+        """Routes depend on the ports and the hash policies of where they lead."""
+        for host in tuple(self._hosts):
+            self._ports |= {_HTTP_PORT} if _is_routed(rules, host) else set()
+            for ref in rules.referring.get(host, ()):
+                table = self._kinds.get(VIRTUAL_SERVICE)
+                item = table.get(ref) if table is not None else None
+                if item is not None:
+                    self._gateways |= speaks_for_gateways(item)
+                    if speaks_for_mesh(item):
+                        self._follow_virtual_service(registry, item)
+
+
+def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:
+    """The services that hosts of rules (also wildcards) are about."""
+    found: set[str] = set()
+    for host in hosts:
+        if host.startswith("*"):
+            found.update(name for name in registry.services if host_matches(host, name))
+        elif host in registry.services:
+            found.add(host)
+    return found
+
+
+def _is_routed(rules: Rules, host: str) -> bool:
+    return any(pattern in rules.virtual_services for pattern in patterns_for(host))

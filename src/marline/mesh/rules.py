@@ -1,0 +1,129 @@
+"""Rules by the hosts that they are about, so that a change of either finds the other."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from marline.api.networking.destination_rule import DestinationRuleSpec
+from marline.api.networking.sidecar import SidecarSpec
+from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
+from marline.api.resource import Ref, Resource
+from marline.api.security.peer_authentication import PeerAuthenticationSpec
+from marline.mesh.hosts import possible_hosts
+from marline.mesh.overlay import Groups, Overlay
+from marline.mesh.visibility import age
+
+VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
+DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
+PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
+SIDECAR: Final = ("networking.istio.io", "Sidecar")
+MESH_GATEWAY: Final = "mesh"
+
+Ordered = Mapping[str, tuple[Resource[Any], ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """Each table's values are sorted, oldest first."""
+
+    virtual_services: Mapping[str, tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
+    """Those for sidecars, by host (also wildcards)."""
+    destination_rules: Mapping[str, tuple[Resource[DestinationRuleSpec], ...]] = field(default_factory=dict)
+    referring: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """VirtualServices by the hosts that they send to."""
+    peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
+        default_factory=dict
+    )
+    """By namespace, as the next."""
+    sidecars: Mapping[str, tuple[Resource[SidecarSpec], ...]] = field(default_factory=dict)
+
+
+class RulesDraft:
+    """Rules that are being changed."""
+
+    def __init__(self, base: Rules, cluster_domain: str) -> None:
+        self._domain = cluster_domain
+        self._virtual_services = Overlay(base.virtual_services)
+        self._destination_rules = Overlay(base.destination_rules)
+        self._referring = Groups(base.referring)
+        self._peer_authentications = Overlay(base.peer_authentications)
+        self._sidecars = Overlay(base.sidecars)
+
+    def replace(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
+        kind = (ref.group, ref.kind)
+        if kind == VIRTUAL_SERVICE:
+            self._replace_in(self._virtual_services, old, new, self._mesh_hosts)
+            for item, update in ((old, self._referring.remove), (new, self._referring.add)):
+                for host in self._destinations(item):
+                    update(host, ref)
+        elif kind == DESTINATION_RULE:
+            self._replace_in(self._destination_rules, old, new, self._rule_hosts)
+        elif kind == PEER_AUTHENTICATION:
+            self._replace_in(self._peer_authentications, old, new, _namespace)
+        elif kind == SIDECAR:
+            self._replace_in(self._sidecars, old, new, _namespace)
+
+    def _replace_in(self, table: Overlay[str, Any], old: Any, new: Any, keys_of: Any) -> None:
+        for key in keys_of(old) if old is not None else ():
+            left = tuple(item for item in table.get(key) or () if item.ref != old.ref)
+            if left:
+                table.put(key, left)
+            else:
+                table.drop(key)
+        for key in keys_of(new) if new is not None else ():
+            table.put(key, tuple(sorted((*(table.get(key) or ()), new), key=age)))
+
+    def _mesh_hosts(self, item: Resource[VirtualServiceSpec]) -> Iterable[str]:
+        return hosts_of(item, self._domain) if speaks_for_mesh(item) else ()
+
+    def _rule_hosts(self, item: Resource[DestinationRuleSpec]) -> Iterable[str]:
+        return possible_hosts(item.spec.host, item.namespace, self._domain)
+
+    def _destinations(self, item: Resource[VirtualServiceSpec] | None) -> set[str]:
+        if item is None:
+            return set()
+        return {
+            host
+            for destination in destinations(item.spec)
+            for host in possible_hosts(destination.host, item.namespace, self._domain)
+        }
+
+    def finish(self) -> Rules:
+        return Rules(
+            self._virtual_services.table(),
+            self._destination_rules.table(),
+            self._referring.table(),
+            self._peer_authentications.table(),
+            self._sidecars.table(),
+        )
+
+
+def _namespace(item: Resource[Any]) -> tuple[str, ...]:
+    return (item.namespace,)
+
+
+def hosts_of(item: Resource[VirtualServiceSpec], cluster_domain: str) -> list[str]:
+    """Every FQDN (or wildcard) that a VirtualService may be about, each once."""
+    found = (possible_hosts(host, item.namespace, cluster_domain) for host in item.spec.hosts)
+    return list(dict.fromkeys(host for hosts in found for host in hosts))
+
+
+def speaks_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:
+    """Is it for sidecars? It is when it names no gateway, or names `mesh`; a rule's own conditions may
+    narrow that."""
+    return not item.spec.gateways or MESH_GATEWAY in item.spec.gateways
+
+
+def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
+    return any(name != MESH_GATEWAY for name in item.spec.gateways)
+
+
+def destinations(spec: VirtualServiceSpec) -> Iterator[Destination]:
+    """All that a VirtualService sends or mirrors to."""
+    for rule in spec.http:
+        yield from (item.destination for item in rule.route)
+        yield from (item.destination for item in rule.mirrors)
+        if rule.mirror is not None:
+            yield rule.mirror
+    for other in (*spec.tcp, *spec.tls):
+        yield from (item.destination for item in other.route)

@@ -1,0 +1,175 @@
+"""The mesh at one resourceVersion: immutable, indexed, advanced change by change.
+
+`advance` shares with the old snapshot every table that a change does not touch; its `Impact` names what
+may differ, so that whoever follows the mesh recomputes no more than that.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from marline.api.networking.virtual_service import VirtualServiceSpec
+from marline.api.resource import Ref, Resource
+from marline.mesh.authentication import MtlsMode, PeerPolicy, resolve_policy
+from marline.mesh.change import Advance
+from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
+from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Service
+from marline.mesh.registry import Registry, selector_key
+from marline.mesh.rules import Rules
+from marline.mesh.visibility import Scope, is_exported, resolve_scope
+
+__all__ = ["MeshSnapshot", "advance", "empty"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeshSnapshot:
+    """The whole mesh at one moment. Every question about it is answered from an index."""
+
+    settings: MeshSettings
+    resource_version: str = ""
+    kinds: Mapping[tuple[str, str], Mapping[Ref, Resource[Any]]] = field(default_factory=dict)
+    registry: Registry = Registry()
+    rules: Rules = Rules()
+
+    # Resources
+
+    def resource(self, ref: Ref) -> Resource[Any] | None:
+        return self.kinds.get((ref.group, ref.kind), {}).get(ref)
+
+    def resources(self, group: str, kind: str) -> Iterable[Resource[Any]]:
+        return self.kinds.get((group, kind), {}).values()
+
+    # Services and endpoints
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """By hostname; where several resources claim one, the one that counts for most clients."""
+        return self.registry.services
+
+    def service(self, hostname: str, scope: Scope) -> Service | None:
+        """The service of a hostname as a client sees it: of several the one in its namespace."""
+        seen = [item for item in self.registry.claims.get(hostname, ()) if scope.sees(item)]
+        own = (item for item in seen if item.namespace == scope.namespace)
+        return next(own, seen[0] if seen else None)
+
+    def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
+        """Where a service is ready to be called, over all of its ports."""
+        return self.registry.endpoints.get((service.source, service.hostname), ())
+
+    def resolve_host(self, host: str, namespace: str) -> str:
+        """The FQDN that a name means in a rule of a namespace."""
+        possible = possible_hosts(host, namespace, self.settings.cluster_domain)
+        return next((name for name in possible if name in self.registry.services), possible[0])
+
+    def hosts_on_port(self, port: int) -> frozenset[str]:
+        return self.registry.by_port.get(port, frozenset())
+
+    def hosts_at(self, address: str, port: int) -> frozenset[str]:
+        """The hosts of services that may carry other protocols than HTTP at an address."""
+        return self.registry.by_address.get((address, port), frozenset())
+
+    def services_selecting(self, namespace: str, labels: Mapping[str, str]) -> list[Service]:
+        """The services that a workload belongs to, core Services first, then by hostname."""
+        found: set[Service] = set()
+        for name, value in labels.items():
+            for ref in self.registry.selectors.get((namespace, name, value), ()):
+                for service in self.registry.sources.get(ref, ()):
+                    if dict(service.selector).items() <= labels.items():
+                        found.add(service)
+        return sorted(found, key=lambda item: (item.source.kind != "Service", item.hostname))
+
+    # Rules
+
+    def virtual_service(self, hostname: str, namespace: str) -> Resource[VirtualServiceSpec] | None:
+        """The VirtualService that counts for a host at sidecars of a namespace: the one with the most
+        specific host, of several the oldest."""
+        for pattern in patterns_for(hostname):
+            for item in self.rules.virtual_services.get(pattern, ()):
+                if is_exported(item.spec.export_to, item.namespace, namespace):
+                    return item
+        return None
+
+    def destination_rule(self, hostname: str, namespace: str) -> DestinationPolicy | None:
+        """The DestinationRules that count for calls of a host from a namespace."""
+        service = self.registry.services.get(hostname)
+        owner = service.namespace if service is not None else namespace
+        for place in dict.fromkeys((namespace, owner, self.settings.root_namespace)):
+            for pattern in patterns_for(hostname):
+                found = tuple(
+                    item
+                    for item in self.rules.destination_rules.get(pattern, ())
+                    if item.namespace == place and is_exported(item.spec.export_to, place, namespace)
+                )
+                if found:
+                    return DestinationPolicy(found)
+        return None
+
+    def unknown_hosts(self, namespace: str) -> Iterator[str]:
+        """Hosts of VirtualServices that are no service's (and, if wildcards, cover none)."""
+        for host, items in self.rules.virtual_services.items():
+            if self.is_unknown(host) and any(
+                is_exported(item.spec.export_to, item.namespace, namespace) for item in items
+            ):
+                yield host
+
+    def is_unknown(self, host: str) -> bool:
+        """Is this a VirtualService's host without any service?"""
+        items = self.rules.virtual_services.get(host)
+        if not items or host in self.registry.services:
+            return False
+        if host.startswith("*"):
+            return not any(host_matches(host, name) for name in self.registry.services)
+        return any(
+            self.resolve_host(name, item.namespace) == host for item in items for name in item.spec.hosts
+        )
+
+    def peer_policy(self, namespace: str, labels: Mapping[str, str]) -> PeerPolicy:
+        """Which inbound connections a workload accepts."""
+        return resolve_policy(
+            self.rules.peer_authentications, self.settings.root_namespace, namespace, labels
+        )
+
+    def calls_with_mtls(self, endpoint: Endpoint, port: int) -> bool:
+        """Do proxies use mTLS with an endpoint of a service port? Not if its policy turned it off."""
+        if not endpoint.mtls or not self.rules.peer_authentications:
+            return endpoint.mtls
+        policy = self.peer_policy(endpoint.namespace, dict(endpoint.labels))
+        return policy.for_port(endpoint.port, port) is not MtlsMode.DISABLE
+
+    def scope(self, namespace: str, labels: Mapping[str, str]) -> Scope:
+        """What a workload may see of the mesh."""
+        return resolve_scope(
+            self.rules.sidecars,
+            self.settings.root_namespace,
+            namespace,
+            labels,
+            self.settings.allow_any_outbound,
+        )
+
+    def selects(self, service: Service, namespace: str, labels: Mapping[str, str]) -> bool:
+        key = selector_key(service.namespace, service.selector)
+        return (
+            key is not None
+            and service.namespace == namespace
+            and dict(service.selector).items() <= labels.items()
+        )
+
+
+def empty(settings: MeshSettings) -> MeshSnapshot:
+    """A mesh without anything; the first `ChangeSet` advances it to the first real one."""
+    return MeshSnapshot(settings)
+
+
+def advance(snapshot: MeshSnapshot, change: ChangeSet) -> tuple[MeshSnapshot, Impact]:
+    """The snapshot after a change, and what the change touches. The cost follows the change."""
+    step = Advance(snapshot.settings, snapshot.kinds, snapshot.registry, snapshot.rules)
+    for ref in change.removed:
+        step.put(ref, None)
+    for resource in change.changed:
+        step.put(resource.ref, resource)
+    kinds, registry, rules, impact = step.finish()
+    advanced = MeshSnapshot(snapshot.settings, change.resource_version, kinds, registry, rules)
+    if not snapshot.resource_version:
+        impact = replace(impact, everything=True)
+    return advanced, impact
