@@ -20,10 +20,8 @@ class DestinationPolicy:
 
     @property
     def traffic_policy(self) -> TrafficPolicy | None:
-        return next(
-            (item.spec.traffic_policy for item in self.resources if item.spec.traffic_policy is not None),
-            None,
-        )
+        given = (item.spec.traffic_policy for item in self.resources)
+        return next((policy for policy in given if policy is not None), None)
 
     def subsets(self) -> Iterator[Subset]:
         """Each subset once: the oldest rule that names it defines it."""

@@ -175,9 +175,10 @@ class RegistryDraft:
         self.differences.hosts.add(hostname)
         if old is not None:
             self._unindex(old)
-        claims = [
-            item for item in self._claims.get(hostname) or () if old is None or item.source != old.source
-        ]
+        source = old.source if old is not None else None
+        claims = [item for item in self._claims.get(hostname) or () if item.source != source]
+        for other in claims:
+            self._recapture(other)
         if new is not None:
             self._index(new)
             claims.append(new)
@@ -193,6 +194,10 @@ class RegistryDraft:
             self._by_port.add(number, hostname)
         for number in {port.number for port in old.ports} - numbers if old is not None else ():
             self._by_port.remove(number, hostname)
+
+    def _recapture(self, service: Service) -> None:
+        for address in captured_at(service, self._endpoints.get((service.source, service.hostname)) or ()):
+            self._by_address.add(address, service.hostname)
 
     def _precedence(self, service: Service) -> tuple[bool, tuple[str, str, str]]:
         """A core Service counts before ServiceEntries for its name, as in Istio; then the oldest."""

@@ -125,5 +125,7 @@ def destinations(spec: VirtualServiceSpec) -> Iterator[Destination]:
         yield from (item.destination for item in rule.mirrors)
         if rule.mirror is not None:
             yield rule.mirror
-    for other in (*spec.tcp, *spec.tls):
-        yield from (item.destination for item in other.route)
+    for tcp in spec.tcp:
+        yield from (item.destination for item in tcp.route)
+    for tls in spec.tls:
+        yield from (item.destination for item in tls.route)

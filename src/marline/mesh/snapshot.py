@@ -29,8 +29,8 @@ class MeshSnapshot:
     settings: MeshSettings
     resource_version: str = ""
     kinds: Mapping[tuple[str, str], Mapping[Ref, Resource[Any]]] = field(default_factory=dict)
-    registry: Registry = Registry()
-    rules: Rules = Rules()
+    registry: Registry = field(default_factory=Registry)
+    rules: Rules = field(default_factory=Rules)
 
     # Resources
 
