@@ -1,7 +1,7 @@
 """What gateways read of the mesh: Gateways, the routes bound to them, Secrets, grants."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from marline.api.core import SecretBody
 from marline.api.gateway_api.gateway import GatewaySpec as ApiGatewaySpec
@@ -28,15 +28,11 @@ from marline.compile.routes_active import is_bound
 from marline.compile.routes_lookup import source_labels
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import age, is_exported
 
 CLASSES: Final = ("marline", "istio")
 """The names of Gateway classes that need no GatewayClass resource."""
 CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
-
-
-def _age(resource: Resource[Any]) -> tuple[str, str, str]:
-    """Oldest first, then by name: who was first keeps what others want too."""
-    return (resource.metadata.creation_timestamp or "", resource.namespace, resource.name)
 
 
 def istio_gateways(snapshot: MeshSnapshot, proxy: Proxy) -> list[Resource[GatewaySpec]]:
@@ -48,7 +44,7 @@ def istio_gateways(snapshot: MeshSnapshot, proxy: Proxy) -> list[Resource[Gatewa
             for gateway in snapshot.resources("networking.istio.io", "Gateway")
             if all(labels.get(key) == value for key, value in gateway.spec.selector.items())
         ),
-        key=_age,
+        key=age,
     )
 
 
@@ -61,15 +57,10 @@ def bound_virtual_services(
         (
             item
             for item in snapshot.resources("networking.istio.io", "VirtualService")
-            if is_bound(item, gateway) and _is_exported(item, namespace)
+            if is_bound(item, gateway) and is_exported(item.spec.export_to, item.namespace, namespace)
         ),
-        key=_age,
+        key=age,
     )
-
-
-def _is_exported(item: Resource[VirtualServiceSpec], namespace: str) -> bool:
-    scopes = item.spec.export_to or ("*",)
-    return "*" in scopes or namespace in scopes or ("." in scopes and item.namespace == namespace)
 
 
 def usable_certificate(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> str | None:
@@ -126,15 +117,15 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def gateway_classes(snapshot: MeshSnapshot) -> list[Resource[GatewayClassSpec]]:
-    return sorted(snapshot.resources(GROUP, "GatewayClass"), key=_age)
+    return sorted(snapshot.resources(GROUP, "GatewayClass"), key=age)
 
 
 def api_gateways(snapshot: MeshSnapshot) -> list[Resource[ApiGatewaySpec]]:
-    return sorted(snapshot.resources(GROUP, "Gateway"), key=_age)
+    return sorted(snapshot.resources(GROUP, "Gateway"), key=age)
 
 
 def http_routes(snapshot: MeshSnapshot) -> list[Resource[HTTPRouteSpec]]:
-    return sorted(snapshot.resources(GROUP, "HTTPRoute"), key=_age)
+    return sorted(snapshot.resources(GROUP, "HTTPRoute"), key=age)
 
 
 def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec]]:

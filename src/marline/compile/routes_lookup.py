@@ -4,6 +4,7 @@ Everything here returns small values that become a recipe's inputs.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from marline.api.networking.destination_rule import ConsistentHash
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
@@ -20,6 +21,9 @@ from marline.compile.routes_targets import (
 )
 from marline.mesh.model import Proxy, Service
 from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import age
+
+_SERVICE_ENTRY: Final = "ServiceEntry"
 
 
 def source_namespace(proxy: Proxy) -> str:
@@ -98,20 +102,35 @@ def domain_names(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tupl
 
 
 def domain_addresses(snapshot: MeshSnapshot, service: Service, port: int) -> tuple[str, ...]:
-    """The virtual IPs of a service."""
-    return service.addresses
+    """The addresses of a service that are names for it: two ServiceEntries may claim one address, and
+    Envoy would refuse two virtual hosts with it, so the oldest has it."""
+    if service.source.kind != _SERVICE_ENTRY:
+        return service.addresses
+    others = [
+        other
+        for hostname in snapshot.hosts_on_port(port)
+        if (other := snapshot.services[hostname]) is not service and _precedes(snapshot, other, service)
+    ]
+    taken = {address for other in others for address in other.addresses}
+    return tuple(address for address in service.addresses if address not in taken)
+
+
+def _precedes(snapshot: MeshSnapshot, one: Service, other: Service) -> bool:
+    first, second = snapshot.resource(one.source), snapshot.resource(other.source)
+    if first is None or second is None or one.source.kind != _SERVICE_ENTRY:
+        return True
+    return (age(first), one.hostname) < (age(second), other.hostname)
 
 
 def _hash(
     snapshot: MeshSnapshot, hostname: str, namespace: str, port: int, subset: str
 ) -> ConsistentHash | None:
     """The consistent-hash policy of a cluster: Envoy wants it at the route that leads there."""
-    rule = snapshot.destination_rule(hostname, namespace)
-    if rule is None:
+    policy = snapshot.destination_rule(hostname, namespace)
+    if policy is None:
         return None
-    named = next((item for item in rule.spec.subsets if item.name == subset), None)
-    policies = (named.traffic_policy if named is not None else None, rule.spec.traffic_policy)
-    return consistent_hash(policies, port)
+    named = policy.subset(subset) if subset else None
+    return consistent_hash((named.traffic_policy if named else None, policy.traffic_policy), port)
 
 
 def l4_route(
