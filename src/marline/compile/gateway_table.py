@@ -8,6 +8,7 @@ from envoy.config.route.v3 import route_pb2
 from marline.api.resource import Ref
 from marline.compile.gateway_api_rules import ordered_routes
 from marline.compile.gateway_server import HostTable
+from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
 
 
 def build_table(name: str, hosts: tuple[HostTable, ...]) -> route_pb2.RouteConfiguration:
@@ -15,6 +16,7 @@ def build_table(name: str, hosts: tuple[HostTable, ...]) -> route_pb2.RouteConfi
     gets a 404. The port in a `Host` header does not count: users reach gateways through mapped ports."""
     table = route_pb2.RouteConfiguration(name=name, ignore_port_in_host_matching=True)
     table.validate_clusters.value = False
+    table.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
     for host in hosts:
         table.virtual_hosts.append(_virtual_host(host))
     return table

@@ -1,6 +1,6 @@
 """A service's virtual host, from the rules for it or without any."""
 
-from typing import Any
+from typing import Any, Final
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
@@ -9,11 +9,15 @@ from marline.compile.routes_active import RuleSet
 from marline.compile.routes_retry import retry_policy, set_timeout
 from marline.compile.routes_targets import Target, hash_policies
 
+MAX_DIRECT_RESPONSE: Final = 1024 * 1024
+"""Bytes of a direct response's body (Envoy's own limit is 4096; Istio allows a mebibyte)."""
+
 
 def build_single_host_table(name: str, host: tuple[Any, ...]) -> route_pb2.RouteConfiguration:
     """A route configuration of one virtual host, given by `build_virtual_host`'s arguments."""
     table = route_pb2.RouteConfiguration(name=name)
     table.validate_clusters.value = False
+    table.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
     table.virtual_hosts.append(build_virtual_host(*host))
     return table
 

@@ -46,7 +46,7 @@ def _match_path(made: Any, match: HTTPMatchRequest) -> None:
     uri = match.uri or StringMatch(prefix=_EVERYTHING)
     if uri.exact is not None:
         made.path = uri.exact
-    elif uri.regex is not None:
+    elif uri.regex:
         made.safe_regex.CopyFrom(regex(uri.regex))
     else:
         made.prefix = uri.prefix or _EVERYTHING
@@ -88,17 +88,22 @@ def _query_matcher(name: str, value: StringMatch) -> Any:
     return matcher
 
 
-def string_matcher(value: StringMatch, *, ignore_case: bool = False) -> Any:
-    """An Envoy `StringMatcher`. Regular expressions must match the whole value, as in Istio."""
+def string_matcher(value: StringMatch) -> Any:
+    """An Envoy `StringMatcher`. Regular expressions must match the whole value, as in Istio.
+
+    Envoy refuses empty prefixes and expressions: one is of every value, the other of the empty one.
+    """
     made = string_pb2.StringMatcher()
     if value.exact is not None:
         made.exact = value.exact
-    elif value.prefix is not None:
+    elif value.regex:
+        made.safe_regex.CopyFrom(regex(value.regex))
+    elif value.prefix:
         made.prefix = value.prefix
     elif value.regex is not None:
-        made.safe_regex.CopyFrom(regex(value.regex))
-    if ignore_case and value.regex is None:
-        made.ignore_case = True
+        made.exact = ""
+    else:
+        made.safe_regex.CopyFrom(regex(".*"))
     return made
 
 

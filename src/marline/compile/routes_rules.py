@@ -138,7 +138,8 @@ def _rewrite(action: Any, rewrite: HTTPRewrite, match: HTTPMatchRequest | None) 
     elif rewrite.uri:
         if match is not None and match.uri is not None and match.uri.regex is not None:
             action.regex_rewrite.pattern.CopyFrom(regex(match.uri.regex))
-            action.regex_rewrite.substitution = rewrite.uri
+            # The new path is meant literally; RE2 would read a backslash as a reference to a group.
+            action.regex_rewrite.substitution = rewrite.uri.replace("\\", "\\\\")
         else:
             action.prefix_rewrite = rewrite.uri
 
