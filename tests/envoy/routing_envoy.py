@@ -26,8 +26,10 @@ from marline.compile.gateway_table import build_table
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_hosts import build_virtual_host
 from marline.compile.routes_targets import Target, Targets
-from marline.mesh.model import Workload
+from marline.compile.telemetry import Reporter
+from marline.compile.telemetry import Side as ReporterSide
 
+REPORTER = Reporter(ReporterSide.SOURCE, "ingress", "spiffe://cluster.local/ns/edge/sa/ingress")
 _TYPE = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -268,7 +270,7 @@ def http_route_host(*routes: RouteSet) -> Any:
 def static_gateway(servers: list[Server]) -> dict[str, Any]:
     """The compiled listener with its route tables inlined and its Secrets taken from the bootstrap."""
     chains, tables = port_contents(servers)
-    listener = build_listener("gateway", "127.0.0.1", 0, chains, Workload("edge", "gateway"))
+    listener = build_listener("gateway", "127.0.0.1", 0, chains, REPORTER)
     made = json_format.MessageToDict(listener)
     routes = {name: json_format.MessageToDict(build_table(name, hosts)) for name, hosts in tables}
     for chain in made["filterChains"]:

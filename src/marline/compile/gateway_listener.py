@@ -21,7 +21,7 @@ from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import WeightedTarget
 from marline.compile.routes_targets import duration
-from marline.mesh.model import Workload
+from marline.compile.telemetry import Reporter, http_access_logs, tcp_access_logs
 
 _REFUSED: Final = (WeightedTarget("BlackHoleCluster", 1),)
 _BUFFER_LIMIT: Final = 32 * 1024
@@ -48,7 +48,7 @@ class Chain:
 
 
 def build_listener(
-    name: str, address: str, port: int, chains: tuple[Chain, ...], workload: Workload
+    name: str, address: str, port: int, chains: tuple[Chain, ...], reporter: Reporter
 ) -> listener_pb2.Listener:
     """An Envoy `Listener`. A connection that no chain is for is closed."""
     listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
@@ -59,11 +59,11 @@ def build_listener(
         inspector = listener.listener_filters.add(name="envoy.filters.listener.tls_inspector")
         inspector.typed_config.Pack(tls_inspector_pb2.TlsInspector())
     for chain in chains:
-        listener.filter_chains.append(_filter_chain(name, chain, workload))
+        listener.filter_chains.append(_filter_chain(name, chain, reporter))
     return listener
 
 
-def _filter_chain(listener: str, chain: Chain, workload: Workload) -> Any:
+def _filter_chain(listener: str, chain: Chain, reporter: Reporter) -> Any:
     made = listener_components_pb2.FilterChain(name=chain.name)
     match = made.filter_chain_match
     match.server_names.extend(chain.sni_hosts)
@@ -75,10 +75,10 @@ def _filter_chain(listener: str, chain: Chain, workload: Workload) -> Any:
     network_filter = made.filters.add()
     if chain.table:
         network_filter.name = "envoy.filters.network.http_connection_manager"
-        network_filter.typed_config.Pack(_connection_manager(listener, chain.table, workload))
+        network_filter.typed_config.Pack(_connection_manager(listener, chain.table, reporter))
     else:
         network_filter.name = "envoy.filters.network.tcp_proxy"
-        network_filter.typed_config.Pack(_tcp_proxy(chain.clusters, workload))
+        network_filter.typed_config.Pack(_tcp_proxy(chain.clusters, reporter))
     return made
 
 
@@ -92,7 +92,7 @@ def _ranges(subnets: tuple[str, ...]) -> list[Any]:
     return made
 
 
-def _connection_manager(listener: str, table: str, workload: Workload) -> Any:
+def _connection_manager(listener: str, table: str, reporter: Reporter) -> Any:
     kind = hcm_pb.HttpConnectionManager
     made = kind(
         stat_prefix=f"outbound_{listener}",
@@ -120,19 +120,15 @@ def _connection_manager(listener: str, table: str, workload: Workload) -> Any:
         ("envoy.filters.http.router", router_pb2.Router()),
     ):
         made.http_filters.add(name=name).typed_config.Pack(config)
-    made.access_log.extend(_access_logs(workload))
+    made.access_log.extend(http_access_logs(reporter))
     return made
 
 
-def _tcp_proxy(clusters: tuple[WeightedTarget, ...], workload: Workload) -> Any:
+def _tcp_proxy(clusters: tuple[WeightedTarget, ...], reporter: Reporter) -> Any:
     made = tcp_proxy_pb2.TcpProxy(stat_prefix="gateway")
     if len(clusters) == 1:
         made.cluster = made.stat_prefix = clusters[0].cluster
     for item in clusters if len(clusters) > 1 else ():
         made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
-    made.access_log.extend(_access_logs(workload))
+    made.access_log.extend(tcp_access_logs(reporter))
     return made
-
-
-def _access_logs(workload: Workload) -> list[Any]:
-    return []
