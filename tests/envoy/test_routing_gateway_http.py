@@ -1,5 +1,7 @@
 """A real Envoy as a gateway: what strangers' requests become."""
 
+import asyncio
+
 import aiohttp
 from routing_envoy import RoutedClient, backend, cluster, run_envoy, static_gateway, virtual_service
 
@@ -58,7 +60,9 @@ async def test_requests_are_counted_as_the_gateways() -> None:
         static = {"listeners": [static_gateway([server])], "clusters": [cluster("app", [app.port])]}
         async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
             await RoutedClient(session, envoy.ports["gateway"]).send("/")
-            stats = await envoy.admin("/stats/prometheus?filter=istio_requests_total")
+            async with asyncio.timeout(5):
+                while "envoy_istio_requests_total{" not in (stats := await envoy.admin("/stats/prometheus")):
+                    await asyncio.sleep(0.02)
     (line,) = [item for item in stats.splitlines() if item.startswith("envoy_istio_requests_total{")]
     assert 'reporter="source"' in line
     assert 'source_workload="ingress"' in line
