@@ -11,6 +11,7 @@ from marline.compile.routes_l4 import L4Route, WeightedTarget
 
 GATEWAY = Ref("networking.istio.io", "Gateway", "edge", "gateway")
 ROUTE = "- route: [{destination: {host: app}}]"
+_COUNTER = "envoy_istio_requests_total{"
 
 
 def http(*hosts: HostTable) -> Server:
@@ -61,9 +62,9 @@ async def test_requests_are_counted_as_the_gateways() -> None:
         async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
             await RoutedClient(session, envoy.ports["gateway"]).send("/")
             async with asyncio.timeout(5):
-                while "envoy_istio_requests_total{" not in (stats := await envoy.admin("/stats/prometheus")):
+                while _COUNTER not in (stats := await envoy.admin("/stats/prometheus")):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-    (line,) = [item for item in stats.splitlines() if item.startswith("envoy_istio_requests_total{")]
+    (line,) = [item for item in stats.splitlines() if item.startswith(_COUNTER)]
     assert 'reporter="source"' in line
     assert 'source_workload="ingress"' in line
     assert 'response_code="200"' in line
