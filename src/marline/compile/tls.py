@@ -81,7 +81,7 @@ def _mesh_identity(common: Any, sans: tuple[str, ...]) -> None:
 def _sds(name: str) -> Any:
     made = secret_pb2.SdsSecretConfig(name=name)
     made.sds_config.resource_api_version = config_source_pb2.ApiVersion.V3
-    # An Envoy without identity must not wait for one for ever before it says what is wrong.
+    # No limit: a listener or cluster without identity must wait for it, not serve without.
     made.sds_config.initial_fetch_timeout.seconds = 0
     source = made.sds_config.api_config_source
     source.api_type = config_source_pb2.ApiConfigSource.ApiType.GRPC

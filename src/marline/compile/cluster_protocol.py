@@ -1,0 +1,43 @@
+"""Which HTTP a cluster speaks: as the port declares, as a DestinationRule says, or as the client does."""
+
+from typing import Any, Final
+
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+
+from marline.api.networking.destination_rule import ConnectionPoolSettings, HTTPSettings, TCPSettings
+from marline.compile.routes_targets import duration
+from marline.mesh.model import Protocol
+
+OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_MAX_STREAMS: Final = 2**30
+"""Concurrent streams of one connection, as in Istio: the server's own limit is what counts."""
+
+
+def set_protocol(cluster: Any, protocol: Protocol, pool: ConnectionPoolSettings | None = None) -> None:
+    """Envoy's HTTP protocol options; none for a port that carries no HTTP."""
+    http = (pool.http if pool is not None else None) or HTTPSettings()
+    tcp = (pool.tcp if pool is not None else None) or TCPSettings()
+    if not protocol.is_http and protocol is not Protocol.AUTO:
+        return
+    made = http_protocol_options_pb2.HttpProtocolOptions()
+    common = made.common_http_protocol_options
+    if http.idle_timeout is not None:
+        common.idle_timeout.CopyFrom(duration(http.idle_timeout))
+    if http.max_requests_per_connection:
+        common.max_requests_per_connection.value = http.max_requests_per_connection
+    if tcp.max_connection_duration is not None:
+        common.max_connection_duration.CopyFrom(duration(tcp.max_connection_duration))
+    upgraded = http.h2_upgrade_policy == "UPGRADE" and not http.use_client_protocol
+    if protocol in (Protocol.HTTP2, Protocol.GRPC) or (upgraded and protocol is Protocol.HTTP):
+        _http2(made.explicit_http_config.http2_protocol_options, http)
+    elif protocol is Protocol.AUTO or http.use_client_protocol:
+        made.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        _http2(made.use_downstream_protocol_config.http2_protocol_options, http)
+    else:
+        made.explicit_http_config.http_protocol_options.SetInParent()
+    cluster.typed_extension_protocol_options[OPTIONS].Pack(made)
+
+
+def _http2(options: Any, http: HTTPSettings) -> None:
+    options.max_concurrent_streams.value = http.max_concurrent_streams or _MAX_STREAMS
+    options.allow_connect = True

@@ -1,0 +1,173 @@
+"""Outbound clusters: one for each port and subset of a service.
+
+Defaults are Istio's (istio.io, "DestinationRule" reference; Envoy's cluster documentation): least
+request, a connect timeout of 10 s, no limits, and mTLS wherever the endpoint says that it can.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import config_source_pb2
+
+from marline.api.networking.destination_rule import LoadBalancerSettings
+from marline.compile.cluster_limits import set_limits, set_outlier_detection
+from marline.compile.cluster_protocol import set_protocol
+from marline.compile.cluster_tls import set_transport
+from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints, subset_names
+from marline.compile.forward_proxy import set_forward_proxy
+from marline.compile.policy import Effective, effective
+from marline.compile.resource import CLUSTER, Recipe
+from marline.compile.routes_targets import duration, outbound_cluster
+from marline.compile.telemetry import METADATA
+from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.endpoints import identities
+from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service
+from marline.mesh.snapshot import MeshSnapshot
+
+_CONNECT_SECONDS: Final = 10.0
+_DNS_REFRESH_SECONDS: Final = 60.0
+_RING_SIZE: Final = 1024
+"""Istio's default minimum."""
+
+
+class Discovery(Enum):
+    """Where a cluster's endpoints come from."""
+
+    EDS = "EDS"
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+    ORIGINAL = "ORIGINAL_DST"
+    """The address that the application connected to."""
+    FORWARD = "FORWARD"
+    """The host that the request names."""
+
+
+def cluster_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, namespace: str
+) -> Iterator[Recipe]:
+    """The clusters of every port and subset of a service, as clients of a namespace see it."""
+    rule = snapshot.destination_rule(service.hostname, namespace)
+    every = callable_endpoints(snapshot, service)
+    discovery = _discovery(service, proxy)
+    sources = (*(rule.sources if rule is not None else ()), service.source)
+    for port in service.ports:
+        if port.protocol is Protocol.UDP:
+            continue
+        for subset in subset_names(rule):
+            chosen = port_endpoints(every, port, rule, subset)
+            # A subset without endpoints expects the service's identities, so it is ready for its first.
+            sans = identities(port_endpoints(every, port, None, ""))
+            listed = chosen if discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS) else ()
+            all_mtls = bool(chosen) and all(item.mtls for item in chosen)
+            name = outbound_cluster(service.hostname, port.number, subset)
+            expected = tuple(sorted({*sans, *service.subject_alt_names}))
+            inputs = (
+                name, service.hostname, port, subset, rule, _passes_through(rule, port, subset, proxy, discovery),
+                expected, listed, discovery is Discovery.ORIGINAL and all_mtls, service.external,
+            )  # fmt: skip
+            yield Recipe(CLUSTER, name, build_cluster, inputs, sources)
+
+
+def _discovery(service: Service, proxy: Proxy) -> Discovery:
+    by_address = proxy.capture is Capture.TRANSPARENT and proxy.role is not Role.GATEWAY
+    if service.headless:
+        return Discovery.ORIGINAL if by_address else Discovery.EDS
+    if service.resolution is Resolution.NONE:
+        return Discovery.ORIGINAL if by_address else Discovery.FORWARD
+    return {
+        Resolution.EDS: Discovery.EDS,
+        Resolution.DNS: Discovery.STRICT_DNS,
+        Resolution.DNS_ROUND_ROBIN: Discovery.LOGICAL_DNS,
+    }[service.resolution]
+
+
+def _passes_through(
+    rule: DestinationPolicy | None, port: Port, subset: str, proxy: Proxy, discovery: Discovery
+) -> Discovery:
+    """`simple: PASSTHROUGH` sends to the address that the application chose, where there is one."""
+    balancing = effective(rule, port.number, subset).load_balancer
+    wanted = balancing is not None and balancing.simple == "PASSTHROUGH"
+    if wanted and proxy.capture is Capture.TRANSPARENT and proxy.role is not Role.GATEWAY:
+        return Discovery.ORIGINAL
+    return discovery
+
+
+def build_cluster(
+    name: str,
+    hostname: str,
+    port: Port,
+    subset: str,
+    rule: DestinationPolicy | None,
+    discovery: Discovery,
+    expected: tuple[str, ...],
+    listed: tuple[Endpoint, ...],
+    mtls: bool,
+    external: bool,
+) -> cluster_pb2.Cluster:
+    """An Envoy `Cluster`.
+
+    `expected`: the peers' SPIFFE IDs; `listed`: endpoints that DNS resolves; `mtls`: of endpoints that are
+    not known one by one, that all of them take mTLS.
+    """
+    settings = effective(rule, port.number, subset)
+    made = cluster_pb2.Cluster(name=name)
+    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    made.metadata.filter_metadata[METADATA].update({"service": hostname})
+    _set_discovery(made, discovery, listed, settings)
+    set_limits(made, settings.pool)
+    set_outlier_detection(made, settings.outliers)
+    set_protocol(made, port.protocol, settings.pool)
+    set_transport(
+        made, hostname, port.number, subset, settings.tls, expected, discovery.value, mtls, external
+    )
+    return made
+
+
+def _set_discovery(
+    made: Any, discovery: Discovery, listed: tuple[Endpoint, ...], settings: Effective
+) -> None:
+    kind = cluster_pb2.Cluster
+    # Without endpoints that are up there is nobody: a share of the dead is not better than that.
+    made.common_lb_config.healthy_panic_threshold.value = 0
+    made.common_lb_config.ignore_new_hosts_until_first_hc = False
+    made.ignore_health_on_host_removal = True
+    if discovery is Discovery.FORWARD:
+        set_forward_proxy(made)
+        return
+    if discovery is Discovery.ORIGINAL:
+        made.type, made.lb_policy = kind.DiscoveryType.ORIGINAL_DST, kind.LbPolicy.CLUSTER_PROVIDED
+        return
+    _set_balancing(made, settings.load_balancer)
+    if discovery is Discovery.EDS:
+        made.type = kind.DiscoveryType.EDS
+        made.eds_cluster_config.service_name = made.name
+        made.eds_cluster_config.eds_config.ads.SetInParent()
+        made.eds_cluster_config.eds_config.resource_api_version = config_source_pb2.ApiVersion.V3
+        return
+    made.type = kind.DiscoveryType.Value(discovery.value)
+    made.dns_lookup_family = kind.DnsLookupFamily.V4_PREFERRED
+    made.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
+    made.respect_dns_ttl = True
+    if discovery is Discovery.LOGICAL_DNS:
+        listed = listed[:1]
+    made.load_assignment.CopyFrom(build_assignment(made.name, listed))
+
+
+def _set_balancing(made: Any, settings: LoadBalancerSettings | None) -> None:
+    policy = cluster_pb2.Cluster.LbPolicy
+    hashing = settings.consistent_hash if settings is not None else None
+    if settings is None:
+        made.lb_policy = policy.LEAST_REQUEST
+    elif hashing is None:
+        simple = {"RANDOM": policy.RANDOM, "ROUND_ROBIN": policy.ROUND_ROBIN}
+        made.lb_policy = simple.get(settings.simple or "", policy.LEAST_REQUEST)
+    elif hashing.maglev is not None:
+        made.lb_policy = policy.MAGLEV
+        if hashing.maglev.table_size:
+            made.maglev_lb_config.table_size.value = hashing.maglev.table_size
+    else:
+        made.lb_policy = policy.RING_HASH
+        asked = hashing.ring_hash.minimum_ring_size if hashing.ring_hash is not None else 0
+        made.ring_hash_lb_config.minimum_ring_size.value = asked or hashing.minimum_ring_size or _RING_SIZE

@@ -1,0 +1,107 @@
+"""EDS: the endpoints of one cluster, grouped by locality.
+
+An endpoint that goes away is removed at once: Envoy lets the requests on its connections finish, and
+sends no new ones there.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from envoy.config.core.v3 import address_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2 as components
+from envoy.config.endpoint.v3 import endpoint_pb2
+
+from marline.compile.policy import in_subset
+from marline.compile.resource import ENDPOINT, Recipe
+from marline.compile.routes_targets import outbound_cluster
+from marline.compile.telemetry import METADATA
+from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.model import Endpoint, Locality, Port, Protocol, Service
+from marline.mesh.snapshot import MeshSnapshot
+
+TRANSPORT_MATCH = "envoy.transport_socket_match"
+MTLS_MODE = ("tlsMode", "istio")
+"""The endpoint metadata that chooses mTLS, named as in Istio."""
+
+
+def endpoint_recipes(snapshot: MeshSnapshot, service: Service, namespace: str) -> Iterator[Recipe]:
+    """The endpoints of every port and subset of a service, as clients of a namespace see it."""
+    rule = snapshot.destination_rule(service.hostname, namespace)
+    every = callable_endpoints(snapshot, service)
+    for port in service.ports:
+        if port.protocol is Protocol.UDP:
+            continue
+        for subset in subset_names(rule):
+            name = outbound_cluster(service.hostname, port.number, subset)
+            chosen = port_endpoints(every, port, rule, subset)
+            yield Recipe(ENDPOINT, name, build_assignment, (name, chosen), (service.source,))
+
+
+def subset_names(rule: DestinationPolicy | None) -> tuple[str, ...]:
+    """ "" for the whole service, then each subset."""
+    return ("", *(item.name for item in rule.subsets())) if rule is not None else ("",)
+
+
+def callable_endpoints(snapshot: MeshSnapshot, service: Service) -> tuple[Endpoint, ...]:
+    """A service's endpoints, as to mTLS in the way in which they accept calls."""
+    numbers = {port.name: port.number for port in service.ports}
+    found = snapshot.endpoints(service)
+    if not snapshot.rules.peer_authentications:
+        return found
+    return tuple(
+        replace(item, mtls=snapshot.calls_with_mtls(item, numbers.get(item.service_port, 0)))
+        if item.mtls
+        else item
+        for item in found
+    )
+
+
+def port_endpoints(
+    endpoints: Iterable[Endpoint], port: Port, rule: DestinationPolicy | None, subset: str
+) -> tuple[Endpoint, ...]:
+    return tuple(
+        item for item in endpoints if item.service_port == port.name and in_subset(item, rule, subset)
+    )
+
+
+def build_assignment(name: str, endpoints: tuple[Endpoint, ...]) -> endpoint_pb2.ClusterLoadAssignment:
+    """An Envoy `ClusterLoadAssignment`; it is there, and empty, also when nobody is."""
+    made = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    groups: dict[Locality, list[Endpoint]] = {}
+    for item in endpoints:
+        groups.setdefault(item.locality, []).append(item)
+    for locality, members in sorted(groups.items(), key=lambda pair: _order(pair[0])):
+        group = made.endpoints.add()
+        if locality != Locality():
+            group.locality.region, group.locality.zone = locality.region, locality.zone
+            group.locality.sub_zone = locality.sub_zone
+        group.load_balancing_weight.value = min(sum(item.weight or 1 for item in members), 2**32 - 1)
+        group.lb_endpoints.extend(_endpoint(item) for item in members)
+    return made
+
+
+def _order(locality: Locality) -> tuple[str, str, str]:
+    return (locality.region, locality.zone, locality.sub_zone)
+
+
+def _endpoint(endpoint: Endpoint) -> Any:
+    made = components.LbEndpoint()
+    made.endpoint.address.CopyFrom(socket_address(endpoint.address, endpoint.port))
+    made.load_balancing_weight.value = endpoint.weight or 1
+    if endpoint.mtls:
+        made.metadata.filter_metadata[TRANSPORT_MATCH].update(dict([MTLS_MODE]))
+    if endpoint.workload:
+        described = {"workload": endpoint.workload, "namespace": endpoint.namespace}
+        made.metadata.filter_metadata[METADATA].update(described)
+    return made
+
+
+def socket_address(address: str, port: int) -> Any:
+    """An Envoy `Address` of an IP address, a host name or `unix://` path."""
+    made = address_pb2.Address()
+    if address.startswith("unix://"):
+        made.pipe.path = address.removeprefix("unix://")
+    else:
+        made.socket_address.address, made.socket_address.port_value = address, port
+    return made

@@ -1,0 +1,62 @@
+"""What DestinationRules say about one port of one subset, all levels merged.
+
+Istio, "DestinationRule" reference: a subset's policy overrides the rule's field by field; settings for a
+port replace both entirely ("not inherited when overridden by port-level settings").
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from marline.api.networking.destination_rule import (
+    ClientTLSSettings,
+    ConnectionPoolSettings,
+    LoadBalancerSettings,
+    OutlierDetection,
+    PortTrafficPolicy,
+    TrafficPolicy,
+)
+from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.model import Endpoint
+
+Policy = TrafficPolicy | PortTrafficPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings that count; None: Istio's default."""
+
+    load_balancer: LoadBalancerSettings | None = None
+    pool: ConnectionPoolSettings | None = None
+    outliers: OutlierDetection | None = None
+    tls: ClientTLSSettings | None = None
+
+
+DEFAULTS: Final = Effective()
+
+
+def effective(rule: DestinationPolicy | None, port: int, subset: str) -> Effective:
+    if rule is None:
+        return DEFAULTS
+    merged = _apply(DEFAULTS, rule.traffic_policy, port)
+    named = rule.subset(subset) if subset else None
+    return _apply(merged, named.traffic_policy if named is not None else None, port)
+
+
+def _apply(base: Effective, policy: TrafficPolicy | None, port: int) -> Effective:
+    if policy is None:
+        return base
+    for item in policy.port_level_settings:
+        if item.port is not None and item.port.number == port:
+            return Effective(item.load_balancer, item.connection_pool, item.outlier_detection, item.tls)
+    return Effective(
+        policy.load_balancer or base.load_balancer,
+        policy.connection_pool or base.pool,
+        policy.outlier_detection or base.outliers,
+        policy.tls or base.tls,
+    )
+
+
+def in_subset(endpoint: Endpoint, rule: DestinationPolicy | None, subset: str) -> bool:
+    """Has an endpoint the labels of a subset?"""
+    named = rule.subset(subset) if rule is not None and subset else None
+    return named is None or named.labels.items() <= dict(endpoint.labels).items()
