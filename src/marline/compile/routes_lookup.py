@@ -9,13 +9,13 @@ from typing import Final
 from marline.api.networking.destination_rule import ConsistentHash
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
+from marline.compile.policy import effective
 from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_domains import short_names
 from marline.compile.routes_l4 import L4Route, L4Rule, weighted
 from marline.compile.routes_targets import (
     Target,
     Targets,
-    consistent_hash,
     default_port,
     outbound_cluster,
 )
@@ -126,11 +126,8 @@ def _hash(
     snapshot: MeshSnapshot, hostname: str, namespace: str, port: int, subset: str
 ) -> ConsistentHash | None:
     """The consistent-hash policy of a cluster: Envoy wants it at the route that leads there."""
-    policy = snapshot.destination_rule(hostname, namespace)
-    if policy is None:
-        return None
-    named = policy.subset(subset) if subset else None
-    return consistent_hash((named.traffic_policy if named else None, policy.traffic_policy), port)
+    balancer = effective(snapshot.destination_rule(hostname, namespace), port, subset).load_balancer
+    return balancer.consistent_hash if balancer is not None else None
 
 
 def l4_route(

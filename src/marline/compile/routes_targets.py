@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from google.protobuf import duration_pb2
 
-from marline.api.networking.destination_rule import ConsistentHash, TrafficPolicy
+from marline.api.networking.destination_rule import ConsistentHash
 from marline.api.networking.virtual_service import Destination
 
 
@@ -40,23 +40,6 @@ def default_port(ports: tuple[int, ...], listener_port: int) -> int:
     """The port of a destination that names none: the service's only port, else the one the request
     was sent to (istio.io, VirtualService reference, `Destination.port`)."""
     return ports[0] if len(ports) == 1 else listener_port
-
-
-def consistent_hash(policies: Iterable[TrafficPolicy | None], port: int) -> ConsistentHash | None:
-    """The hash policy for a port, from traffic policies of which the most specific comes first.
-
-    What `portLevelSettings` say for a port stands alone: what they leave out is not taken from the
-    settings for all ports (istio.io, DestinationRule reference, `TrafficPolicy.portLevelSettings`).
-    """
-    for policy in policies:
-        if policy is None:
-            continue
-        for setting in policy.port_level_settings:
-            if setting.port is not None and setting.port.number == port:
-                return setting.load_balancer.consistent_hash if setting.load_balancer else None
-        if policy.load_balancer is not None:
-            return policy.load_balancer.consistent_hash
-    return None
 
 
 def hash_policies(hashes: Iterable[ConsistentHash | None]) -> list[Any]:
