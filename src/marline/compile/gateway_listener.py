@@ -13,15 +13,14 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
-from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
-from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
+from marline.compile.filters import HCM, ROUTER_FILTER, TcpRoute, listener_filter, tcp_filter
 from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import WeightedTarget
 from marline.compile.routes_targets import duration
-from marline.compile.telemetry import Reporter, http_access_logs, tcp_access_logs
+from marline.compile.telemetry import Reporter, http_access_logs
 
 _REFUSED: Final = (WeightedTarget("BlackHoleCluster", 1),)
 _BUFFER_LIMIT: Final = 32 * 1024
@@ -56,8 +55,7 @@ def build_listener(
     listener.address.socket_address.port_value = port
     listener.per_connection_buffer_limit_bytes.value = _BUFFER_LIMIT
     if any(chain.sni_hosts or chain.termination for chain in chains):
-        inspector = listener.listener_filters.add(name="envoy.filters.listener.tls_inspector")
-        inspector.typed_config.Pack(tls_inspector_pb2.TlsInspector())
+        listener.listener_filters.append(listener_filter("tls_inspector"))
     for chain in chains:
         listener.filter_chains.append(_filter_chain(name, chain, reporter))
     return listener
@@ -72,13 +70,12 @@ def _filter_chain(listener: str, chain: Chain, reporter: Reporter) -> Any:
     if chain.termination is not None:
         made.transport_socket.name = "envoy.transport_sockets.tls"
         made.transport_socket.typed_config.Pack(downstream_tls(chain.termination))
-    network_filter = made.filters.add()
     if chain.table:
-        network_filter.name = "envoy.filters.network.http_connection_manager"
-        network_filter.typed_config.Pack(_connection_manager(listener, chain.table, reporter))
+        manager = _connection_manager(listener, chain.table, reporter)
+        made.filters.add(name=HCM).typed_config.Pack(manager)
     else:
-        network_filter.name = "envoy.filters.network.tcp_proxy"
-        network_filter.typed_config.Pack(_tcp_proxy(chain.clusters, reporter))
+        prefix = chain.clusters[0].cluster if len(chain.clusters) == 1 else listener
+        made.filters.append(tcp_filter(TcpRoute(chain.clusters), prefix, reporter))
     return made
 
 
@@ -106,6 +103,7 @@ def _connection_manager(listener: str, table: str, reporter: Reporter) -> Any:
     # Long-lived streams and WebSockets are ordinary traffic: no limit, as at Istio's gateways.
     made.stream_idle_timeout.CopyFrom(duration(0))
     made.request_headers_timeout.CopyFrom(duration(_HEADERS_SECONDS))
+    made.http2_protocol_options.allow_connect = True
     made.http2_protocol_options.max_concurrent_streams.value = _MAX_STREAMS
     details = made.set_current_client_cert_details
     details.subject.value = True
@@ -117,18 +115,8 @@ def _connection_manager(listener: str, table: str, reporter: Reporter) -> Any:
     for name, config in (
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         (CORS_FILTER, cors_pb2.Cors()),
-        ("envoy.filters.http.router", router_pb2.Router()),
+        (ROUTER_FILTER, router_pb2.Router()),
     ):
         made.http_filters.add(name=name).typed_config.Pack(config)
     made.access_log.extend(http_access_logs(reporter))
-    return made
-
-
-def _tcp_proxy(clusters: tuple[WeightedTarget, ...], reporter: Reporter) -> Any:
-    made = tcp_proxy_pb2.TcpProxy(stat_prefix="gateway")
-    if len(clusters) == 1:
-        made.cluster = made.stat_prefix = clusters[0].cluster
-    for item in clusters if len(clusters) > 1 else ():
-        made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
-    made.access_log.extend(tcp_access_logs(reporter))
     return made
