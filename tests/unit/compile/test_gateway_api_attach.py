@@ -44,7 +44,6 @@ def from_yaml(text: str, kind: Any) -> Any:
     return msgspec.convert(yaml.safe_load(text), kind)
 
 
-
 def bind(namespace: str, hostnames: tuple[str, ...] = (), **parent: Any) -> Attachment:
     route = resource("HTTPRoute", HTTPRouteSpec(hostnames=hostnames), namespace)
     return attach(route, ParentReference(name="gateway", **parent), gateway(), NAMESPACES)
