@@ -3,42 +3,39 @@
 from typing import Any
 
 from marline.api.networking.destination_rule import ClientTLSSettings
+from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.endpoints import MTLS_MODE
 from marline.compile.tls import mesh_sni, mutual_tls_socket, plain_socket, tls_socket
 
 
-def set_transport(
-    cluster: Any,
-    hostname: str,
-    port: int,
-    subset: str,
-    settings: ClientTLSSettings | None,
-    expected: tuple[str, ...],
-    discovery: str,
-    mtls: bool,
-    external: bool,
-) -> None:
+def set_transport(cluster: Any, spec: ClusterSpec, settings: ClientTLSSettings | None) -> None:
     """Set the transport sockets of a cluster.
 
     Automatic mTLS (istio.io, "Auto mutual TLS") is decided for each endpoint by its metadata; where the
-    endpoints are not listed, by `mtls` for all. It is not for services outside the mesh.
+    endpoints are not listed, for all at once. It is not for services outside the mesh.
     """
-    sni = mesh_sni(hostname, port, subset)
+    sni = mesh_sni(spec.hostname, spec.port.number, spec.subset)
     if settings is None:
-        if discovery == "EDS" and not external:
-            match = cluster.transport_socket_matches.add(name="tlsMode-istio")
-            match.match.update(dict([MTLS_MODE]))
-            match.transport_socket.CopyFrom(mutual_tls_socket(sni, expected))
-            other = cluster.transport_socket_matches.add(name="tlsMode-disabled")
-            other.match.SetInParent()
-            other.transport_socket.CopyFrom(plain_socket())
-        elif mtls and not external:
-            cluster.transport_socket.CopyFrom(mutual_tls_socket(sni, expected))
+        _automatic(cluster, spec, sni)
     elif settings.mode == "ISTIO_MUTUAL":
-        sans = settings.subject_alt_names or expected
+        sans = settings.subject_alt_names or spec.expected
         cluster.transport_socket.CopyFrom(mutual_tls_socket(settings.sni or sni, sans))
     elif settings.mode in ("SIMPLE", "MUTUAL"):
-        cluster.transport_socket.CopyFrom(_server_tls(hostname, settings, expected))
+        cluster.transport_socket.CopyFrom(_server_tls(spec.hostname, settings, spec.expected))
+
+
+def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:
+    if spec.external:
+        return
+    if spec.discovery is Discovery.EDS:
+        match = cluster.transport_socket_matches.add(name="tlsMode-istio")
+        match.match.update(dict([MTLS_MODE]))
+        match.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected))
+        other = cluster.transport_socket_matches.add(name="tlsMode-disabled")
+        other.match.SetInParent()
+        other.transport_socket.CopyFrom(plain_socket())
+    elif spec.discovery is Discovery.ORIGINAL and spec.all_mtls:
+        cluster.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected))
 
 
 def _server_tls(hostname: str, settings: ClientTLSSettings, expected: tuple[str, ...]) -> Any:
@@ -50,5 +47,4 @@ def _server_tls(hostname: str, settings: ClientTLSSettings, expected: tuple[str,
         key_file=settings.private_key if is_mutual else "",
         sans=settings.subject_alt_names or expected,
         skip_verify=bool(settings.insecure_skip_verify),
-        alpn=(),
     )

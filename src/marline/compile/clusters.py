@@ -5,7 +5,6 @@ request, a connect timeout of 10 s, no limits, and mTLS wherever the endpoint sa
 """
 
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any, Final
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -14,16 +13,17 @@ from envoy.config.core.v3 import config_source_pb2
 from marline.api.networking.destination_rule import LoadBalancerSettings
 from marline.compile.cluster_limits import set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
+from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.cluster_tls import set_transport
 from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints, subset_names
 from marline.compile.forward_proxy import set_forward_proxy
-from marline.compile.policy import Effective, effective
+from marline.compile.policy import effective
 from marline.compile.resource import CLUSTER, Recipe
 from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.endpoints import identities
-from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service
+from marline.mesh.model import Capture, Port, Protocol, Proxy, Resolution, Role, Service
 from marline.mesh.snapshot import MeshSnapshot
 
 _CONNECT_SECONDS: Final = 10.0
@@ -32,25 +32,13 @@ _RING_SIZE: Final = 1024
 """Istio's default minimum."""
 
 
-class Discovery(Enum):
-    """Where a cluster's endpoints come from."""
-
-    EDS = "EDS"
-    STRICT_DNS = "STRICT_DNS"
-    LOGICAL_DNS = "LOGICAL_DNS"
-    ORIGINAL = "ORIGINAL_DST"
-    """The address that the application connected to."""
-    FORWARD = "FORWARD"
-    """The host that the request names."""
-
-
 def cluster_recipes(
     snapshot: MeshSnapshot, proxy: Proxy, service: Service, namespace: str
 ) -> Iterator[Recipe]:
     """The clusters of every port and subset of a service, as clients of a namespace see it."""
     rule = snapshot.destination_rule(service.hostname, namespace)
     every = callable_endpoints(snapshot, service)
-    discovery = _discovery(service, proxy)
+    discovery = discovery_of(service, proxy)
     sources = (*(rule.sources if rule is not None else ()), service.source)
     for port in service.ports:
         if port.protocol is Protocol.UDP:
@@ -60,17 +48,25 @@ def cluster_recipes(
             # A subset without endpoints expects the service's identities, so it is ready for its first.
             sans = identities(port_endpoints(every, port, None, ""))
             listed = chosen if discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS) else ()
-            all_mtls = bool(chosen) and all(item.mtls for item in chosen)
             name = outbound_cluster(service.hostname, port.number, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))
-            inputs = (
-                name, service.hostname, port, subset, rule, _passes_through(rule, port, subset, proxy, discovery),
-                expected, listed, discovery is Discovery.ORIGINAL and all_mtls, service.external,
-            )  # fmt: skip
-            yield Recipe(CLUSTER, name, build_cluster, inputs, sources)
+            spec = ClusterSpec(
+                name=name,
+                hostname=service.hostname,
+                port=port,
+                subset=subset,
+                rule=rule,
+                discovery=_passes_through(rule, port, subset, proxy, discovery),
+                expected=expected,
+                listed=listed,
+                all_mtls=bool(chosen) and all(item.mtls for item in chosen),
+                external=service.external,
+            )
+            yield Recipe(CLUSTER, name, build_cluster, (spec,), sources)
 
 
-def _discovery(service: Service, proxy: Proxy) -> Discovery:
+def discovery_of(service: Service, proxy: Proxy) -> Discovery:
+    """How a proxy finds the endpoints of a service."""
     by_address = proxy.capture is Capture.TRANSPARENT and proxy.role is not Role.GATEWAY
     if service.headless:
         return Discovery.ORIGINAL if by_address else Discovery.EDS
@@ -94,64 +90,43 @@ def _passes_through(
     return discovery
 
 
-def build_cluster(
-    name: str,
-    hostname: str,
-    port: Port,
-    subset: str,
-    rule: DestinationPolicy | None,
-    discovery: Discovery,
-    expected: tuple[str, ...],
-    listed: tuple[Endpoint, ...],
-    mtls: bool,
-    external: bool,
-) -> cluster_pb2.Cluster:
-    """An Envoy `Cluster`.
-
-    `expected`: the peers' SPIFFE IDs; `listed`: endpoints that DNS resolves; `mtls`: of endpoints that are
-    not known one by one, that all of them take mTLS.
-    """
-    settings = effective(rule, port.number, subset)
-    made = cluster_pb2.Cluster(name=name)
+def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
+    """An Envoy `Cluster`."""
+    settings = effective(spec.rule, spec.port.number, spec.subset)
+    made = cluster_pb2.Cluster(name=spec.name)
     made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
-    made.metadata.filter_metadata[METADATA].update({"service": hostname})
-    _set_discovery(made, discovery, listed, settings)
+    made.metadata.filter_metadata[METADATA].update({"service": spec.hostname})
+    _set_discovery(made, spec, settings.load_balancer)
     set_limits(made, settings.pool)
     set_outlier_detection(made, settings.outliers)
-    set_protocol(made, port.protocol, settings.pool)
-    set_transport(
-        made, hostname, port.number, subset, settings.tls, expected, discovery.value, mtls, external
-    )
+    set_protocol(made, spec.port.protocol, settings.pool)
+    set_transport(made, spec, settings.tls)
     return made
 
 
-def _set_discovery(
-    made: Any, discovery: Discovery, listed: tuple[Endpoint, ...], settings: Effective
-) -> None:
+def _set_discovery(made: Any, spec: ClusterSpec, balancing: LoadBalancerSettings | None) -> None:
     kind = cluster_pb2.Cluster
     # Without endpoints that are up there is nobody: a share of the dead is not better than that.
     made.common_lb_config.healthy_panic_threshold.value = 0
-    made.common_lb_config.ignore_new_hosts_until_first_hc = False
     made.ignore_health_on_host_removal = True
-    if discovery is Discovery.FORWARD:
+    if spec.discovery is Discovery.FORWARD:
         set_forward_proxy(made)
         return
-    if discovery is Discovery.ORIGINAL:
+    if spec.discovery is Discovery.ORIGINAL:
         made.type, made.lb_policy = kind.DiscoveryType.ORIGINAL_DST, kind.LbPolicy.CLUSTER_PROVIDED
         return
-    _set_balancing(made, settings.load_balancer)
-    if discovery is Discovery.EDS:
+    _set_balancing(made, balancing)
+    if spec.discovery is Discovery.EDS:
         made.type = kind.DiscoveryType.EDS
         made.eds_cluster_config.service_name = made.name
         made.eds_cluster_config.eds_config.ads.SetInParent()
         made.eds_cluster_config.eds_config.resource_api_version = config_source_pb2.ApiVersion.V3
         return
-    made.type = kind.DiscoveryType.Value(discovery.value)
+    made.type = kind.DiscoveryType.Value(spec.discovery.value)
     made.dns_lookup_family = kind.DnsLookupFamily.V4_PREFERRED
     made.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
     made.respect_dns_ttl = True
-    if discovery is Discovery.LOGICAL_DNS:
-        listed = listed[:1]
+    listed = spec.listed[:1] if spec.discovery is Discovery.LOGICAL_DNS else spec.listed
     made.load_assignment.CopyFrom(build_assignment(made.name, listed))
 
 

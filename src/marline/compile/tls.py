@@ -99,13 +99,11 @@ def tls_socket(
     key_file: str,
     sans: tuple[str, ...],
     skip_verify: bool,
-    alpn: tuple[str, ...],
 ) -> Any:
     """TLS to a server outside the mesh (DestinationRule modes SIMPLE and MUTUAL), with files of the
     proxy's machine. Without `ca_file` the system's certificates are trusted, as Istio does."""
     context = tls_pb2.UpstreamTlsContext(sni=sni)
     common = context.common_tls_context
-    common.alpn_protocols.extend(alpn)
     if certificate_file:
         pair = common.tls_certificates.add()
         pair.certificate_chain.filename = certificate_file

@@ -138,4 +138,4 @@ def parse_locality(text: str) -> Locality:
 
 def identities(endpoints: Iterable[Endpoint]) -> frozenset[str]:
     """The SPIFFE IDs that a client of these endpoints must expect."""
-    return frozenset(item.spiffe_id for item in endpoints if item.mtls and item.spiffe_id)
+    return frozenset(item.spiffe_id for item in endpoints if item.spiffe_id)

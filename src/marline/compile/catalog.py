@@ -1,0 +1,221 @@
+"""What a proxy needs, in units: parts of its view that are compiled together.
+
+A change touches some units of some proxies: `affected` names them from the change alone, and
+`compile_unit` makes their recipes anew; equal recipes make equal resources, which are not sent again.
+Whoever keeps a proxy's view replaces a unit's recipes by the new ones, none meaning that the unit is gone.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from marline.compile.cluster_spec import Discovery
+from marline.compile.clusters import cluster_recipes, discovery_of
+from marline.compile.endpoints import endpoint_recipes
+from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
+from marline.compile.gateway import gateway_recipes
+from marline.compile.inbound import inbound_recipes
+from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
+from marline.compile.passthrough import passthrough_recipes
+from marline.compile.resource import Recipe
+from marline.compile.routes import unknown_host_recipes, virtual_host_recipes
+from marline.mesh.hosts import possible_hosts
+from marline.mesh.model import Capture, Impact, Proxy, Role, Upstream
+from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class HostUnit:
+    """The clusters and virtual hosts of one host."""
+
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsUnit:
+    """The endpoints of one host's clusters."""
+
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortUnit:
+    """The listener of a port for all addresses, and its route table."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressUnit:
+    """The listener of one virtual IP and port."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundUnit:
+    """Where everything goes first, and what is unknown goes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundUnit:
+    """What one workload of the proxy (by its index) receives."""
+
+    workload: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamUnit:
+    """Explicit capture: the listener of one declared upstream."""
+
+    upstream: Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class HttpProxyUnit:
+    """Explicit capture: the application's HTTP proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayUnit:
+    """All that a gateway listens to."""
+
+
+Unit = (
+    HostUnit
+    | EndpointsUnit
+    | PortUnit
+    | AddressUnit
+    | OutboundUnit
+    | InboundUnit
+    | UpstreamUnit
+    | HttpProxyUnit
+    | GatewayUnit
+)
+
+
+def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
+    """All units of a proxy, those first that others refer to."""
+    yield from _fixed(proxy)
+    for hostname in snapshot.services:
+        yield HostUnit(hostname)
+        yield EndpointsUnit(hostname)
+    if _captures(proxy):
+        for address, port in snapshot.registry.by_address:
+            yield AddressUnit(address, port)
+        for port in snapshot.registry.by_port:
+            yield PortUnit(port)
+    if proxy.role is not Role.GATEWAY:
+        for hostname in snapshot.unknown_hosts(proxy.workloads[0].namespace):
+            yield HostUnit(hostname)
+        if _captures(proxy) and 80 not in snapshot.registry.by_port:
+            yield PortUnit(80)
+
+
+def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[Unit]:
+    """The units that a change may touch. `snapshot` is the one after the change."""
+    if impact.everything:
+        return units(snapshot, proxy)
+    return _affected(snapshot, proxy, impact)
+
+
+def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
+    for hostname in impact.hosts:
+        yield HostUnit(hostname)
+    for hostname in impact.hosts | impact.endpoints:
+        yield EndpointsUnit(hostname)
+    if proxy.role is Role.GATEWAY:
+        if impact.gateways:
+            yield GatewayUnit()
+        return
+    if _captures(proxy):
+        yield from (AddressUnit(address, port) for address, port in impact.addresses)
+        yield from (PortUnit(port) for port in impact.ports)
+    else:
+        yield from _affected_upstreams(snapshot, proxy, impact)
+    for index, workload in enumerate(proxy.workloads):
+        if "*" in impact.inbound or workload.namespace in impact.inbound:
+            yield InboundUnit(index)
+
+
+def _affected_upstreams(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
+    workload = proxy.workloads[0]
+    domain = snapshot.settings.cluster_domain
+    for upstream in workload.upstreams if impact.hosts else ():
+        if not impact.hosts.isdisjoint(possible_hosts(upstream.host, workload.namespace, domain)):
+            yield UpstreamUnit(upstream)
+
+
+def _fixed(proxy: Proxy) -> Iterator[Unit]:
+    yield OutboundUnit()
+    if proxy.role is Role.GATEWAY:
+        yield GatewayUnit()
+        return
+    for index in range(len(proxy.workloads)):
+        yield InboundUnit(index)
+    if proxy.capture is Capture.EXPLICIT:
+        yield HttpProxyUnit()
+        yield from (UpstreamUnit(upstream) for upstream in proxy.workloads[0].upstreams)
+
+
+def _captures(proxy: Proxy) -> bool:
+    return proxy.capture is Capture.TRANSPARENT and proxy.role is not Role.GATEWAY
+
+
+def compile_unit(snapshot: MeshSnapshot, proxy: Proxy, unit: Unit) -> tuple[Recipe, ...]:
+    """The recipes of a unit; none when it does not (or no longer) exist for this proxy."""
+    workload = proxy.workloads[0]
+    if isinstance(unit, InboundUnit):
+        return inbound_recipes(snapshot, proxy, proxy.workloads[unit.workload])
+    if isinstance(unit, GatewayUnit):
+        return gateway_recipes(snapshot, proxy)
+    scope = snapshot.scope(workload.namespace, dict(workload.labels))
+    match unit:
+        case HostUnit(hostname):
+            return tuple(_host_recipes(snapshot, proxy, scope, hostname))
+        case EndpointsUnit(hostname):
+            return _endpoints_recipes(snapshot, proxy, scope, hostname)
+        case PortUnit(port):
+            return port_recipes(snapshot, proxy, scope, port)
+        case AddressUnit(address, port):
+            return address_recipes(snapshot, proxy, scope, address, port)
+        case UpstreamUnit(upstream):
+            return upstream_recipes(snapshot, proxy, scope, upstream)
+        case HttpProxyUnit():
+            return http_proxy_recipes(snapshot, proxy, scope)
+        case OutboundUnit():
+            clusters = passthrough_recipes(proxy.capture)
+            if _captures(proxy):
+                return (*clusters, virtual_outbound_recipe(snapshot, proxy, scope))
+            return clusters
+
+
+def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:
+    service = snapshot.service(hostname, scope)
+    if service is not None:
+        yield from cluster_recipes(snapshot, proxy, service, scope.namespace)
+    if not _routes_by_host(proxy):
+        return
+    if service is not None:
+        yield from virtual_host_recipes(snapshot, proxy, service)
+        if proxy.capture is Capture.EXPLICIT:
+            yield from tunnel_recipes(snapshot, proxy, service)
+    elif snapshot.is_unknown(hostname):
+        yield from unknown_host_recipes(snapshot, proxy, hostname)
+
+
+def _routes_by_host(proxy: Proxy) -> bool:
+    """Does the proxy have tables of virtual hosts? Gateways have tables of their own."""
+    if proxy.role is Role.GATEWAY:
+        return False
+    return proxy.capture is Capture.TRANSPARENT or bool(proxy.workloads[0].http_proxy_port)
+
+
+def _endpoints_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str
+) -> tuple[Recipe, ...]:
+    service = snapshot.service(hostname, scope)
+    if service is None or discovery_of(service, proxy) is not Discovery.EDS:
+        return ()
+    return tuple(endpoint_recipes(snapshot, service, scope.namespace))

@@ -1,0 +1,37 @@
+"""What an outbound cluster is made of: the value that determines it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.model import Endpoint, Port
+
+
+class Discovery(Enum):
+    """Where a cluster's endpoints come from."""
+
+    EDS = "EDS"
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+    ORIGINAL = "ORIGINAL_DST"
+    """The address that the application connected to."""
+    FORWARD = "FORWARD"
+    """The host that the request names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    name: str
+    hostname: str
+    port: Port
+    subset: str
+    rule: DestinationPolicy | None
+    discovery: Discovery
+    expected: tuple[str, ...]
+    """The SPIFFE IDs (or other names) that peers may have."""
+    listed: tuple[Endpoint, ...]
+    """Endpoints that DNS resolves."""
+    all_mtls: bool
+    """All endpoints take mTLS: what counts where they are not listed one by one."""
+    external: bool
+    """Outside the mesh: nobody there has a SPIFFE identity."""

@@ -1,0 +1,77 @@
+"""Explicit capture: a loopback listener for each declared upstream, and an HTTP proxy."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from marline.compile.outbound import service_chains
+from marline.compile.outbound_listener import OutboundListener, build_outbound_listener
+from marline.compile.passthrough import build_tunnel_host, table_recipes
+from marline.compile.resource import LISTENER, VIRTUAL_HOST, Recipe
+from marline.compile.routes import HTTP_PROXY, carries_http, upstream_route_recipe
+from marline.compile.routes_domains import with_port
+from marline.compile.routes_lookup import domain_names
+from marline.compile.routes_targets import outbound_cluster
+from marline.compile.telemetry import source_reporter
+from marline.mesh.model import Protocol, Proxy, Service, Upstream
+from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import Scope
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def upstream_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, upstream: Upstream
+) -> tuple[Recipe, ...]:
+    """The listener `explicit_<port>` for one upstream, and its routes. There is none while the mesh has
+    no such service, so that connections are refused at once."""
+    workload = proxy.workloads[0]
+    service = snapshot.service(snapshot.resolve_host(upstream.host, workload.namespace), scope)
+    port = service.port(upstream.port) if service is not None else None
+    if service is None or port is None or port.protocol is Protocol.UDP:
+        return ()
+    table = upstream_route_recipe(snapshot, proxy, upstream, service)
+    chains = () if port.protocol.is_http else service_chains(snapshot, proxy, service, port)
+    fallback = next((chain.route for chain in chains if chain.is_catch_all), None)
+    listener = OutboundListener(
+        name=f"explicit_{upstream.listen}",
+        address=proxy.bind_address or LOOPBACK,
+        port=upstream.listen,
+        reporter=source_reporter(workload, snapshot.settings.trust_domain),
+        table=table.name if table is not None else "",
+        chains=tuple(chain for chain in chains if not chain.is_catch_all),
+        fallback=fallback,
+        bind=True,
+        server_first=True,
+    )
+    made = Recipe(LISTENER, listener.name, build_outbound_listener, (listener,), (service.source,))
+    return (made, table) if table is not None else (made,)
+
+
+def http_proxy_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> tuple[Recipe, ...]:
+    """The listener `http_proxy`: it routes by the host that a request names (HTTP_PROXY)."""
+    workload = proxy.workloads[0]
+    if not workload.http_proxy_port:
+        return ()
+    listener = OutboundListener(
+        name=HTTP_PROXY,
+        address=proxy.bind_address or LOOPBACK,
+        port=workload.http_proxy_port,
+        reporter=source_reporter(workload, snapshot.settings.trust_domain),
+        table=HTTP_PROXY,
+        bind=True,
+        forward_proxy=True,
+    )
+    made = Recipe(LISTENER, HTTP_PROXY, build_outbound_listener, (listener,))
+    return (made, *table_recipes(HTTP_PROXY, scope.allow_any))
+
+
+def tunnel_recipes(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> Iterator[Recipe]:
+    """What the HTTP proxy needs so that CONNECT reaches a service's ports that carry no HTTP."""
+    names = (service.hostname, *domain_names(snapshot, proxy, service), *service.addresses)
+    for port in service.ports:
+        if carries_http(port) or port.protocol is Protocol.UDP:
+            continue
+        name = f"{HTTP_PROXY}/{with_port(service.hostname, port.number)}"
+        domains = tuple(with_port(item, port.number) for item in names if "/" not in item)
+        cluster = outbound_cluster(service.hostname, port.number)
+        yield Recipe(VIRTUAL_HOST, name, build_tunnel_host, (name, domains, cluster), (service.source,))

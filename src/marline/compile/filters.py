@@ -1,0 +1,146 @@
+"""Network filters of sidecars: HTTP connection managers and TCP proxies; listener filters."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy.config.core.v3 import config_source_pb2
+from envoy.config.listener.v3 import listener_components_pb2 as components
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
+from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+
+from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
+from marline.compile.forward_proxy import forward_proxy_filter
+from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
+from marline.compile.routes_l4 import WeightedTarget
+from marline.compile.routes_targets import duration
+from marline.compile.telemetry import Reporter, http_access_logs, tcp_access_logs
+
+ROUTER_FILTER: Final = "envoy.filters.http.router"
+HCM: Final = "envoy.filters.network.http_connection_manager"
+TCP_PROXY: Final = "envoy.filters.network.tcp_proxy"
+PLAIN_HTTP: Final = ("http/1.0", "http/1.1", "h2c")
+"""What the HTTP inspector calls unencrypted HTTP."""
+DETECTION_SECONDS: Final = 5.0
+"""How long a port of undeclared protocol waits for the client's first bytes. Then the server may be the
+one that speaks first, and the connection is TCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpRoute:
+    """Where bytes go: clusters by weight, and for how long (seconds; None: Envoy's default)."""
+
+    clusters: tuple[WeightedTarget, ...]
+    idle_timeout: float | None = None
+    max_duration: float | None = None
+
+
+def to_cluster(name: str) -> TcpRoute:
+    return TcpRoute((WeightedTarget(name, 1),))
+
+
+def tcp_filter(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> Any:
+    """A filter that forwards bytes. Without clusters it closes the connection."""
+    made = tcp_proxy_pb2.TcpProxy(stat_prefix=stat_prefix)
+    if len(route.clusters) == 1:
+        made.cluster = route.clusters[0].cluster
+    else:
+        for item in route.clusters:
+            made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
+    if route.idle_timeout is not None:
+        made.idle_timeout.CopyFrom(duration(route.idle_timeout))
+    if route.max_duration is not None:
+        made.max_downstream_connection_duration.CopyFrom(duration(route.max_duration))
+    made.access_log.extend(tcp_access_logs(reporter))
+    return _network_filter(TCP_PROXY, made)
+
+
+def outbound_http_filter(
+    stat_prefix: str, table: str, reporter: Reporter, *, forward_proxy: bool = False
+) -> Any:
+    """The connection manager for an application's own requests, routed by the table `table` (RDS)."""
+    made = _manager(stat_prefix, reporter)
+    made.rds.route_config_name = table
+    made.rds.config_source.ads.SetInParent()
+    made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
+    filters = [(FAULT_FILTER, fault_pb2.HTTPFault()), (CORS_FILTER, cors_pb2.Cors())]
+    if forward_proxy:
+        filters.append((FORWARD_PROXY_FILTER, forward_proxy_filter()))
+        made.upgrade_configs.add(upgrade_type="CONNECT")
+    _add_http_filters(made, filters)
+    return _network_filter(HCM, made)
+
+
+def inbound_http_filter(stat_prefix: str, table: Any, reporter: Reporter) -> Any:
+    """The connection manager for requests to an application. It is told who calls, by the peer's
+    certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
+    made = _manager(stat_prefix, reporter)
+    made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.APPEND_FORWARD
+    details = made.set_current_client_cert_details
+    details.subject.value = True
+    details.uri = details.dns = True
+    made.route_config.CopyFrom(table)
+    _add_http_filters(made, [])
+    return _network_filter(HCM, made)
+
+
+def _manager(stat_prefix: str, reporter: Reporter) -> Any:
+    kind = hcm_pb2.HttpConnectionManager
+    made = kind(
+        stat_prefix=stat_prefix,
+        codec_type=kind.AUTO,
+        server_header_transformation=kind.PASS_THROUGH,
+        path_with_escaped_slashes_action=kind.KEEP_UNCHANGED,
+    )
+    made.use_remote_address.value = False
+    made.normalize_path.value = True
+    # Streams and WebSockets may be silent for long; routes have timeouts of their own.
+    made.stream_idle_timeout.CopyFrom(duration(0))
+    made.http2_protocol_options.allow_connect = True
+    made.upgrade_configs.add(upgrade_type="websocket")
+    made.access_log.extend(http_access_logs(reporter))
+    return made
+
+
+def _add_http_filters(manager: Any, filters: list[tuple[str, Any]]) -> None:
+    for name, config in (*filters, (ROUTER_FILTER, router_pb2.Router())):
+        manager.http_filters.add(name=name).typed_config.Pack(config)
+
+
+def _network_filter(name: str, config: Any) -> Any:
+    made = components.Filter(name=name)
+    made.typed_config.Pack(config)
+    return made
+
+
+def listener_filter(kind: str) -> Any:
+    """`original_dst`, `tls_inspector` or `http_inspector`."""
+    config = {
+        "original_dst": original_dst_pb2.OriginalDst,
+        "tls_inspector": tls_inspector_pb2.TlsInspector,
+        "http_inspector": http_inspector_pb2.HttpInspector,
+    }[kind]()
+    made = components.ListenerFilter(name=f"envoy.filters.listener.{kind}")
+    made.typed_config.Pack(config)
+    return made
+
+
+def only_for_ports(made: Any, ports: tuple[int, ...]) -> Any:
+    """Let a listener filter act on connections to these ports only: a server that speaks first on
+    another one must not wait for it."""
+    match = components.ListenerFilterChainMatchPredicate()
+    for port in ports:
+        one = components.ListenerFilterChainMatchPredicate()
+        one.destination_port_range.start, one.destination_port_range.end = port, port + 1
+        match.or_match.rules.append(one)
+    if len(ports) == 1:
+        match = match.or_match.rules[0]
+    made.filter_disabled.not_match.CopyFrom(match)
+    return made

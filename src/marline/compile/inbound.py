@@ -1,0 +1,186 @@
+"""What a workload receives: listeners that demand what its policy says, clusters for its application."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3 import listener_pb2
+
+from marline.compile.cluster_limits import set_limits
+from marline.compile.cluster_protocol import set_protocol
+from marline.compile.endpoints import socket_address
+from marline.compile.filters import (
+    DETECTION_SECONDS,
+    listener_filter,
+    only_for_ports,
+    tcp_filter,
+    to_cluster,
+)
+from marline.compile.inbound_chains import InboundPorts, Reporters, ServedPort, opaque_chains, served_chains
+from marline.compile.outbound_listener import ANY_ADDRESS, listen_address
+from marline.compile.passthrough import BLACK_HOLE, build_passthrough_cluster
+from marline.compile.resource import CLUSTER, LISTENER, Recipe
+from marline.compile.routes_targets import duration
+from marline.compile.telemetry import METADATA, destination_reporter
+from marline.mesh.authentication import MtlsMode, PeerPolicy
+from marline.mesh.model import Capture, InboundPort, Protocol, Proxy, Service, Workload
+from marline.mesh.snapshot import MeshSnapshot
+
+INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
+_LOOPBACK: Final = "127.0.0.1"
+_CONNECT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """A proxy of several workloads has the same resources for each, told apart by the workload."""
+
+    workload: str
+
+    def cluster(self, port: int) -> str:
+        return f"inbound|{port}|{self.workload}|"
+
+    def listener(self, name: str) -> str:
+        return f"{name}|{self.workload}" if self.workload else name
+
+
+def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> tuple[Recipe, ...]:
+    """All listeners and clusters for what one workload of a proxy receives."""
+    names = _Names(workload.name if len(proxy.workloads) > 1 else "")
+    labels = dict(workload.labels)
+    policy = snapshot.peer_policy(workload.namespace, labels)
+    services = snapshot.services_selecting(workload.namespace, labels)
+    served = {
+        port.app_port: ServedPort(port, _mode(policy, port, services), names.cluster(port.app_port))
+        for port in reversed(workload.inbound)
+        if port.protocol is not Protocol.UDP
+    }
+    ports = tuple(served[number] for number in sorted(served))
+    clusters = tuple(_cluster_recipe(item, services) for item in ports)
+    reporters = _reporters(workload, snapshot.settings.trust_domain)
+    if proxy.capture is Capture.TRANSPARENT:
+        return (*clusters, *_captured(proxy, workload, names, ports, policy, reporters))
+    return (*clusters, *_explicit(proxy, names, ports, policy, reporters))
+
+
+def _reporters(workload: Workload, trust_domain: str) -> Reporters:
+    return Reporters(
+        destination_reporter(workload, trust_domain, mtls=True),
+        destination_reporter(workload, trust_domain, mtls=False),
+    )
+
+
+def _mode(policy: PeerPolicy, port: InboundPort, services: list[Service]) -> MtlsMode:
+    """A policy may name a port by the workload's number or by the service's."""
+    numbers = {item.number for service in services for item in service.ports if item.name == port.name}
+    return policy.for_port(port.app_port, port.listen, *sorted(numbers))
+
+
+def _cluster_recipe(served: ServedPort, services: list[Service]) -> Recipe:
+    named = (
+        service.hostname
+        for service in services
+        if any(item.name == served.port.name for item in service.ports)
+    )
+    hostname = next(named, services[0].hostname if services else "unknown")
+    return Recipe(CLUSTER, served.cluster, build_inbound_cluster, (served.cluster, served.port, hostname))
+
+
+def build_inbound_cluster(name: str, port: InboundPort, hostname: str) -> cluster_pb2.Cluster:
+    """The application itself."""
+    made = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.DiscoveryType.STATIC)
+    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    made.metadata.filter_metadata[METADATA].update({"service": hostname})
+    address = port.app_address if "/" not in port.app_address else f"unix://{port.app_address}"
+    made.load_assignment.cluster_name = name
+    endpoint = made.load_assignment.endpoints.add().lb_endpoints.add().endpoint
+    endpoint.address.CopyFrom(socket_address(address, port.app_port))
+    set_limits(made, None)
+    set_protocol(made, port.protocol)
+    return made
+
+
+def _captured(
+    proxy: Proxy,
+    workload: Workload,
+    names: _Names,
+    ports: tuple[ServedPort, ...],
+    policy: PeerPolicy,
+    reporters: Reporters,
+) -> Iterator[Recipe]:
+    passthrough = names.listener(INBOUND_PASSTHROUGH)
+    yield Recipe(CLUSTER, passthrough, build_passthrough_cluster, (passthrough, Capture.TRANSPARENT))
+    known = {item.port.listen for item in ports}
+    spec = InboundPorts(
+        ports,
+        tuple((number, mode) for number, mode in policy.ports if number not in known),
+        policy.mode,
+        passthrough,
+    )
+    name = names.listener("virtualInbound")
+    inputs = (name, proxy.inbound_capture_port, workload.netns, spec, reporters)
+    yield Recipe(LISTENER, name, build_virtual_inbound, inputs, policy.sources)
+
+
+def build_virtual_inbound(
+    name: str, capture_port: int, netns: str, spec: InboundPorts, reporters: Reporters
+) -> listener_pb2.Listener:
+    """Receives what others send to any port of the workload. A connection that fits no chain, such as
+    plain text where mTLS is demanded, is closed."""
+    made = _listener(name, ANY_ADDRESS, capture_port, netns)
+    made.listener_filters.append(listener_filter("original_dst"))
+    made.listener_filters.append(listener_filter("tls_inspector"))
+    detecting = tuple(item.port.listen for item in spec.served if item.detects_plain_http)
+    if detecting:
+        made.listener_filters.append(only_for_ports(listener_filter("http_inspector"), detecting))
+    _limit_detection(made)
+    loop = made.filter_chains.add(name="loop")
+    loop.filter_chain_match.destination_port.value = capture_port
+    loop.filters.append(tcp_filter(to_cluster(BLACK_HOLE), BLACK_HOLE, reporters.plain))
+    for item in spec.served:
+        made.filter_chains.extend(served_chains(item, item.port.listen, reporters))
+    for number, mode in spec.others:
+        made.filter_chains.extend(opaque_chains(mode, spec.passthrough, number, reporters))
+    made.filter_chains.extend(opaque_chains(spec.mode, spec.passthrough, 0, reporters))
+    return made
+
+
+def _explicit(
+    proxy: Proxy,
+    names: _Names,
+    ports: tuple[ServedPort, ...],
+    policy: PeerPolicy,
+    reporters: Reporters,
+) -> Iterator[Recipe]:
+    address = proxy.bind_address or _LOOPBACK
+    for item in ports:
+        name = names.listener(f"inbound_{address}_{item.port.listen}")
+        inputs = (name, address, item, reporters)
+        yield Recipe(LISTENER, name, build_explicit_inbound, inputs, policy.sources)
+
+
+def build_explicit_inbound(
+    name: str, address: str, served: ServedPort, reporters: Reporters
+) -> listener_pb2.Listener:
+    """Receives what others send to one port."""
+    made = _listener(name, address, served.port.listen, "")
+    if served.needs_inspection:
+        made.listener_filters.append(listener_filter("tls_inspector"))
+        if served.detects_plain_http:
+            made.listener_filters.append(listener_filter("http_inspector"))
+        _limit_detection(made)
+    made.filter_chains.extend(served_chains(served, 0, reporters))
+    return made
+
+
+def _limit_detection(made: Any) -> None:
+    made.continue_on_listener_filters_timeout = True
+    made.listener_filters_timeout.CopyFrom(duration(DETECTION_SECONDS))
+
+
+def _listener(name: str, address: str, port: int, netns: str) -> Any:
+    made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.TrafficDirection.INBOUND)
+    made.address.CopyFrom(listen_address(address, port, netns))
+    return made

@@ -1,0 +1,160 @@
+"""Inbound filter chains: mTLS, plain text, or an application's own TLS, by what a port's policy allows.
+
+Istio, "PeerAuthentication" and "Protocol Selection". Where both mTLS and other connections are
+accepted, the mesh's own are known by their server name (`tls.SNI_SUFFIX`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy.config.listener.v3 import listener_components_pb2 as components
+from envoy.config.route.v3 import route_pb2
+
+from marline.compile.filters import PLAIN_HTTP, inbound_http_filter, tcp_filter, to_cluster
+from marline.compile.routes_targets import duration
+from marline.compile.telemetry import Reporter
+from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, detecting_server_socket, mesh_server_socket
+from marline.mesh.authentication import MtlsMode
+from marline.mesh.model import InboundPort, Protocol
+
+_RETRY_ON: Final = "reset-before-request"
+"""The application closed an idle connection just as a request was about to use it: safe to repeat."""
+_RETRIES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPort:
+    """A port of a workload, what it accepts, and the cluster of the application behind it."""
+
+    port: InboundPort
+    mode: MtlsMode
+    cluster: str
+
+    @property
+    def detects(self) -> bool:
+        return self.port.protocol is Protocol.AUTO
+
+    @property
+    def detects_plain_http(self) -> bool:
+        return self.detects and self.mode is not MtlsMode.STRICT
+
+    @property
+    def needs_inspection(self) -> bool:
+        """Is there more than one kind of connection to tell apart?"""
+        return self.detects or self.mode is MtlsMode.PERMISSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class InboundPorts:
+    """All ports of a workload, also those that no service knows."""
+
+    served: tuple[ServedPort, ...]
+    others: tuple[tuple[int, MtlsMode], ...]
+    """Ports that only a policy names."""
+    mode: MtlsMode
+    """What any other port accepts."""
+    passthrough: str
+    """The cluster for ports that nothing is known of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporters:
+    """How metrics name connections with mTLS and without."""
+
+    mtls: Reporter
+    plain: Reporter
+
+
+def served_chains(served: ServedPort, destination_port: int, reporters: Reporters) -> Iterator[Any]:
+    """The chains of a port; `destination_port` is a condition unless it is 0."""
+    for kind in _kinds(served):
+        name = f"{served.cluster}-{kind.name}"
+        made = _chain(name, destination_port)
+        _set_match(made.filter_chain_match, kind, served)
+        if kind.mtls:
+            socket = detecting_server_socket() if served.detects else mesh_server_socket()
+            made.transport_socket.CopyFrom(socket)
+        reporter = reporters.mtls if kind.mtls else reporters.plain
+        if kind.http:
+            table = _application_table(served.cluster)
+            made.filters.append(inbound_http_filter(served.cluster, table, reporter))
+        else:
+            made.filters.append(tcp_filter(to_cluster(served.cluster), served.cluster, reporter))
+        yield made
+
+
+def opaque_chains(mode: MtlsMode, cluster: str, destination_port: int, reporters: Reporters) -> Iterator[Any]:
+    """The chains of ports of which nothing is known but what they accept."""
+    label = destination_port or "any"
+    if mode is not MtlsMode.DISABLE:
+        made = _chain(f"{cluster}-{label}-mtls", destination_port)
+        made.filter_chain_match.transport_protocol = "tls"
+        if mode is MtlsMode.PERMISSIVE:
+            made.filter_chain_match.server_names.append(f"*.{SNI_SUFFIX}")
+        made.transport_socket.CopyFrom(mesh_server_socket())
+        made.filters.append(tcp_filter(to_cluster(cluster), cluster, reporters.mtls))
+        yield made
+    if mode is not MtlsMode.STRICT:
+        made = _chain(f"{cluster}-{label}-plain", destination_port)
+        made.filters.append(tcp_filter(to_cluster(cluster), cluster, reporters.plain))
+        yield made
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of connection that a port accepts."""
+
+    name: str
+    mtls: bool
+    http: bool
+    transport: str = ""
+    """`tls` or `raw_buffer`; "": either."""
+    detected: bool = False
+    """Only if the connection's first bytes (or ALPN) say that it is HTTP."""
+
+
+def _kinds(served: ServedPort) -> Iterator[_Kind]:
+    is_http, detects = served.port.protocol.is_http, served.detects
+    if served.mode is not MtlsMode.DISABLE:
+        if detects:
+            yield _Kind("mtls-http", True, True, "tls", detected=True)
+        yield _Kind("mtls", True, is_http, "tls")
+    if served.mode is not MtlsMode.STRICT:
+        if detects:
+            yield _Kind("plain-http", False, True, "raw_buffer", detected=True)
+        if is_http and served.mode is MtlsMode.PERMISSIVE:
+            yield _Kind("plain", False, True, "raw_buffer")
+            yield _Kind("own-tls", False, False, "tls")
+        else:
+            yield _Kind("plain", False, is_http)
+
+
+def _set_match(match: Any, kind: _Kind, served: ServedPort) -> None:
+    if kind.mtls and served.mode is MtlsMode.PERMISSIVE:
+        match.server_names.append(f"*.{SNI_SUFFIX}")
+    if served.needs_inspection and kind.transport:
+        match.transport_protocol = kind.transport
+    if kind.detected:
+        match.application_protocols.extend(HTTP_ALPN if kind.mtls else PLAIN_HTTP)
+
+
+def _chain(name: str, destination_port: int) -> Any:
+    made = components.FilterChain(name=name)
+    if destination_port:
+        made.filter_chain_match.destination_port.value = destination_port
+    return made
+
+
+def _application_table(cluster: str) -> Any:
+    """Every request goes to the application. Its sender has the time limits."""
+    made = route_pb2.RouteConfiguration(name=cluster)
+    made.validate_clusters.value = False
+    host = made.virtual_hosts.add(name="inbound", domains=["*"])
+    route = host.routes.add(name="default")
+    route.match.prefix = "/"
+    route.route.cluster = cluster
+    route.route.timeout.CopyFrom(duration(0))
+    route.route.retry_policy.retry_on = _RETRY_ON
+    route.route.retry_policy.num_retries.value = _RETRIES
+    return made

@@ -1,0 +1,197 @@
+"""Transparent capture: `virtualOutbound` and the listeners that it hands connections to.
+
+HTTP ports have one listener for all addresses, since requests say whom they are for. What may be
+something else has one for each virtual IP, or is told apart by SNI or by its subnet.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3 import listener_pb2
+
+from marline.compile.filters import TcpRoute, listener_filter, tcp_filter, to_cluster
+from marline.compile.outbound_listener import (
+    ANY_ADDRESS,
+    OutboundListener,
+    TcpChain,
+    build_outbound_listener,
+    listen_address,
+)
+from marline.compile.passthrough import BLACK_HOLE, PASSTHROUGH, table_recipes
+from marline.compile.policy import effective
+from marline.compile.resource import LISTENER, Recipe
+from marline.compile.routes import carries_http, l4_routes
+from marline.compile.routes_l4 import L4Route, disjoint
+from marline.compile.telemetry import Reporter, source_reporter
+from marline.mesh.model import Port, Protocol, Proxy, Service
+from marline.mesh.registry import captured_at, may_be_opaque
+from marline.mesh.services import is_single_address
+from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import Scope
+
+_HTTP_PORT: Final = 80
+_TLS: Final = (Protocol.TLS, Protocol.HTTPS)
+
+
+def fallback_route(scope: Scope) -> TcpRoute:
+    """Where connections go that are for nothing that the mesh knows."""
+    return to_cluster(PASSTHROUGH if scope.allow_any else BLACK_HOLE)
+
+
+def virtual_outbound_recipe(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> Recipe:
+    """The listener that receives everything that an application sends."""
+    reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
+    inputs = (proxy.outbound_capture_port, fallback_route(scope), reporter, proxy.workloads[0].netns)
+    return Recipe(LISTENER, "virtualOutbound", build_virtual_outbound, inputs)
+
+
+def build_virtual_outbound(
+    port: int, fallback: TcpRoute, reporter: Reporter, netns: str
+) -> listener_pb2.Listener:
+    """Hands each connection to the listener of its original destination; what has none is passed on."""
+    made = listener_pb2.Listener(name="virtualOutbound", traffic_direction=base_pb2.TrafficDirection.OUTBOUND)
+    made.address.CopyFrom(listen_address(ANY_ADDRESS, port, netns))
+    made.use_original_dst.value = True
+    made.listener_filters.append(listener_filter("original_dst"))
+    # A connection to the capture port itself would be passed on to itself for ever.
+    loop = made.filter_chains.add(name="loop")
+    loop.filter_chain_match.destination_port.value = port
+    loop.filters.append(tcp_filter(to_cluster(BLACK_HOLE), BLACK_HOLE, reporter))
+    made.default_filter_chain.name = "unknown"
+    made.default_filter_chain.filters.append(tcp_filter(fallback, fallback.clusters[0].cluster, reporter))
+    return made
+
+
+def port_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, number: int) -> tuple[Recipe, ...]:
+    """The listener `0.0.0.0_<port>` and the route table of a port."""
+    has_http = number == _HTTP_PORT and any(True for _ in snapshot.unknown_hosts(scope.namespace))
+    opaque: list[tuple[Service, Port]] = []
+    for hostname in sorted(snapshot.hosts_on_port(number)):
+        service = snapshot.service(hostname, scope)
+        port = service.port(number) if service is not None else None
+        if service is None or port is None:
+            continue
+        has_http = has_http or carries_http(port)
+        if may_be_opaque(port) and not _has_own_listener(snapshot, service, port):
+            opaque.append((service, port))
+    if not has_http and not opaque:
+        return ()
+    chains, fallback = _unaddressed(snapshot, proxy, opaque)
+    listener = OutboundListener(
+        name=f"{ANY_ADDRESS}_{number}",
+        address=ANY_ADDRESS,
+        port=number,
+        reporter=source_reporter(proxy.workloads[0], snapshot.settings.trust_domain),
+        table=str(number) if has_http else "",
+        chains=chains,
+        fallback=fallback or fallback_route(scope),
+        server_first=fallback is not None,
+        netns=proxy.workloads[0].netns,
+    )
+    sources = tuple(service.source for service, _ in opaque)
+    made = Recipe(LISTENER, listener.name, build_outbound_listener, (listener,), sources)
+    return (made, *table_recipes(str(number), scope.allow_any)) if has_http else (made,)
+
+
+def _has_own_listener(snapshot: MeshSnapshot, service: Service, port: Port) -> bool:
+    captured = captured_at(service, snapshot.endpoints(service))
+    if service.headless:
+        targets = {item.port for item in snapshot.endpoints(service) if item.service_port == port.name}
+        return any(number in targets for _, number in captured)
+    return any(number == port.number for _, number in captured)
+
+
+def _unaddressed(
+    snapshot: MeshSnapshot, proxy: Proxy, opaque: Iterable[tuple[Service, Port]]
+) -> tuple[tuple[TcpChain, ...], TcpRoute | None]:
+    """Chains for services without a virtual IP of their own: TLS by its host, else by subnet, else the
+    first of them (by hostname) has the port."""
+    chains: list[TcpChain] = []
+    fallback: TcpRoute | None = None
+    for service, port in opaque:
+        subnets = tuple(item for item in service.addresses if not is_single_address(item))
+        for chain in service_chains(snapshot, proxy, service, port):
+            if port.protocol in _TLS and not chain.sni_hosts:
+                chain = replace(chain, sni_hosts=(service.hostname,))
+            if subnets and not chain.destination_subnets:
+                chain = replace(chain, destination_subnets=subnets)
+            if not chain.is_catch_all:
+                chains.append(chain)
+            elif fallback is None:
+                fallback = chain.route
+    return disjoint(chains), fallback
+
+
+def address_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, address: str, number: int
+) -> tuple[Recipe, ...]:
+    """The listener `<virtual IP>_<port>` of services that may carry something else than HTTP."""
+    found = list(_services_at(snapshot, scope, address, number))
+    if not found:
+        return ()
+    chains: list[TcpChain] = []
+    fallback: TcpRoute | None = None
+    for service, port in found:
+        for chain in service_chains(snapshot, proxy, service, port):
+            if len(found) > 1 and port.protocol in _TLS and not chain.sni_hosts:
+                chain = replace(chain, sni_hosts=(service.hostname,))
+            if not chain.is_catch_all:
+                chains.append(chain)
+            elif fallback is None:
+                fallback = chain.route
+    detects = any(port.protocol is Protocol.AUTO for _, port in found)
+    listener = OutboundListener(
+        name=f"{address}_{number}",
+        address=address,
+        port=number,
+        reporter=source_reporter(proxy.workloads[0], snapshot.settings.trust_domain),
+        table=str(found[0][1].number) if detects else "",
+        chains=disjoint(chains),
+        fallback=fallback or fallback_route(scope),
+        server_first=True,
+        netns=proxy.workloads[0].netns,
+    )
+    sources = tuple(service.source for service, _ in found)
+    return (Recipe(LISTENER, listener.name, build_outbound_listener, (listener,), sources),)
+
+
+def _services_at(
+    snapshot: MeshSnapshot, scope: Scope, address: str, number: int
+) -> Iterator[tuple[Service, Port]]:
+    for hostname in sorted(snapshot.hosts_at(address, number)):
+        service = snapshot.service(hostname, scope)
+        if service is None:
+            continue
+        if service.headless:
+            names = {
+                item.service_port
+                for item in snapshot.endpoints(service)
+                if (item.address, item.port) == (address, number)
+            }
+            ports = [port for port in service.ports if port.name in names]
+        else:
+            ports = [port for port in service.ports if port.number == number]
+        yield from ((service, port) for port in ports[:1] if may_be_opaque(port))
+
+
+def service_chains(
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
+) -> tuple[TcpChain, ...]:
+    """A chain for each `tcp` or `tls` rule, then what no rule is for."""
+    rule = snapshot.destination_rule(service.hostname, proxy.workloads[0].namespace)
+    pool = effective(rule, port.number, "").pool
+    tcp = pool.tcp if pool is not None else None
+    idle = tcp.idle_timeout if tcp is not None else None
+    longest = tcp.max_connection_duration if tcp is not None else None
+    return tuple(_chain(route, idle, longest) for route in l4_routes(snapshot, proxy, service, port))
+
+
+def _chain(route: L4Route, idle: float | None, longest: float | None) -> TcpChain:
+    return TcpChain(
+        TcpRoute(route.clusters, idle, longest),
+        route.sni_hosts,
+        route.destination_subnets,
+        route.source_subnets,
+    )

@@ -1,0 +1,104 @@
+"""What is unknown to the mesh: clusters that pass it on or end it, and route tables that lead there."""
+
+from typing import Any, Final
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import config_source_pb2
+from envoy.config.route.v3 import route_components_pb2 as route_pb
+from envoy.config.route.v3 import route_pb2
+
+from marline.compile.cluster_limits import set_limits
+from marline.compile.cluster_protocol import set_protocol
+from marline.compile.forward_proxy import set_forward_proxy
+from marline.compile.resource import CLUSTER, ROUTE, VIRTUAL_HOST, Recipe
+from marline.compile.routes_targets import duration
+from marline.compile.telemetry import METADATA
+from marline.mesh.model import Capture, Protocol
+
+PASSTHROUGH: Final = "PassthroughCluster"
+BLACK_HOLE: Final = "BlackHoleCluster"
+PLACEHOLDER: Final = "placeholder.invalid"
+"""A host that nobody calls (RFC 2606): a table whose virtual hosts are discovered needs at least one, or
+its listener would wait for the first for ever."""
+_CONNECT_SECONDS: Final = 10.0
+_BAD_GATEWAY: Final = 502
+
+
+def passthrough_recipes(capture: Capture) -> tuple[Recipe, ...]:
+    """The two clusters for what is unknown."""
+    return (
+        Recipe(CLUSTER, PASSTHROUGH, build_passthrough_cluster, (PASSTHROUGH, capture)),
+        Recipe(CLUSTER, BLACK_HOLE, build_black_hole, ()),
+    )
+
+
+def build_passthrough_cluster(name: str, capture: Capture) -> cluster_pb2.Cluster:
+    """To the address that the application connected to, or under explicit capture to the host that its
+    request names."""
+    made = cluster_pb2.Cluster(name=name)
+    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    made.metadata.filter_metadata[METADATA].update({"service": name})
+    if capture is Capture.EXPLICIT:
+        set_forward_proxy(made)
+    else:
+        made.type = cluster_pb2.Cluster.DiscoveryType.ORIGINAL_DST
+        made.lb_policy = cluster_pb2.Cluster.LbPolicy.CLUSTER_PROVIDED
+    set_limits(made, None)
+    set_protocol(made, Protocol.AUTO)
+    return made
+
+
+def build_black_hole() -> cluster_pb2.Cluster:
+    """A cluster without any endpoint: connections are closed, requests fail."""
+    made = cluster_pb2.Cluster(name=BLACK_HOLE, type=cluster_pb2.Cluster.DiscoveryType.STATIC)
+    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    return made
+
+
+def table_recipes(name: str, allow_any: bool) -> tuple[Recipe, ...]:
+    """A route table whose virtual hosts are resources of their own (VHDS), and the first of those."""
+    host = f"{name}/{PLACEHOLDER}"
+    return (
+        Recipe(ROUTE, name, build_table, (name, allow_any)),
+        Recipe(VIRTUAL_HOST, host, build_placeholder, (host,)),
+    )
+
+
+def build_table(name: str, allow_any: bool) -> route_pb2.RouteConfiguration:
+    """An Envoy `RouteConfiguration`; requests for unknown hosts are passed on or refused."""
+    made = route_pb2.RouteConfiguration(name=name)
+    made.validate_clusters.value = False
+    made.vhds.config_source.ads.SetInParent()
+    made.vhds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
+    host = made.virtual_hosts.add(name="allow_any" if allow_any else "block_all", domains=["*"])
+    if allow_any:
+        host.routes.append(connect_route(PASSTHROUGH))
+    route = host.routes.add()
+    route.match.prefix = "/"
+    if allow_any:
+        route.route.cluster = PASSTHROUGH
+        route.route.timeout.CopyFrom(duration(0))
+    else:
+        route.direct_response.status = _BAD_GATEWAY
+    return made
+
+
+def build_placeholder(name: str) -> route_pb.VirtualHost:
+    return route_pb.VirtualHost(name=name, domains=[PLACEHOLDER])
+
+
+def build_tunnel_host(name: str, domains: tuple[str, ...], cluster: str) -> route_pb.VirtualHost:
+    """A virtual host of the HTTP proxy for a port that carries no HTTP: only CONNECT reaches it."""
+    made = route_pb.VirtualHost(name=name, domains=domains)
+    made.routes.append(connect_route(cluster))
+    return made
+
+
+def connect_route(cluster: str) -> Any:
+    """CONNECT requests: their bytes go to a cluster."""
+    made = route_pb.Route()
+    made.match.connect_matcher.SetInParent()
+    made.route.cluster = cluster
+    made.route.timeout.CopyFrom(duration(0))
+    made.route.upgrade_configs.add(upgrade_type="CONNECT").connect_config.SetInParent()
+    return made
