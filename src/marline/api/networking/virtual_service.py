@@ -223,12 +223,8 @@ class VirtualServiceSpec(Model, frozen=True):
 
 REFUSED: Final[Refusals] = {
     "http[].delegate": "delegation to another VirtualService",
-    "http[].retries.retryIgnorePreviousHosts": "hosts already tried are always avoided",
     "http[].fault.delay.exponentialDelay": "Istio itself leaves it unimplemented; use fixedDelay",
     "http[].fault.abort.http2Error": "Istio itself leaves it unimplemented; use httpStatus or grpcStatus",
-    "http[].corsPolicy.unmatchedPreflights=IGNORE": "preflights that match no origin are forwarded",
-    "tcp[].match[].sourceSubnet": "matching on the source's subnet",
-    "http[].match[].statPrefix": "statistics by route",
 }
 
 _RETRY_ON: Final = frozenset(
@@ -544,6 +540,8 @@ def _tcp_route(rule: TCPRoute, faults: Faults) -> None:
     for index, match in enumerate(rule.match):
         where = faults.at("match").item(index)
         _l4(match.destination_subnets, match.source_labels, match.gateways, where)
+        if match.source_subnet:
+            rules.cidr(match.source_subnet, where.at("sourceSubnet"))
     if faults.required(rule.route, "route"):
         _weights([(item.destination, item.weight) for item in rule.route], faults.at("route"))
 
