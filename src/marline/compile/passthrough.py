@@ -11,6 +11,7 @@ from marline.compile.cluster_limits import set_limits
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.resource import CLUSTER, ROUTE, VIRTUAL_HOST, Recipe
+from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import METADATA
 from marline.mesh.model import Capture, Protocol
@@ -44,7 +45,7 @@ def build_passthrough_cluster(name: str, capture: Capture) -> cluster_pb2.Cluste
         made.type = cluster_pb2.Cluster.DiscoveryType.ORIGINAL_DST
         made.lb_policy = cluster_pb2.Cluster.LbPolicy.CLUSTER_PROVIDED
     set_limits(made, None)
-    set_protocol(made, Protocol.AUTO)
+    set_protocol(made, Protocol.AUTO, by_request=capture is Capture.EXPLICIT)
     return made
 
 
@@ -68,6 +69,7 @@ def build_table(name: str, allow_any: bool) -> route_pb2.RouteConfiguration:
     """An Envoy `RouteConfiguration`; requests for unknown hosts are passed on or refused."""
     made = route_pb2.RouteConfiguration(name=name)
     made.validate_clusters.value = False
+    made.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
     made.vhds.config_source.ads.SetInParent()
     made.vhds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
     host = made.virtual_hosts.add(name="allow_any" if allow_any else "block_all", domains=["*"])
