@@ -13,13 +13,25 @@ _MAX_STREAMS: Final = 2**30
 """Concurrent streams of one connection, as in Istio: the server's own limit is what counts."""
 
 
-def set_protocol(cluster: Any, protocol: Protocol, pool: ConnectionPoolSettings | None = None) -> None:
-    """Envoy's HTTP protocol options; none for a port that carries no HTTP."""
+def set_protocol(
+    cluster: Any,
+    protocol: Protocol,
+    pool: ConnectionPoolSettings | None = None,
+    *,
+    by_request: bool = False,
+) -> None:
+    """Envoy's HTTP protocol options; none for a port that carries no HTTP.
+
+    `by_request`: the cluster connects to the host that the request names; TLS has to expect that host.
+    """
     http = (pool.http if pool is not None else None) or HTTPSettings()
     tcp = (pool.tcp if pool is not None else None) or TCPSettings()
-    if not protocol.is_http and protocol is not Protocol.AUTO:
+    if not protocol.is_http and protocol is not Protocol.AUTO and not by_request:
         return
     made = http_protocol_options_pb2.HttpProtocolOptions()
+    if by_request:
+        made.upstream_http_protocol_options.auto_sni = True
+        made.upstream_http_protocol_options.auto_san_validation = True
     common = made.common_http_protocol_options
     if http.idle_timeout is not None:
         common.idle_timeout.CopyFrom(duration(http.idle_timeout))

@@ -33,5 +33,6 @@ class ClusterSpec:
     """Endpoints that DNS resolves."""
     all_mtls: bool
     """All endpoints take mTLS: what counts where they are not listed one by one."""
+    system_ca_file: str
     external: bool
     """Outside the mesh: nobody there has a SPIFFE identity."""

@@ -21,7 +21,7 @@ def set_transport(cluster: Any, spec: ClusterSpec, settings: ClientTLSSettings |
         sans = settings.subject_alt_names or spec.expected
         cluster.transport_socket.CopyFrom(mutual_tls_socket(settings.sni or sni, sans))
     elif settings.mode in ("SIMPLE", "MUTUAL"):
-        cluster.transport_socket.CopyFrom(_server_tls(spec.hostname, settings, spec.expected))
+        cluster.transport_socket.CopyFrom(_server_tls(spec, settings))
 
 
 def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:
@@ -38,13 +38,13 @@ def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:
         cluster.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected))
 
 
-def _server_tls(hostname: str, settings: ClientTLSSettings, expected: tuple[str, ...]) -> Any:
+def _server_tls(spec: ClusterSpec, settings: ClientTLSSettings) -> Any:
     is_mutual = settings.mode == "MUTUAL"
     return tls_socket(
-        sni=settings.sni or ("" if hostname.startswith("*") else hostname),
-        ca_file=settings.ca_certificates,
+        sni=settings.sni or ("" if spec.hostname.startswith("*") else spec.hostname),
+        ca_file=settings.ca_certificates or spec.system_ca_file,
         certificate_file=settings.client_certificate if is_mutual else "",
         key_file=settings.private_key if is_mutual else "",
-        sans=settings.subject_alt_names or expected,
+        sans=settings.subject_alt_names or spec.expected,
         skip_verify=bool(settings.insecure_skip_verify),
     )

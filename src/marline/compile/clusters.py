@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import config_source_pb2
+from envoy.extensions.clusters.common.dns.v3 import dns_pb2
+from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from marline.api.networking.destination_rule import LoadBalancerSettings
 from marline.compile.cluster_limits import set_limits, set_outlier_detection
@@ -23,7 +25,7 @@ from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.endpoints import identities
-from marline.mesh.model import Capture, Port, Protocol, Proxy, Resolution, Role, Service
+from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service
 from marline.mesh.snapshot import MeshSnapshot
 
 _CONNECT_SECONDS: Final = 10.0
@@ -47,7 +49,7 @@ def cluster_recipes(
             chosen = port_endpoints(every, port, rule, subset)
             # A subset without endpoints expects the service's identities, so it is ready for its first.
             sans = identities(port_endpoints(every, port, None, ""))
-            listed = chosen if discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS) else ()
+            listed = _listed(service, port, chosen, discovery)
             name = outbound_cluster(service.hostname, port.number, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))
             spec = ClusterSpec(
@@ -60,9 +62,22 @@ def cluster_recipes(
                 expected=expected,
                 listed=listed,
                 all_mtls=bool(chosen) and all(item.mtls for item in chosen),
+                system_ca_file=proxy.system_ca_file,
                 external=service.external,
             )
             yield Recipe(CLUSTER, name, build_cluster, (spec,), sources)
+
+
+def _listed(
+    service: Service, port: Port, chosen: tuple[Endpoint, ...], discovery: Discovery
+) -> tuple[Endpoint, ...]:
+    """What DNS has to resolve. The original address of a connection is not known under explicit capture;
+    then the service's name leads there."""
+    if discovery not in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS):
+        return ()
+    if service.resolution is Resolution.NONE:
+        return (Endpoint(port.name, service.hostname, port.number),)
+    return chosen
 
 
 def discovery_of(service: Service, proxy: Proxy) -> Discovery:
@@ -71,7 +86,9 @@ def discovery_of(service: Service, proxy: Proxy) -> Discovery:
     if service.headless:
         return Discovery.ORIGINAL if by_address else Discovery.EDS
     if service.resolution is Resolution.NONE:
-        return Discovery.ORIGINAL if by_address else Discovery.FORWARD
+        if by_address:
+            return Discovery.ORIGINAL
+        return Discovery.FORWARD if service.hostname.startswith("*") else Discovery.STRICT_DNS
     return {
         Resolution.EDS: Discovery.EDS,
         Resolution.DNS: Discovery.STRICT_DNS,
@@ -99,7 +116,7 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     _set_discovery(made, spec, settings.load_balancer)
     set_limits(made, settings.pool)
     set_outlier_detection(made, settings.outliers)
-    set_protocol(made, spec.port.protocol, settings.pool)
+    set_protocol(made, spec.port.protocol, settings.pool, by_request=spec.discovery is Discovery.FORWARD)
     set_transport(made, spec, settings.tls)
     return made
 
@@ -122,10 +139,14 @@ def _set_discovery(made: Any, spec: ClusterSpec, balancing: LoadBalancerSettings
         made.eds_cluster_config.eds_config.ads.SetInParent()
         made.eds_cluster_config.eds_config.resource_api_version = config_source_pb2.ApiVersion.V3
         return
-    made.type = kind.DiscoveryType.Value(spec.discovery.value)
-    made.dns_lookup_family = kind.DnsLookupFamily.V4_PREFERRED
-    made.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
-    made.respect_dns_ttl = True
+    names = dns_cluster_pb2.DnsCluster(
+        dns_lookup_family=dns_pb2.DnsLookupFamily.V4_PREFERRED,
+        respect_dns_ttl=True,
+        all_addresses_in_single_endpoint=spec.discovery is Discovery.LOGICAL_DNS,
+    )
+    names.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
+    made.cluster_type.name = "envoy.clusters.dns"
+    made.cluster_type.typed_config.Pack(names)
     listed = spec.listed[:1] if spec.discovery is Discovery.LOGICAL_DNS else spec.listed
     made.load_assignment.CopyFrom(build_assignment(made.name, listed))
 

@@ -101,7 +101,7 @@ def tls_socket(
     skip_verify: bool,
 ) -> Any:
     """TLS to a server outside the mesh (DestinationRule modes SIMPLE and MUTUAL), with files of the
-    proxy's machine. Without `ca_file` the system's certificates are trusted, as Istio does."""
+    proxy's machine. Without names to expect the server must have the one that it is called by."""
     context = tls_pb2.UpstreamTlsContext(sni=sni)
     common = context.common_tls_context
     if certificate_file:
@@ -117,10 +117,7 @@ def tls_socket(
 
 def _server_validation(context: Any, ca_file: str, sans: tuple[str, ...]) -> None:
     validation = context.common_tls_context.validation_context
-    if ca_file:
-        validation.trusted_ca.filename = ca_file
-    else:
-        validation.system_root_certs.SetInParent()
+    validation.trusted_ca.filename = ca_file
     if not sans:
         context.auto_sni_san_validation = True
     for san in sans:

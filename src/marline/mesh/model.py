@@ -197,6 +197,8 @@ class Proxy:
     outbound_capture_port: int = 15001
     inbound_capture_port: int = 15006
     status_port: int = 0
+    system_ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
+    """The CA certificates that the proxy's machine trusts, for TLS to servers outside the mesh."""
 
 
 @dataclass(frozen=True, slots=True)
