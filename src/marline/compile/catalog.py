@@ -7,6 +7,9 @@ Whoever keeps a proxy's view replaces a unit's recipes by the new ones, none mea
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from marline.api.networking.virtual_service import HTTPRoute, TCPRoute, TLSRoute
 
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
@@ -17,7 +20,7 @@ from marline.compile.inbound import inbound_recipes
 from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
 from marline.compile.passthrough import passthrough_recipes
 from marline.compile.resource import Recipe
-from marline.compile.routes import unknown_host_recipes, virtual_host_recipes
+from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Capture, Impact, Proxy, Role, Upstream
 from marline.mesh.snapshot import MeshSnapshot
@@ -109,8 +112,8 @@ def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
     if proxy.role is not Role.GATEWAY:
         for hostname in snapshot.unknown_hosts(proxy.workloads[0].namespace):
             yield HostUnit(hostname)
-        if _captures(proxy) and 80 not in snapshot.registry.by_port:
-            yield PortUnit(80)
+        if _captures(proxy) and HTTP_PORT not in snapshot.registry.by_port:
+            yield PortUnit(HTTP_PORT)
 
 
 def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[Unit]:
@@ -172,10 +175,8 @@ def compile_unit(snapshot: MeshSnapshot, proxy: Proxy, unit: Unit) -> tuple[Reci
         return gateway_recipes(snapshot, proxy)
     scope = snapshot.scope(workload.namespace, dict(workload.labels))
     match unit:
-        case HostUnit(hostname):
-            return tuple(_host_recipes(snapshot, proxy, scope, hostname))
-        case EndpointsUnit(hostname):
-            return _endpoints_recipes(snapshot, proxy, scope, hostname)
+        case HostUnit() | EndpointsUnit():
+            return _shared_recipes(snapshot, proxy, scope, unit)
         case PortUnit(port):
             return port_recipes(snapshot, proxy, scope, port)
         case AddressUnit(address, port):
@@ -189,6 +190,43 @@ def compile_unit(snapshot: MeshSnapshot, proxy: Proxy, unit: Unit) -> tuple[Reci
             if _captures(proxy):
                 return (*clusters, virtual_outbound_recipe(snapshot, proxy, scope))
             return clusters
+
+
+def _shared_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: HostUnit | EndpointsUnit
+) -> tuple[Recipe, ...]:
+    """Of what proxies have in common the recipes are made once for all proxies with the same view."""
+    view = (
+        proxy.role,
+        proxy.capture,
+        proxy.system_ca_file,
+        _routes_by_host(proxy),
+        scope,
+        _labels_that_count(snapshot, proxy, scope, unit.hostname),
+    )
+    found: tuple[Recipe, ...] | None = snapshot.memo.get((unit, view))
+    if found is None:
+        make = _host_recipes if isinstance(unit, HostUnit) else _endpoints_recipes
+        found = snapshot.memo[(unit, view)] = tuple(make(snapshot, proxy, scope, unit.hostname))
+    return found
+
+
+def _labels_that_count(
+    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str
+) -> tuple[tuple[str, str], ...]:
+    """A workload's labels, if the host's rules ask for them."""
+    rules = snapshot.virtual_service(hostname, scope.namespace)
+    if rules is None:
+        return ()
+    spec = rules.spec
+    by_labels = any(
+        match.source_labels for rule in (*spec.http, *spec.tcp, *spec.tls) for match in _matches(rule)
+    )
+    return proxy.workloads[0].labels if by_labels else ()
+
+
+def _matches(rule: HTTPRoute | TCPRoute | TLSRoute) -> tuple[Any, ...]:
+    return rule.match
 
 
 def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:
@@ -212,10 +250,7 @@ def _routes_by_host(proxy: Proxy) -> bool:
     return proxy.capture is Capture.TRANSPARENT or bool(proxy.workloads[0].http_proxy_port)
 
 
-def _endpoints_recipes(
-    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str
-) -> tuple[Recipe, ...]:
+def _endpoints_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:
     service = snapshot.service(hostname, scope)
-    if service is None or discovery_of(service, proxy) is not Discovery.EDS:
-        return ()
-    return tuple(endpoint_recipes(snapshot, service, scope.namespace))
+    if service is not None and discovery_of(service, proxy) is Discovery.EDS:
+        yield from endpoint_recipes(snapshot, service, scope.namespace)

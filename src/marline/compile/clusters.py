@@ -47,8 +47,8 @@ def cluster_recipes(
             continue
         for subset in subset_names(rule):
             chosen = port_endpoints(every, port, rule, subset)
-            # A subset without endpoints expects the service's identities, so it is ready for its first.
-            sans = identities(port_endpoints(every, port, None, ""))
+            # Those of the whole port, ready or not: what is expected does not change with health.
+            sans = identities(port_endpoints(snapshot.all_endpoints(service), port, None, ""))
             listed = _listed(service, port, chosen, discovery)
             name = outbound_cluster(service.hostname, port.number, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))

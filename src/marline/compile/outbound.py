@@ -22,7 +22,7 @@ from marline.compile.outbound_listener import (
 from marline.compile.passthrough import BLACK_HOLE, PASSTHROUGH, table_recipes
 from marline.compile.policy import effective
 from marline.compile.resource import LISTENER, Recipe
-from marline.compile.routes import carries_http, l4_routes
+from marline.compile.routes import HTTP_PORT, carries_http, l4_routes
 from marline.compile.routes_l4 import L4Route, disjoint
 from marline.compile.telemetry import Reporter, source_reporter
 from marline.mesh.model import Port, Protocol, Proxy, Service
@@ -31,7 +31,6 @@ from marline.mesh.services import is_single_address
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
 
-_HTTP_PORT: Final = 80
 _TLS: Final = (Protocol.TLS, Protocol.HTTPS)
 
 
@@ -66,16 +65,10 @@ def build_virtual_outbound(
 
 def port_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, number: int) -> tuple[Recipe, ...]:
     """The listener `0.0.0.0_<port>` and the route table of a port."""
-    has_http = number == _HTTP_PORT and any(True for _ in snapshot.unknown_hosts(scope.namespace))
-    opaque: list[tuple[Service, Port]] = []
-    for hostname in sorted(snapshot.hosts_on_port(number)):
-        service = snapshot.service(hostname, scope)
-        port = service.port(number) if service is not None else None
-        if service is None or port is None:
-            continue
-        has_http = has_http or carries_http(port)
-        if may_be_opaque(port) and not _has_own_listener(snapshot, service, port):
-            opaque.append((service, port))
+    key = (port_recipes, scope, number)
+    if key not in snapshot.memo:
+        snapshot.memo[key] = _contents(snapshot, scope, number)
+    has_http, opaque = snapshot.memo[key]
     if not has_http and not opaque:
         return ()
     chains, fallback = _unaddressed(snapshot, proxy, opaque)
@@ -95,10 +88,27 @@ def port_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, number: int
     return (made, *table_recipes(str(number), scope.allow_any)) if has_http else (made,)
 
 
+def _contents(
+    snapshot: MeshSnapshot, scope: Scope, number: int
+) -> tuple[bool, tuple[tuple[Service, Port], ...]]:
+    """Whether HTTP is expected on a port, and the services there that need more than that."""
+    has_http = number == HTTP_PORT and any(True for _ in snapshot.unknown_hosts(scope.namespace))
+    opaque: list[tuple[Service, Port]] = []
+    for hostname in sorted(snapshot.hosts_on_port(number)):
+        service = snapshot.service(hostname, scope)
+        port = service.port(number) if service is not None else None
+        if service is None or port is None:
+            continue
+        has_http = has_http or carries_http(port)
+        if may_be_opaque(port) and not _has_own_listener(snapshot, service, port):
+            opaque.append((service, port))
+    return has_http, tuple(opaque)
+
+
 def _has_own_listener(snapshot: MeshSnapshot, service: Service, port: Port) -> bool:
-    captured = captured_at(service, snapshot.endpoints(service))
+    captured = captured_at(service, snapshot.all_endpoints(service))
     if service.headless:
-        targets = {item.port for item in snapshot.endpoints(service) if item.service_port == port.name}
+        targets = {item.port for item in snapshot.all_endpoints(service) if item.service_port == port.name}
         return any(number in targets for _, number in captured)
     return any(number == port.number for _, number in captured)
 
@@ -167,7 +177,7 @@ def _services_at(
         if service.headless:
             names = {
                 item.service_port
-                for item in snapshot.endpoints(service)
+                for item in snapshot.all_endpoints(service)
                 if (item.address, item.port) == (address, number)
             }
             ports = [port for port in service.ports if port.name in names]

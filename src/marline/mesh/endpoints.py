@@ -1,9 +1,11 @@
 """Where services can be reached: endpoints from WorkloadEntries, EndpointSlices and ServiceEntries.
 
-An endpoint that is not ready is not there: Envoy would send to unhealthy hosts when most are.
+Endpoints that are not ready are kept, marked: their identities count, so that the clusters of a service
+do not change with its health.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from marline.api.discovery import EndpointSliceBody
@@ -42,9 +44,9 @@ def workload_endpoints(
     """The endpoints that selected WorkloadEntries give to a service."""
     found: list[Endpoint] = []
     for entry in sorted(entries, key=lambda item: item.name):
-        if is_healthy(entry):
-            labels = entry_labels(entry)
-            found += _endpoints(service, entry.spec, labels, entry.namespace, entry.name, trust_domain)
+        labels = entry_labels(entry)
+        made = _endpoints(service, entry.spec, labels, entry.namespace, entry.name, trust_domain)
+        found += made if is_healthy(entry) else [replace(item, healthy=False) for item in made]
     return found
 
 
@@ -102,7 +104,7 @@ def _target(port: Port, named: Mapping[str, int]) -> int:
 
 
 def slice_endpoints(service: Service, slices: Iterable[Resource[EndpointSliceBody]]) -> list[Endpoint]:
-    """The ready endpoints of EndpointSlices; a slice without port names serves a service's only port."""
+    """The endpoints of EndpointSlices; a slice without port names serves a service's only port."""
     found: list[Endpoint] = []
     for item in sorted(slices, key=lambda each: each.name):
         for port in item.spec.ports:
@@ -112,8 +114,6 @@ def slice_endpoints(service: Service, slices: Iterable[Resource[EndpointSliceBod
                 continue
             for endpoint in item.spec.endpoints:
                 conditions = endpoint.conditions
-                if conditions is not None and conditions.ready is False:
-                    continue
                 target = endpoint.target_ref
                 found += [
                     Endpoint(
@@ -121,6 +121,7 @@ def slice_endpoints(service: Service, slices: Iterable[Resource[EndpointSliceBod
                         address=address,
                         port=port.port,
                         locality=Locality(zone=endpoint.zone or ""),
+                        healthy=conditions is None or conditions.ready is not False,
                         workload=target.name if target is not None else "",
                         namespace=item.namespace,
                     )

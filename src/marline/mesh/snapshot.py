@@ -31,6 +31,9 @@ class MeshSnapshot:
     kinds: Mapping[tuple[str, str], Mapping[Ref, Resource[Any]]] = field(default_factory=dict)
     registry: Registry = field(default_factory=Registry)
     rules: Rules = field(default_factory=Rules)
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """What pure functions of this snapshot found, for those who ask again: it adds nothing to what the
+    snapshot says, and the next snapshot starts without."""
 
     # Resources
 
@@ -55,6 +58,10 @@ class MeshSnapshot:
 
     def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
         """Where a service is ready to be called, over all of its ports."""
+        return tuple(item for item in self.all_endpoints(service) if item.healthy)
+
+    def all_endpoints(self, service: Service) -> tuple[Endpoint, ...]:
+        """As `endpoints`, with those that are not ready."""
         return self.registry.endpoints.get((service.source, service.hostname), ())
 
     def resolve_host(self, host: str, namespace: str) -> str:
@@ -92,13 +99,19 @@ class MeshSnapshot:
 
     def destination_rule(self, hostname: str, namespace: str) -> DestinationPolicy | None:
         """The DestinationRules that count for calls of a host from a namespace."""
+        table = self.rules.destination_rules
+        candidates = (
+            [table[pattern] for pattern in patterns_for(hostname) if pattern in table] if table else []
+        )
+        if not candidates:
+            return None
         service = self.registry.services.get(hostname)
         owner = service.namespace if service is not None else namespace
         for place in dict.fromkeys((namespace, owner, self.settings.root_namespace)):
-            for pattern in patterns_for(hostname):
+            for items in candidates:
                 found = tuple(
                     item
-                    for item in self.rules.destination_rules.get(pattern, ())
+                    for item in items
                     if item.namespace == place and is_exported(item.spec.export_to, place, namespace)
                 )
                 if found:
