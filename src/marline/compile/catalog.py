@@ -7,9 +7,6 @@ Whoever keeps a proxy's view replaces a unit's recipes by the new ones, none mea
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from marline.api.networking.virtual_service import HTTPRoute, TCPRoute, TLSRoute
 
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
@@ -23,6 +20,7 @@ from marline.compile.resource import Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Capture, Impact, Proxy, Role, Upstream
+from marline.mesh.rules import asks_for_labels
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
 
@@ -216,17 +214,7 @@ def _labels_that_count(
 ) -> tuple[tuple[str, str], ...]:
     """A workload's labels, if the host's rules ask for them."""
     rules = snapshot.virtual_service(hostname, scope.namespace)
-    if rules is None:
-        return ()
-    spec = rules.spec
-    by_labels = any(
-        match.source_labels for rule in (*spec.http, *spec.tcp, *spec.tls) for match in _matches(rule)
-    )
-    return proxy.workloads[0].labels if by_labels else ()
-
-
-def _matches(rule: HTTPRoute | TCPRoute | TLSRoute) -> tuple[Any, ...]:
-    return rule.match
+    return proxy.workloads[0].labels if rules is not None and asks_for_labels(rules.spec) else ()
 
 
 def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:

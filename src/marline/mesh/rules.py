@@ -118,6 +118,15 @@ def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
     return any(name != MESH_GATEWAY for name in item.spec.gateways)
 
 
+def asks_for_labels(spec: VirtualServiceSpec) -> bool:
+    """Does a rule hold for some workloads only, by their labels?"""
+    return (
+        any(match.source_labels for http in spec.http for match in http.match)
+        or any(match.source_labels for tcp in spec.tcp for match in tcp.match)
+        or any(match.source_labels for tls in spec.tls for match in tls.match)
+    )
+
+
 def destinations(spec: VirtualServiceSpec) -> Iterator[Destination]:
     """All that a VirtualService sends or mirrors to."""
     for rule in spec.http:
