@@ -91,9 +91,7 @@ async def pair(
         app = await stack.enter_async_context(backend("reviews"))
         listen, outbound = free_port(), free_port()
         snapshot: MeshSnapshot = snapshot_of(MESH.format(name=name, port=listen, account=expected) + rules)
-        server = await stack.enter_async_context(
-            envoy_for(snapshot, server_proxy(name, listen, app.port))
-        )
+        server = await stack.enter_async_context(envoy_for(snapshot, server_proxy(name, listen, app.port)))
         client = await stack.enter_async_context(envoy_for(snapshot, client_proxy(outbound), client_ca))
         yield Pair(client, server, app, f"http://127.0.0.1:{outbound}", f"http://127.0.0.1:{listen}")
 

@@ -1,0 +1,181 @@
+"""Which rule counts for whom: DestinationRules, VirtualServices, PeerAuthentications, Sidecars, exportTo."""
+
+from typing import Any
+
+import pytest
+from mesh_resources import changed, mesh, resource, service, workload
+
+from marline.mesh.authentication import MtlsMode
+from marline.mesh.model import MeshSettings
+from marline.mesh.snapshot import MeshSnapshot
+
+REVIEWS = "reviews.default.svc.cluster.local"
+
+
+def rule(name: str, namespace: str = "default", host: str = REVIEWS, **spec: Any) -> Any:
+    return resource("DestinationRule", name, namespace, host=host, **spec)
+
+
+def simple(name: str) -> dict[str, Any]:
+    return {"loadBalancer": {"simple": name}}
+
+
+def chosen(snapshot: MeshSnapshot, namespace: str) -> list[str]:
+    found = snapshot.destination_rule(REVIEWS, namespace)
+    return [ref.name for ref in found.sources] if found is not None else []
+
+
+def test_a_rule_of_the_clients_namespace_counts_before_the_services_and_the_roots() -> None:
+    rules = [rule("client", "web"), rule("service"), rule("root", "istio-system")]
+    snapshot = mesh(service("reviews"), *rules)
+    assert [chosen(snapshot, name) for name in ("web", "default", "else")] == [
+        ["client"], ["service"], ["service"],
+    ]  # fmt: skip
+    assert chosen(mesh(service("reviews"), rules[2]), "web") == ["root"]
+
+
+def test_a_rule_is_seen_where_it_is_exported_to() -> None:
+    snapshot = mesh(service("reviews"), rule("own", exportTo=["."]))
+    assert (chosen(snapshot, "default"), chosen(snapshot, "web")) == (["own"], [])
+
+
+def test_an_exact_host_counts_before_a_wildcard() -> None:
+    snapshot = mesh(service("reviews"), rule("wide", host="*.default.svc.cluster.local"))
+    assert chosen(snapshot, "default") == ["wide"]
+    after, impact = changed(snapshot, rule("exact", host="reviews"))
+    assert (chosen(after, "default"), impact.hosts) == (["exact"], {REVIEWS})
+
+
+def test_rules_of_one_namespace_for_one_host_are_merged_oldest_first() -> None:
+    first = rule("b", created="2026-01-01T00:00:00Z", trafficPolicy=simple("RANDOM"),
+                 subsets=[{"name": "v1", "labels": {"version": "v1"}}])  # fmt: skip
+    second = rule("a", created="2026-01-02T00:00:00Z", trafficPolicy=simple("ROUND_ROBIN"),
+                  subsets=[{"name": "v1", "labels": {"version": "x"}}, {"name": "v2"}])  # fmt: skip
+    found = mesh(service("reviews"), second, first).destination_rule(REVIEWS, "default")
+    assert found is not None
+    assert found.traffic_policy is not None and found.traffic_policy.load_balancer is not None
+    assert found.traffic_policy.load_balancer.simple == "RANDOM"
+    assert [(item.name, item.labels) for item in found.subsets()] == [("v1", {"version": "v1"}), ("v2", {})]
+
+
+def route(name: str, *hosts: str, **fields: Any) -> Any:
+    return resource("VirtualService", name, hosts=list(hosts),
+                    http=[{"route": [{"destination": {"host": "ratings"}}]}], **fields)  # fmt: skip
+
+
+def test_the_oldest_virtual_service_for_the_most_specific_host_counts() -> None:
+    snapshot = mesh(
+        service("reviews"),
+        route("new", "reviews", created="2026-02-01T00:00:00Z"),
+        route("old", "reviews", created="2026-01-01T00:00:00Z"),
+        route("wide", "*.default.svc.cluster.local", created="2025-01-01T00:00:00Z"),
+        route("gateway", "reviews", gateways=["ingress"], created="2024-01-01T00:00:00Z"),
+    )
+    found = snapshot.virtual_service(REVIEWS, "default")
+    assert found is not None and found.name == "old"
+
+
+def test_a_change_of_a_destination_touches_the_routes_that_lead_there() -> None:
+    snapshot = mesh(service("reviews"), service("ratings"), route("r", "reviews"))
+    _, impact = changed(snapshot, rule("hash", host="ratings", trafficPolicy=simple("RANDOM")))
+    assert impact.hosts == {REVIEWS, "ratings.default.svc.cluster.local"}
+
+
+def test_a_host_without_service_is_unknown_until_it_has_one() -> None:
+    snapshot = mesh(route("r", "legacy"))
+    assert list(snapshot.unknown_hosts("default")) == ["legacy.default.svc.cluster.local"]
+    after, _ = changed(snapshot, service("legacy"))
+    assert list(after.unknown_hosts("default")) == []
+
+
+def peer(name: str, namespace: str = "default", **spec: Any) -> Any:
+    return resource("PeerAuthentication", name, namespace, **spec)
+
+
+def mode(value: str) -> dict[str, Any]:
+    return {"mtls": {"mode": value}}
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ([], MtlsMode.STRICT),
+        ([peer("m", "istio-system", **mode("PERMISSIVE"))], MtlsMode.PERMISSIVE),
+        ([peer("m", "istio-system", **mode("DISABLE")), peer("n", **mode("PERMISSIVE"))], MtlsMode.PERMISSIVE),
+        ([peer("m", "istio-system", **mode("DISABLE")), peer("n", **mode("UNSET"))], MtlsMode.DISABLE),
+        (
+            [peer("n", **mode("DISABLE")), peer("w", selector={"matchLabels": {"app": "reviews"}}, **mode("STRICT"))],
+            MtlsMode.STRICT,
+        ),
+        (
+            [peer("w", selector={"matchLabels": {"app": "other"}}, **mode("DISABLE"))],
+            MtlsMode.STRICT,
+        ),
+        ([peer("n", "other", **mode("DISABLE"))], MtlsMode.STRICT),
+    ],
+)  # fmt: skip
+def test_the_narrowest_authentication_policy_counts(policies: list[Any], expected: MtlsMode) -> None:
+    assert mesh(*policies).peer_policy("default", {"app": "reviews"}).mode is expected
+
+
+def test_a_port_may_differ_from_its_workload() -> None:
+    policy = peer("w", selector={"matchLabels": {"app": "reviews"}}, **mode("STRICT"),
+                  portLevelMtls={9080: {"mode": "DISABLE"}, 9090: {"mode": "UNSET"}})  # fmt: skip
+    snapshot = mesh(policy, service("reviews"), workload("reviews"))
+    found = snapshot.peer_policy("default", {"app": "reviews"})
+    assert [found.for_port(number) for number in (9080, 9090, 1)] == [
+        MtlsMode.DISABLE, MtlsMode.STRICT, MtlsMode.STRICT,
+    ]  # fmt: skip
+    (endpoint,) = snapshot.endpoints(snapshot.services[REVIEWS])
+    assert not snapshot.calls_with_mtls(endpoint, 9080)
+
+
+def sidecar(*hosts: str, **spec: Any) -> Any:
+    return resource("Sidecar", "s", egress=[{"hosts": list(hosts)}], **spec)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "seen"),
+    [
+        (["./*"], {REVIEWS}),
+        (["*/*"], {REVIEWS, "ratings.other.svc.cluster.local"}),
+        (["other/*"], {"ratings.other.svc.cluster.local"}),
+        (["*/reviews.default.svc.cluster.local"], {REVIEWS}),
+        (["~/*"], set()),
+    ],
+)
+def test_a_sidecar_narrows_what_its_workloads_see(hosts: list[str], seen: set[str]) -> None:
+    snapshot = mesh(service("reviews"), service("ratings", namespace="other"), sidecar(*hosts))
+    scope = snapshot.scope("default", {})
+    assert {item.hostname for item in snapshot.services.values() if scope.sees(item)} == seen
+
+
+def test_a_sidecar_says_what_happens_to_unknown_destinations() -> None:
+    snapshot = mesh(sidecar("*/*", outboundTrafficPolicy={"mode": "REGISTRY_ONLY"}))
+    assert not snapshot.scope("default", {}).allow_any
+    assert snapshot.scope("other", {}).allow_any is MeshSettings().allow_any_outbound
+
+
+def test_a_service_is_seen_where_it_is_exported_to() -> None:
+    private = service("reviews")
+    exported = resource("Service", "reviews", annotations={"networking.istio.io/exportTo": "., web"},
+                        ports=[{"port": 80, "name": "http"}])  # fmt: skip
+    names = ("default", "web", "else")
+    assert [mesh(private).scope(name, {}).sees(mesh(private).services[REVIEWS]) for name in names] == [
+        True
+    ] * 3
+    snapshot = mesh(exported)
+    found = [snapshot.service(REVIEWS, snapshot.scope(name, {})) is not None for name in names]
+    assert found == [True, True, False]
+
+
+def test_of_two_owners_of_a_host_a_client_sees_its_own() -> None:
+    def entry(name: str, namespace: str, created: str) -> Any:
+        return resource("ServiceEntry", name, namespace, hosts=["a.com"], created=created,
+                        ports=[{"number": 80, "name": "http"}])  # fmt: skip
+
+    snapshot = mesh(
+        entry("new", "web", "2026-02-01T00:00:00Z"), entry("old", "default", "2026-01-01T00:00:00Z")
+    )
+    owners = [snapshot.service("a.com", snapshot.scope(name, {})) for name in ("web", "default", "else")]
+    assert [item.name if item else "" for item in owners] == ["new", "old", "old"]
