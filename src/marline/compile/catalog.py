@@ -115,10 +115,12 @@ def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
 
 
 def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[Unit]:
-    """The units that a change may touch. `snapshot` is the one after the change."""
+    """The units that a change may touch, each once, also those that it ends. `snapshot` is the one after
+    the change."""
+    touched = _affected(snapshot, proxy, impact)
     if impact.everything:
-        return units(snapshot, proxy)
-    return _affected(snapshot, proxy, impact)
+        return dict.fromkeys((*units(snapshot, proxy), *touched))
+    return dict.fromkeys(touched)
 
 
 def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
@@ -227,7 +229,7 @@ def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: 
         yield from virtual_host_recipes(snapshot, proxy, service)
         if proxy.capture is Capture.EXPLICIT:
             yield from tunnel_recipes(snapshot, proxy, service)
-    elif snapshot.is_unknown(hostname):
+    elif snapshot.is_unknown(hostname, scope.namespace):
         yield from unknown_host_recipes(snapshot, proxy, hostname)
 
 

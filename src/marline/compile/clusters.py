@@ -49,7 +49,7 @@ def cluster_recipes(
             chosen = port_endpoints(every, port, rule, subset)
             # Those of the whole port, ready or not: what is expected does not change with health.
             sans = identities(port_endpoints(snapshot.all_endpoints(service), port, None, ""))
-            listed = _listed(service, port, chosen, discovery)
+            found = _passes_through(rule, port, subset, proxy, discovery)
             name = outbound_cluster(service.hostname, port.number, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))
             spec = ClusterSpec(
@@ -58,14 +58,21 @@ def cluster_recipes(
                 port=port,
                 subset=subset,
                 rule=rule,
-                discovery=_passes_through(rule, port, subset, proxy, discovery),
+                discovery=found,
                 expected=expected,
-                listed=listed,
-                all_mtls=bool(chosen) and all(item.mtls for item in chosen),
+                listed=_listed(service, port, chosen, found),
+                all_mtls=found is Discovery.ORIGINAL and _all_mtls(snapshot, service, port, rule, subset),
                 system_ca_file=proxy.system_ca_file,
                 external=service.external,
             )
             yield Recipe(CLUSTER, name, build_cluster, (spec,), sources)
+
+
+def _all_mtls(
+    snapshot: MeshSnapshot, service: Service, port: Port, rule: DestinationPolicy | None, subset: str
+) -> bool:
+    members = port_endpoints(snapshot.all_endpoints(service), port, rule, subset)
+    return bool(members) and all(snapshot.calls_with_mtls(item, port.number) for item in members)
 
 
 def _listed(

@@ -26,7 +26,7 @@ from marline.compile.routes import HTTP_PORT, carries_http, l4_routes
 from marline.compile.routes_l4 import L4Route, disjoint
 from marline.compile.telemetry import Reporter, source_reporter
 from marline.mesh.model import Port, Protocol, Proxy, Service
-from marline.mesh.registry import captured_at, may_be_opaque
+from marline.mesh.registry import may_be_opaque
 from marline.mesh.services import is_single_address
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
@@ -100,17 +100,14 @@ def _contents(
         if service is None or port is None:
             continue
         has_http = has_http or carries_http(port)
-        if may_be_opaque(port) and not _has_own_listener(snapshot, service, port):
+        if may_be_opaque(port) and not _has_own_listener(service):
             opaque.append((service, port))
     return has_http, tuple(opaque)
 
 
-def _has_own_listener(snapshot: MeshSnapshot, service: Service, port: Port) -> bool:
-    captured = captured_at(service, snapshot.all_endpoints(service))
-    if service.headless:
-        targets = {item.port for item in snapshot.all_endpoints(service) if item.service_port == port.name}
-        return any(number in targets for _, number in captured)
-    return any(number == port.number for _, number in captured)
+def _has_own_listener(service: Service) -> bool:
+    """Has a service addresses (a headless one: those of its endpoints) that tell its connections apart?"""
+    return service.headless or any(is_single_address(address) for address in service.addresses)
 
 
 def _unaddressed(

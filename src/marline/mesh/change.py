@@ -1,6 +1,6 @@
 """One step from a snapshot to the next: which tables change, and what that touches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from marline.api.resource import Ref, Resource
@@ -15,6 +15,7 @@ from marline.mesh.registry import (
     Registry,
     RegistryDraft,
     captured_at,
+    may_be_opaque,
 )
 from marline.mesh.rules import (
     DESTINATION_RULE,
@@ -124,7 +125,9 @@ class Advance:
         elif kind == DESTINATION_RULE:
             for item in versions:
                 hosts = possible_hosts(item.spec.host, item.namespace, self._settings.cluster_domain)
-                self._hosts |= _covered(registry, hosts)
+                covered = _covered(registry, hosts)
+                self._hosts |= covered
+                self._follow_listeners(registry, covered)
         else:
             for item in versions:
                 self._gateways |= speaks_for_gateways(item)
@@ -138,37 +141,40 @@ class Advance:
         if not covered:
             self._ports.add(_HTTP_PORT)
         if item.spec.tcp or item.spec.tls:
-            for host in covered:
-                service = registry.services[host]
-                self._ports.update(port.number for port in service.ports)
-                self._addresses |= captured_at(
-                    service, registry.endpoints.get((service.source, service.hostname), ())
-                )
+            self._follow_listeners(registry, covered)
+
+    def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
+        """Where bytes go stands in the listeners themselves."""
+        for host in hosts:
+            for service in registry.claims[host]:
+                endpoints = registry.endpoints.get((service.source, service.hostname), ())
+                self._ports.update(port.number for port in service.ports if may_be_opaque(port))
+                self._addresses |= captured_at(service, endpoints)
 
     def _follow_authentication(self, registry: Registry, namespace: str) -> None:
-        """Clients stop using mTLS where it is turned off, so endpoints are read anew."""
+        """Clients stop using mTLS where it is turned off, so clusters and endpoints are made anew."""
         if namespace == self._settings.root_namespace:
             self._inbound.add("*")
-            self._endpoints.update(registry.services)
-            self._hosts.update(host for host, item in registry.services.items() if item.headless)
-            return
-        self._inbound.add(namespace)
-        for _, hostname in registry.by_namespace.get(namespace, ()):
-            self._endpoints.add(hostname)
-            if registry.services[hostname].headless:
-                self._hosts.add(hostname)
+            self._hosts.update(registry.services)
+        else:
+            self._inbound.add(namespace)
+            self._hosts.update(hostname for _, hostname in registry.by_namespace.get(namespace, ()))
 
     def _follow_destinations(self, registry: Registry, rules: Rules) -> None:
         """Routes depend on the ports and the hash policies of where they lead."""
         for host in tuple(self._hosts):
-            self._ports |= {_HTTP_PORT} if _is_routed(rules, host) else set()
+            for item in _routed_by(rules, host):
+                # A host of rules may cease to be unknown when a service gets its name, and the reverse.
+                self._ports.add(_HTTP_PORT)
+                names = hosts_of(item, self._settings.cluster_domain)
+                self._hosts.update(name for name in names if name not in registry.services)
             for ref in rules.referring.get(host, ()):
                 table = self._kinds.get(VIRTUAL_SERVICE)
-                item = table.get(ref) if table is not None else None
-                if item is not None:
-                    self._gateways |= speaks_for_gateways(item)
-                    if speaks_for_mesh(item):
-                        self._follow_virtual_service(registry, item)
+                leading = table.get(ref) if table is not None else None
+                if leading is not None:
+                    self._gateways |= speaks_for_gateways(leading)
+                    if speaks_for_mesh(leading):
+                        self._follow_virtual_service(registry, leading)
 
 
 def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:
@@ -182,5 +188,6 @@ def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:
     return found
 
 
-def _is_routed(rules: Rules, host: str) -> bool:
-    return any(pattern in rules.virtual_services for pattern in patterns_for(host))
+def _routed_by(rules: Rules, host: str) -> Iterator[Resource[Any]]:
+    for pattern in patterns_for(host) if rules.virtual_services else ():
+        yield from rules.virtual_services.get(pattern, ())

@@ -49,6 +49,8 @@ class Registry:
     by_port: Mapping[int, frozenset[str]] = field(default_factory=dict)
     by_address: Mapping[tuple[str, int], frozenset[str]] = field(default_factory=dict)
     by_namespace: Mapping[str, frozenset[Key]] = field(default_factory=dict)
+    claiming: Mapping[str, frozenset[Key]] = field(default_factory=dict)
+    """By address: whoever has it, for the case that several say so."""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ class RegistryDraft:
         self._by_port = Groups(base.by_port)
         self._by_address = Groups(base.by_address)
         self._by_namespace = Groups(base.by_namespace)
+        self._claiming = Groups(base.claiming)
         self._changed_sources: set[Ref] = set()
         self._stale_endpoints: set[Ref] = set()
         self.differences = Differences()
@@ -150,7 +153,7 @@ class RegistryDraft:
         return Registry(
             self._sources.table(), self._claims.table(), self._services.table(), self._endpoints.table(),
             self._selectors.table(), self._labelled.table(), self._slices.table(), self._by_port.table(),
-            self._by_address.table(), self._by_namespace.table(),
+            self._by_address.table(), self._by_namespace.table(), self._claiming.table(),
         )  # fmt: skip
 
     def _resource(self, ref: Ref) -> Resource[Any] | None:
@@ -178,7 +181,9 @@ class RegistryDraft:
         source = old.source if old is not None else None
         claims = [item for item in self._claims.get(hostname) or () if item.source != source]
         for other in claims:
-            self._recapture(other)
+            # Which of several claims counts may change for some clients.
+            self.differences.ports.update(port.number for port in other.ports)
+            self.differences.addresses |= self._recapture(other)
         if new is not None:
             self._index(new)
             claims.append(new)
@@ -195,9 +200,11 @@ class RegistryDraft:
         for number in {port.number for port in old.ports} - numbers if old is not None else ():
             self._by_port.remove(number, hostname)
 
-    def _recapture(self, service: Service) -> None:
-        for address in captured_at(service, self._endpoints.get((service.source, service.hostname)) or ()):
+    def _recapture(self, service: Service) -> frozenset[tuple[str, int]]:
+        found = captured_at(service, self._endpoints.get((service.source, service.hostname)) or ())
+        for address in found:
             self._by_address.add(address, service.hostname)
+        return found
 
     def _precedence(self, service: Service) -> tuple[bool, tuple[str, str, str]]:
         """A core Service counts before ServiceEntries for its name, as in Istio; then the oldest."""
@@ -210,6 +217,9 @@ class RegistryDraft:
             self._selectors.add(key, service.source)
             self.differences.selecting.add(service.namespace)
         self._by_namespace.add(service.namespace, (service.source, service.hostname))
+        for address in service.addresses:
+            self._claiming.add(address, (service.source, service.hostname))
+            self.differences.hosts.update(hostname for _, hostname in self._claiming.get(address))
         self.differences.ports.update(port.number for port in service.ports)
 
     def _unindex(self, service: Service) -> None:
@@ -219,6 +229,9 @@ class RegistryDraft:
             self._selectors.remove(key, service.source)
             self.differences.selecting.add(service.namespace)
         self._by_namespace.remove(service.namespace, (service.source, service.hostname))
+        for virtual in service.addresses:
+            self._claiming.remove(virtual, (service.source, service.hostname))
+            self.differences.hosts.update(hostname for _, hostname in self._claiming.get(virtual))
         self.differences.ports.update(port.number for port in service.ports)
         endpoints = self._endpoints.get((service.source, service.hostname)) or ()
         for address in captured_at(service, endpoints):
@@ -240,7 +253,7 @@ class RegistryDraft:
         if after == before:
             return
         self._endpoints.put(key, after)
-        if before is None or not _is_listed(service) or identities(before) != identities(after):
+        if before is None or not _is_listed(service) or _peers(before) != _peers(after):
             self.differences.hosts.add(service.hostname)
         self.differences.endpoints.add(service.hostname)
         old = captured_at(service, before) if before is not None else frozenset()
@@ -276,6 +289,11 @@ class RegistryDraft:
     def _present(self, refs: Iterable[Ref]) -> list[Resource[Any]]:
         found = (self._resource(ref) for ref in refs)
         return [item for item in found if item is not None]
+
+
+def _peers(endpoints: tuple[Endpoint, ...]) -> tuple[frozenset[str], frozenset[bool]]:
+    """What clusters say of a service's endpoints: whom to expect, and who takes mTLS."""
+    return identities(endpoints), frozenset(item.mtls for item in endpoints)
 
 
 def _is_listed(service: Service) -> bool:

@@ -98,16 +98,14 @@ class MeshSnapshot:
         return None
 
     def destination_rule(self, hostname: str, namespace: str) -> DestinationPolicy | None:
-        """The DestinationRules that count for calls of a host from a namespace."""
-        table = self.rules.destination_rules
-        candidates = (
-            [table[pattern] for pattern in patterns_for(hostname) if pattern in table] if table else []
-        )
+        """The DestinationRules that count for calls of a service from a namespace."""
+        table, service = self.rules.destination_rules, self.registry.services.get(hostname)
+        if service is None or not table:
+            return None
+        candidates = [table[pattern] for pattern in patterns_for(hostname) if pattern in table]
         if not candidates:
             return None
-        service = self.registry.services.get(hostname)
-        owner = service.namespace if service is not None else namespace
-        for place in dict.fromkeys((namespace, owner, self.settings.root_namespace)):
+        for place in dict.fromkeys((namespace, service.namespace, self.settings.root_namespace)):
             for items in candidates:
                 found = tuple(
                     item
@@ -120,15 +118,15 @@ class MeshSnapshot:
 
     def unknown_hosts(self, namespace: str) -> Iterator[str]:
         """Hosts of VirtualServices that are no service's (and, if wildcards, cover none)."""
-        for host, items in self.rules.virtual_services.items():
-            if self.is_unknown(host) and any(
-                is_exported(item.spec.export_to, item.namespace, namespace) for item in items
-            ):
-                yield host
+        return (host for host in self.rules.virtual_services if self.is_unknown(host, namespace))
 
-    def is_unknown(self, host: str) -> bool:
-        """Is this a VirtualService's host without any service?"""
-        items = self.rules.virtual_services.get(host)
+    def is_unknown(self, host: str, namespace: str) -> bool:
+        """Is this a host without any service, of a VirtualService that a namespace sees?"""
+        items = [
+            item
+            for item in self.rules.virtual_services.get(host, ())
+            if is_exported(item.spec.export_to, item.namespace, namespace)
+        ]
         if not items or host in self.registry.services:
             return False
         if host.startswith("*"):

@@ -1,0 +1,100 @@
+"""A mesh with one of everything, in several versions of each resource."""
+
+from typing import Any, Final
+
+import yaml
+
+from marline.api.decode import decode
+from marline.api.resource import Resource
+
+DOCUMENTS: Final = """
+{apiVersion: v1, kind: Service, metadata: {name: reviews, namespace: default},
+ spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: http, port: 9080}, {name: tcp, port: 9000}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: reviews, namespace: default},
+ spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: auto, port: 9080}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: ratings, namespace: default},
+ spec: {clusterIP: 10.96.0.2, selector: {app: ratings}, ports: [{name: http, port: 9080}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: ratings, namespace: default,
+  annotations: {networking.istio.io/exportTo: "."}},
+ spec: {clusterIP: None, selector: {app: ratings}, ports: [{name: tcp, port: 9080}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: db, namespace: other},
+ spec: {clusterIP: 10.96.0.3, selector: {app: db}, ports: [{name: tcp-sql, port: 5432}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: reviews-1, namespace: default},
+ spec: {address: 10.0.0.1, serviceAccount: reviews,
+  labels: {app: reviews, version: v1, security.istio.io/tlsMode: istio}}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: reviews-1, namespace: default},
+ spec: {address: 10.0.0.1, serviceAccount: reviews,
+  labels: {app: reviews, version: v1, security.istio.io/tlsMode: istio}},
+ status: {conditions: [{type: Healthy, status: "False"}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: reviews-2, namespace: default},
+ spec: {address: 10.0.0.2, serviceAccount: other, labels: {app: reviews, version: v2}}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: ratings-1, namespace: default},
+ spec: {address: 10.0.0.3, labels: {app: ratings, security.istio.io/tlsMode: istio}}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: ratings-1, namespace: default},
+ spec: {address: 10.0.0.3, labels: {app: reviews, security.istio.io/tlsMode: istio}}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: external, namespace: default},
+ spec: {hosts: [www.example.com, api.example.com], resolution: DNS, ports: [
+  {number: 443, name: tls, protocol: TLS}, {number: 80, name: http, protocol: HTTP}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: external, namespace: default},
+ spec: {hosts: [api.example.com], resolution: STATIC, location: MESH_INTERNAL, addresses: [240.0.0.1],
+  workloadSelector: {labels: {app: reviews}}, ports: [{number: 7000, name: x}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: rival, namespace: other},
+ spec: {hosts: [api.example.com, "*.wild.com"], resolution: NONE, addresses: [240.0.0.1, 10.7.0.0/16],
+  ports: [{number: 7000, name: tcp, protocol: TCP}, {number: 80, name: http, protocol: HTTP}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: reviews, namespace: default},
+ spec: {host: reviews, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: reviews, namespace: default},
+ spec: {host: reviews, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}},
+  subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {tls: {mode: DISABLE}}}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: wide, namespace: istio-system},
+ spec: {host: "*.svc.cluster.local", trafficPolicy: {connectionPool: {tcp: {maxConnections: 5, idleTimeout: 9s}}}}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: reviews, namespace: default},
+ spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}],
+  tcp: [{route: [{destination: {host: ratings}, weight: 20}, {destination: {host: reviews}, weight: 80}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: reviews, namespace: default},
+ spec: {hosts: [reviews, legacy], exportTo: ["."], http: [
+  {match: [{sourceLabels: {version: v1}}], route: [{destination: {host: ratings}}]},
+  {route: [{destination: {host: reviews}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: wide, namespace: other},
+ spec: {hosts: ["*.default.svc.cluster.local"], gateways: [mesh, istio-system/ingress],
+  http: [{route: [{destination: {host: reviews.default.svc.cluster.local}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: sni, namespace: default},
+ spec: {hosts: [www.example.com], tls: [{match: [{sniHosts: [www.example.com]}],
+  route: [{destination: {host: api.example.com}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: all, namespace: istio-system},
+ spec: {mtls: {mode: DISABLE}}}
+---
+{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: own, namespace: default},
+ spec: {mtls: {mode: PERMISSIVE}}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
+ spec: {egress: [{hosts: ["./*", "other/*.wild.com"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}
+"""
+
+
+def resources(text: str) -> tuple[Resource[Any], ...]:
+    return tuple(decode(item) for item in yaml.safe_load_all(text) if item)

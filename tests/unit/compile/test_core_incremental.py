@@ -1,0 +1,106 @@
+"""A view kept up to date change by change is the view that compiling all of it gives."""
+
+from dataclasses import replace
+from typing import Any
+
+from core_meshes import DOCUMENTS, resources
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marline.api.resource import Ref, Resource
+from marline.compile.catalog import Unit, affected, compile_unit, units
+from marline.compile.resource import Recipe
+from marline.mesh.model import (
+    Capture,
+    ChangeSet,
+    InboundPort,
+    MeshSettings,
+    Protocol,
+    Proxy,
+    Role,
+    Upstream,
+    Workload,
+)
+from marline.mesh.snapshot import MeshSnapshot, advance, empty
+
+WORKLOAD = Workload(
+    "default",
+    "reviews-1",
+    "reviews",
+    labels=(("app", "reviews"), ("version", "v1")),
+    inbound=(
+        InboundPort("http", 9080, "127.0.0.1", 9080, Protocol.HTTP),
+        InboundPort("tcp", 9000, "127.0.0.1", 9000, Protocol.TCP),
+    ),
+    upstreams=(Upstream("ratings", 9080, 31001), Upstream("db.other", 5432, 31002)),
+    http_proxy_port=31000,
+)
+GATEWAY = Workload("istio-system", "gateway-1", labels=(("istio", "ingressgateway"),))
+PROXIES = (
+    Proxy("transparent", Role.SIDECAR, Capture.TRANSPARENT, (WORKLOAD,)),
+    Proxy("explicit", Role.SIDECAR, Capture.EXPLICIT, (WORKLOAD,)),
+    Proxy("elsewhere", Role.SIDECAR, Capture.TRANSPARENT, (replace(WORKLOAD, namespace="other"),)),
+    Proxy("gateway", Role.GATEWAY, Capture.EXPLICIT, (GATEWAY,)),
+)
+POOL = resources(DOCUMENTS)
+View = dict[Unit, tuple[Recipe, ...]]
+
+steps = st.lists(
+    st.lists(st.tuples(st.integers(0, len(POOL) - 1), st.booleans()), min_size=1, max_size=4), max_size=12
+)
+
+
+def whole(snapshot: MeshSnapshot, proxy: Proxy) -> dict[tuple[str, str], tuple[Any, ...]]:
+    return contents(proxy, {unit: compile_unit(snapshot, proxy, unit) for unit in units(snapshot, proxy)})
+
+
+def contents(proxy: Proxy, view: View) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """By type and name; no two units make the same resource."""
+    found: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for recipes in view.values():
+        for recipe in recipes:
+            key = (recipe.type_url, recipe.name)
+            assert key not in found, f"{proxy.node_id} has two resources named {recipe.name}"
+            found[key] = (recipe.build, recipe.inputs)
+    return found
+
+
+def step(state: dict[Ref, Resource[Any]], choices: list[tuple[int, bool]], number: int) -> ChangeSet:
+    """Each chosen document is put if it is not there as it is, else removed."""
+    put: dict[Ref, Resource[Any]] = {}
+    gone: dict[Ref, None] = {}
+    for index, keep in choices:
+        item = POOL[index]
+        if item.ref in put or item.ref in gone:
+            continue
+        if state.get(item.ref) is item and not keep:
+            gone[item.ref] = None
+            del state[item.ref]
+        else:
+            put[item.ref] = state[item.ref] = item
+    return ChangeSet(tuple(put.values()), tuple(gone), str(number))
+
+
+@settings(max_examples=120, deadline=None)
+@given(steps)
+def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tuple[int, bool]]]) -> None:
+    state: dict[Ref, Resource[Any]] = {}
+    snapshot, _ = advance(empty(MeshSettings()), ChangeSet((), (), "0"))
+    views: dict[str, View] = {
+        proxy.node_id: {unit: compile_unit(snapshot, proxy, unit) for unit in units(snapshot, proxy)}
+        for proxy in PROXIES
+    }
+    for number, choices in enumerate(changes, start=1):
+        snapshot, impact = advance(snapshot, step(state, choices, number))
+        assert not impact.everything or any(
+            ref.kind == "Sidecar" for ref in (POOL[i].ref for i, _ in choices)
+        )
+        for proxy in PROXIES:
+            for unit in affected(snapshot, proxy, impact):
+                views[proxy.node_id][unit] = compile_unit(snapshot, proxy, unit)
+    anew, _ = advance(empty(MeshSettings()), ChangeSet(tuple(state.values()), (), "1"))
+    for proxy in PROXIES:
+        assert contents(proxy, views[proxy.node_id]) == whole(anew, proxy)
+    for table in ("services", "claims", "endpoints", "by_port", "by_address", "selectors", "labelled"):
+        assert getattr(snapshot.registry, table) == getattr(anew.registry, table), table
+    assert snapshot.rules.referring == anew.rules.referring
