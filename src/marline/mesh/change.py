@@ -138,8 +138,8 @@ class Advance:
         hosts = hosts_of(item, self._settings.cluster_domain)
         covered = _covered(registry, hosts)
         self._hosts |= covered | set(hosts)
-        if not covered:
-            self._ports.add(_HTTP_PORT)
+        # One of the hosts may be, or have been, no service's.
+        self._ports.add(_HTTP_PORT)
         if item.spec.tcp or item.spec.tls:
             self._follow_listeners(registry, covered)
 

@@ -9,7 +9,8 @@ from marline.api.resource import Resource
 
 DOCUMENTS: Final = """
 {apiVersion: v1, kind: Service, metadata: {name: reviews, namespace: default},
- spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: http, port: 9080}, {name: tcp, port: 9000}]}}
+ spec: {clusterIP: 10.96.0.1, selector: {app: reviews},
+  ports: [{name: http, port: 9080}, {name: tcp, port: 9000}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: reviews, namespace: default},
  spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: auto, port: 9080}]}}
@@ -62,7 +63,8 @@ DOCUMENTS: Final = """
   subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {tls: {mode: DISABLE}}}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: wide, namespace: istio-system},
- spec: {host: "*.svc.cluster.local", trafficPolicy: {connectionPool: {tcp: {maxConnections: 5, idleTimeout: 9s}}}}}
+ spec: {host: "*.svc.cluster.local",
+  trafficPolicy: {connectionPool: {tcp: {maxConnections: 5, idleTimeout: 9s}}}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: reviews, namespace: default},
  spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}],

@@ -92,9 +92,7 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
     }
     for number, choices in enumerate(changes, start=1):
         snapshot, impact = advance(snapshot, step(state, choices, number))
-        assert not impact.everything or any(
-            ref.kind == "Sidecar" for ref in (POOL[i].ref for i, _ in choices)
-        )
+        assert not impact.everything or any(POOL[index].kind == "Sidecar" for index, _ in choices)
         for proxy in PROXIES:
             for unit in affected(snapshot, proxy, impact):
                 views[proxy.node_id][unit] = compile_unit(snapshot, proxy, unit)

@@ -96,15 +96,22 @@ def mode(value: str) -> dict[str, Any]:
     return {"mtls": {"mode": value}}
 
 
+def for_reviews() -> dict[str, Any]:
+    return {"selector": {"matchLabels": {"app": "reviews"}}}
+
+
 @pytest.mark.parametrize(
     ("policies", "expected"),
     [
         ([], MtlsMode.STRICT),
         ([peer("m", "istio-system", **mode("PERMISSIVE"))], MtlsMode.PERMISSIVE),
-        ([peer("m", "istio-system", **mode("DISABLE")), peer("n", **mode("PERMISSIVE"))], MtlsMode.PERMISSIVE),
+        (
+            [peer("m", "istio-system", **mode("DISABLE")), peer("n", **mode("PERMISSIVE"))],
+            MtlsMode.PERMISSIVE,
+        ),
         ([peer("m", "istio-system", **mode("DISABLE")), peer("n", **mode("UNSET"))], MtlsMode.DISABLE),
         (
-            [peer("n", **mode("DISABLE")), peer("w", selector={"matchLabels": {"app": "reviews"}}, **mode("STRICT"))],
+            [peer("n", **mode("DISABLE")), peer("w", **for_reviews(), **mode("STRICT"))],
             MtlsMode.STRICT,
         ),
         (
@@ -157,7 +164,6 @@ def test_a_sidecar_says_what_happens_to_unknown_destinations() -> None:
 
 
 def test_a_service_is_seen_where_it_is_exported_to() -> None:
-    private = service("reviews")
     exported = resource("Service", "reviews", annotations={"networking.istio.io/exportTo": "., web"},
                         ports=[{"port": 80, "name": "http"}])  # fmt: skip
     names = ("default", "web", "else")
@@ -174,8 +180,10 @@ def test_of_two_owners_of_a_host_a_client_sees_its_own() -> None:
         return resource("ServiceEntry", name, namespace, hosts=["a.com"], created=created,
                         ports=[{"number": 80, "name": "http"}])  # fmt: skip
 
-    snapshot = mesh(
-        entry("new", "web", "2026-02-01T00:00:00Z"), entry("old", "default", "2026-01-01T00:00:00Z")
+    newer, older = (
+        entry("new", "web", "2026-02-01T00:00:00Z"),
+        entry("old", "default", "2026-01-01T00:00:00Z"),
     )
+    snapshot = mesh(newer, older)
     owners = [snapshot.service("a.com", snapshot.scope(name, {})) for name in ("web", "default", "else")]
     assert [item.name if item else "" for item in owners] == ["new", "old", "old"]
