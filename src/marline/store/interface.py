@@ -47,6 +47,8 @@ class Conflict(StoreError):
 
     ref: Ref
     message: str
+    causes: tuple[Mapping[str, Any], ...] = ()
+    """`Status` causes: for a conflict of field managers, who owns which field."""
     reason = "Conflict"
     code = 409
 
@@ -64,6 +66,42 @@ class Expired(StoreError):
 
     def __str__(self) -> str:
         return f"resourceVersion {self.resource_version} is too old"
+
+
+@dataclass(eq=False)
+class BadRequest(StoreError):
+    """The request itself is wrong, whatever the resource."""
+
+    message: str
+    reason = "BadRequest"
+    code = 400
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(eq=False)
+class Forbidden(StoreError):
+    """The caller may not do this, or nobody may do it now."""
+
+    message: str
+    reason = "Forbidden"
+    code = 403
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(eq=False)
+class Refused(StoreError):
+    """Any other refusal of a server, with its `Status` reason and HTTP status code."""
+
+    message: str
+    reason: str
+    code: int
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(eq=False)
@@ -88,9 +126,7 @@ class ResourceStore(Protocol):
 
     async def get(self, ref: Ref) -> Resource[Any]: ...
 
-    async def list(
-        self, group: str, kind: str, namespace: str = "", label_selector: str = ""
-    ) -> Listing: ...
+    async def list(self, group: str, kind: str, namespace: str = "", label_selector: str = "") -> Listing: ...
 
     async def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Resource[Any]: ...
 

@@ -1,0 +1,75 @@
+"""Request bodies: JSON or YAML in, plain objects out."""
+
+from typing import Any, Final
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from marline.store.interface import BadRequest, Refused
+
+LIMIT: Final = 3 * 1024 * 1024
+"""Bytes in a body, as kube-apiserver limits them."""
+
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+
+_JSON: Final = ("application/json", "", "application/octet-stream", JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml", APPLY_PATCH)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as JSON has it: times stay strings, and nothing is repeated by reference."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        # An alias can make a small document huge, and no client sends one.
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+async def read_body(request: web.Request) -> Any:
+    """The decoded body, None if there is none. Raises `BadRequest`, and `Refused` for other formats."""
+    text = await request.read()
+    media = request.content_type
+    if not text:
+        return None
+    if media in _JSON:
+        return decode_json(text)
+    if media in _YAML:
+        return _decode_yaml(text)
+    raise Refused(f"the body of the request was in an unknown format: {media}", "UnsupportedMediaType", 415)
+
+
+def decode_json(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+
+
+def _decode_yaml(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # JSON is the common case even here, and faster; anything else must be YAML.
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is neither JSON nor YAML: {error}") from error
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """A body that must be one object."""
+    body = await read_body(request)
+    if not isinstance(body, dict):
+        raise BadRequest("the body of the request must be an object")
+    return body

@@ -1,0 +1,159 @@
+"""What is served, as clients ask for it: legacy and aggregated discovery (kubernetes.io, "API Discovery")."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final
+
+from marline.store.embedded.http.target import SERVED, Served
+
+VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+STATUS_VERBS: Final = ["get", "patch", "update"]
+
+AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+REVIEWS: Final = (
+    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
+    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+)
+"""Questions about oneself: nothing is stored."""
+
+
+def wants_aggregated(accept: str) -> bool:
+    """Whether an Accept header asks for the aggregated form before the legacy one."""
+    for choice in accept.split(","):
+        parts = {part.strip() for part in choice.split(";")}
+        if {"as=APIGroupDiscoveryList", "v=v2", "g=apidiscovery.k8s.io"} <= parts:
+            return True
+        if parts & {"application/json", "*/*"} and not any(part.startswith("as=") for part in parts):
+            return False
+    return False
+
+
+@cache
+def groups() -> dict[str, list[str]]:
+    """Versions by group, the preferred one first; the core group is ""."""
+    found: dict[str, list[str]] = {}
+    for group, version in [
+        *((served.group, served.version) for served in SERVED),
+        *((group, version) for group, version, _, _ in REVIEWS),
+    ]:
+        versions = found.setdefault(group, [])
+        if version not in versions:
+            versions.append(version)
+    return found
+
+
+def _in(group: str, version: str) -> Iterable[Served]:
+    return (served for served in SERVED if (served.group, served.version) == (group, version))
+
+
+@cache
+def resource_list(group: str, version: str) -> dict[str, Any]:
+    """`/api/v1`, `/apis/<group>/<version>`."""
+    resources: list[dict[str, Any]] = []
+    for served in _in(group, version):
+        kind = served.kind
+        entry: dict[str, Any] = {
+            "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced,
+            "kind": kind.kind, "verbs": VERBS, "shortNames": list(kind.short_names),
+            "categories": list(kind.categories),
+        }  # fmt: skip
+        resources.append({key: value for key, value in entry.items() if value != []})
+        if kind.status:
+            resources.append(
+                {
+                    "name": f"{kind.plural}/status",
+                    "singularName": "",
+                    "namespaced": kind.namespaced,
+                    "kind": kind.kind,
+                    "verbs": STATUS_VERBS,
+                }
+            )
+    for review_group, review_version, plural, name in REVIEWS:
+        if (review_group, review_version) == (group, version):
+            singular = name.lower()
+            resources.append(
+                {
+                    "name": plural,
+                    "singularName": singular,
+                    "namespaced": False,
+                    "kind": name,
+                    "verbs": ["create"],
+                }
+            )
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group}/{version}" if group else version,
+        "resources": resources,
+    }
+
+
+def group_list() -> dict[str, Any]:
+    """`/apis`."""
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in groups() if name]}
+
+
+def group(name: str) -> dict[str, Any] | None:
+    """`/apis/<group>`."""
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)} if name and name in groups() else None
+
+
+def _group(name: str) -> dict[str, Any]:
+    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in groups()[name]]
+    return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+
+
+def api_versions(address: str) -> dict[str, Any]:
+    """`/api`."""
+    return {
+        "kind": "APIVersions",
+        "apiVersion": "v1",
+        "versions": groups()[""],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+    }
+
+
+@cache
+def aggregated(*, core: bool) -> dict[str, Any]:
+    """`/api` or `/apis` in one document, with all their resources."""
+    items = []
+    for name, versions in groups().items():
+        if (name == "") == core:
+            items.append(
+                {
+                    "metadata": {"name": name, "creationTimestamp": None},
+                    "versions": [
+                        {"version": version, "freshness": "Current", "resources": _aggregated(name, version)}
+                        for version in versions
+                    ],
+                }
+            )
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def _aggregated(group: str, version: str) -> list[dict[str, Any]]:
+    resources: list[dict[str, Any]] = []
+    for entry in resource_list(group, version)["resources"]:
+        name, _, sub = entry["name"].partition("/")
+        kind = {"group": group, "version": version, "kind": entry["kind"]}
+        if sub:
+            subresource = {"subresource": sub, "responseKind": kind, "verbs": entry["verbs"]}
+            resources[-1].setdefault("subresources", []).append(subresource)
+            continue
+        resources.append(
+            {
+                "resource": name,
+                "responseKind": kind,
+                "scope": "Namespaced" if entry["namespaced"] else "Cluster",
+                "singularResource": entry["singularName"],
+                "verbs": entry["verbs"],
+                **{key: entry[key] for key in ("shortNames", "categories") if key in entry},
+            }
+        )
+    return resources

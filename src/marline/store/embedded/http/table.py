@@ -1,0 +1,189 @@
+"""What `kubectl get` prints comes from the server, as a table.
+
+Source: kubernetes.io, "API Concepts", "Receiving resources as Tables".
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from marline.api.registry import Column, Kind
+from marline.store.embedded.http.target import Served
+
+IncludeObject = Literal["None", "Metadata", "Object"]
+
+_STEP: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9_-]+)|\[\?\(@\.(?P<key>\w+)==['\"](?P<value>[^'\"]*)['\"]\)\]|(?P<all>\[\*\])|\."
+)
+_NAME_COLUMN: Final = {
+    "name": "Name", "type": "string", "format": "name", "priority": 0,
+    "description": "Name must be unique within a namespace.",
+}  # fmt: skip
+_AGE_COLUMN: Final = {
+    "name": "Age", "type": "string", "format": "", "priority": 0,
+    "description": "Time since the object was created.",
+}  # fmt: skip
+
+
+def columns(kind: Kind) -> list[dict[str, Any]]:
+    """The definitions of a kind's columns: the name, its own, the age."""
+    own = [
+        {
+            "name": column.name,
+            "type": "integer" if column.type == "integer" else "string",
+            "format": "",
+            "priority": 1 if column.wide else 0,
+            "description": column.path,
+        }
+        for column in kind.columns
+    ]
+    age = [] if _has_age(kind) else [_AGE_COLUMN]
+    return [*([_NAME_COLUMN] if not _name_later(kind) else []), *own, *age]
+
+
+def _has_age(kind: Kind) -> bool:
+    """Events say when they were last seen instead."""
+    return (kind.group, kind.kind) == ("", "Event")
+
+
+def _name_later(kind: Kind) -> bool:
+    return _has_age(kind)
+
+
+def row(served: Served, obj: Mapping[str, Any], now: datetime, include: IncludeObject) -> dict[str, Any]:
+    kind = served.kind
+    cells: list[Any] = [] if _name_later(kind) else [obj["metadata"]["name"]]
+    cells += [_cell(kind, column, obj, now) for column in kind.columns]
+    if not _has_age(kind):
+        cells.append(age(str(obj["metadata"].get("creationTimestamp") or ""), now))
+    result: dict[str, Any] = {"cells": cells}
+    if include == "Object":
+        result["object"] = served.shown(obj)
+    elif include == "Metadata":
+        result["object"] = partial(obj)
+    return result
+
+
+def partial(obj: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+
+
+def table(
+    kind: Kind, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], *, headers: bool = True
+) -> dict[str, Any]:
+    """Without `headers` in the later events of a watch, as kube-apiserver does."""
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": dict(metadata),
+        "columnDefinitions": columns(kind) if headers else [],
+        "rows": list(rows),
+    }
+
+
+def age(time: str, now: datetime) -> str:
+    """A time as kubectl says how long ago it was: `45s`, `5m10s`, `3h`, `12d`."""
+    if not time:
+        return "<unknown>"
+    seconds = int((now - datetime.fromisoformat(time)).total_seconds())
+    if seconds < 0:
+        return "0s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds}s"
+    if minutes < 10:
+        return _two(minutes, "m", seconds % 60, "s")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if hours < 192:
+        return _two(days, "d", hours % 24, "h")
+    if days < 730:
+        return f"{days}d"
+    return _two(days // 365, "y", days % 365, "d")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def _cell(kind: Kind, column: Column, obj: Mapping[str, Any], now: datetime) -> Any:
+    found = _find(obj, column.path)
+    value = found[0] if len(found) == 1 else (found or None)
+    special = _SPECIAL.get((kind.group, kind.kind, column.path))
+    if special:
+        return special(value)
+    if column.type == "date":
+        return age(str(value or obj["metadata"].get("creationTimestamp") or ""), now)
+    if column.type == "integer":
+        return len(value) if isinstance(value, Mapping | list) else int(value or 0)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    if value in (None, "", [], {}):
+        return ""
+    if isinstance(value, list):
+        return "[" + ",".join(f'"{item}"' if isinstance(item, str) else _text(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={item}" for key, item in value.items())
+    return str(value)
+
+
+def _find(value: Any, path: str) -> list[Any]:
+    """The values at a path: names, `[*]`, and `[?(@.type=='Ready')]`."""
+    values = [value]
+    for step in _STEP.finditer(path):
+        if step["name"]:
+            values = [
+                item[step["name"]] for item in values if isinstance(item, Mapping) and step["name"] in item
+            ]
+        elif step["all"]:
+            values = [part for item in values if isinstance(item, list) for part in item]
+        elif step["key"]:
+            values = [
+                part
+                for item in values
+                if isinstance(item, list)
+                for part in item
+                if isinstance(part, Mapping) and part.get(step["key"]) == step["value"]
+            ]
+    return values
+
+
+def _service_ports(ports: Any) -> str:
+    return ",".join(f"{port['port']}/{port.get('protocol', 'TCP')}" for port in ports or ()) or "<none>"
+
+
+def _slice_ports(ports: Any) -> str:
+    return ",".join(str(port.get("port", "*")) for port in ports or ()) or "<unset>"
+
+
+def _slice_endpoints(endpoints: Any) -> str:
+    addresses = [address for endpoint in endpoints or () for address in endpoint.get("addresses") or ()]
+    more = f" + {len(addresses) - 3} more..." if len(addresses) > 3 else ""
+    return ",".join(addresses[:3]) + more if addresses else "<unset>"
+
+
+def _reference(reference: Any) -> str:
+    return f"{str(reference.get('kind', '')).lower()}/{reference.get('name', '')}" if reference else ""
+
+
+def _or_none(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else _text(value) or "<none>"
+
+
+_SPECIAL: Final = {
+    ("", "Service", "spec.ports"): _service_ports,
+    ("", "Service", "spec.externalIPs"): _or_none,
+    ("", "Service", "spec.clusterIP"): _or_none,
+    ("", "Service", "spec.selector"): _or_none,
+    ("", "Event", "involvedObject"): _reference,
+    ("discovery.k8s.io", "EndpointSlice", "ports"): _slice_ports,
+    ("discovery.k8s.io", "EndpointSlice", "endpoints"): _slice_endpoints,
+}
+"""Cells that kubectl's users know in another form than the field's own."""

@@ -1,0 +1,226 @@
+"""The API server: HTTPS on the loopback, the Kubernetes protocol, and what wiring adds to it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from marline import __version__
+from marline.api.errors import InvalidResource
+from marline.store import status
+from marline.store.embedded.credentials import ApiCredentials
+from marline.store.embedded.http import auth, bodies, discovery, openapi, reviews
+from marline.store.embedded.http.resources import Resources, json_response
+from marline.store.embedded.http.target import parse_target
+from marline.store.embedded.store import EmbeddedStore
+from marline.store.interface import StoreError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Extra = tuple[str, str, Handler]
+"""Method, path and handler of an endpoint that is not Kubernetes'; `request["user"]` is who asks."""
+
+KUBERNETES_VERSION: Final = ("1", "37")
+"""The version whose protocol this is, for clients that adapt to it."""
+_BODY_SECONDS: Final = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A server that answers until it is closed."""
+
+    port: int
+    _runner: web.AppRunner
+    _open: set[asyncio.Task[Any]]
+
+    async def close(self) -> None:
+        """Stop listening and end all requests, watches among them."""
+        for site in list(self._runner.sites):
+            await site.stop()
+        for task in list(self._open):
+            task.cancel()
+        await self._runner.cleanup()
+
+
+async def serve(
+    store: EmbeddedStore,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    credentials: ApiCredentials,
+    extra: Sequence[Extra] = (),
+) -> RunningServer:
+    """Serve a store. With port 0 a free one is taken; raises OSError if the port is not to be had."""
+    running: set[asyncio.Task[Any]] = set()
+    app = web.Application(
+        client_max_size=bodies.LIMIT, middlewares=[_tracked(running), _errors, _authenticated(credentials)]
+    )
+    for method, path, handler in extra:
+        app.router.add_route(method, path, handler)
+    _Root(store).add_to(app)
+    # A watch whose client is gone must end at once: its handler is cancelled.
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0, keepalive_timeout=75.0,
+        lingering_time=5.0, max_field_size=16384,
+    )  # fmt: skip
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, ssl_context=credentials.server_context(), backlog=256)
+    try:
+        await site.start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return RunningServer(int(runner.addresses[0][1]), runner, running)
+
+
+def _tracked(running: set[asyncio.Task[Any]]) -> Middleware:
+    @web.middleware
+    async def tracked(request: web.Request, handler: Handler) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if task is not None:
+            running.add(task)
+        try:
+            return await handler(request)
+        finally:
+            if task is not None:
+                running.discard(task)
+
+    return tracked
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Everything that goes wrong is answered with a `Status`."""
+    try:
+        return await handler(request)
+    except (StoreError, InvalidResource) as error:
+        target = request.get("target")
+        body = status.to_status(error, target.ref if target else None)
+    except web.HTTPRequestEntityTooLarge:
+        body = status.failure(413, "RequestEntityTooLarge", f"the body is larger than {bodies.LIMIT} bytes")
+    except web.HTTPMethodNotAllowed:
+        body = status.failure(405, "MethodNotAllowed", "the server does not allow this method here")
+    except web.HTTPNotFound:
+        body = status.failure(404, "NotFound", "the server could not find the requested resource")
+    except TimeoutError:
+        body = status.failure(408, "Timeout", "the body of the request did not arrive in time")
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        _log.exception("%s %s failed", request.method, request.path)
+        body = status.failure(500, "InternalError", f"{type(error).__name__}; the server's log says more")
+    return json_response(body, body["code"])
+
+
+def _authenticated(credentials: ApiCredentials) -> Middleware:
+    @web.middleware
+    async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+        user = auth.authenticate(request, credentials)
+        if user is None and request.path not in auth.OPEN:
+            response = json_response(status.failure(401, "Unauthorized", "Unauthorized"), 401)
+            response.headers["WWW-Authenticate"] = 'Bearer realm="marline"'
+            return response
+        request["user"] = user
+        if request.method in ("POST", "PUT", "PATCH", "DELETE"):
+            async with asyncio.timeout(_BODY_SECONDS):
+                await request.read()
+        return await handler(request)
+
+    return authenticated
+
+
+class _Root:
+    """The paths of the Kubernetes API."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._resources = Resources(store)
+
+    def add_to(self, app: web.Application) -> None:
+        for path in ("/healthz", "/livez", "/readyz"):
+            app.router.add_get(path, self._health)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/api", self._api)
+        app.router.add_get("/apis", self._apis)
+        app.router.add_get("/openapi/v3", self._openapi_root)
+        app.router.add_get("/openapi/v3/{path:.+}", self._openapi)
+        app.router.add_get("/apis/{group}", self._group)
+        app.router.add_route("*", "/api/{version}", self._version_list)
+        app.router.add_route("*", "/apis/{group}/{version}", self._version_list)
+        app.router.add_route("*", "/api/{version}/{rest:.+}", self._resource)
+        app.router.add_route("*", "/apis/{group}/{version}/{rest:.+}", self._resource)
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def _version(self, request: web.Request) -> web.Response:
+        major, minor = KUBERNETES_VERSION
+        return json_response(
+            {
+                "major": major, "minor": minor, "gitVersion": f"v{major}.{minor}.0+marline-{__version__}",
+                "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+                "goVersion": "", "compiler": "", "platform": "linux",
+            }
+        )  # fmt: skip
+
+    async def _api(self, request: web.Request) -> web.Response:
+        if discovery.wants_aggregated(request.headers.get("Accept", "")):
+            return _aggregated(discovery.aggregated(core=True))
+        return json_response(discovery.api_versions(request.host))
+
+    async def _apis(self, request: web.Request) -> web.Response:
+        if discovery.wants_aggregated(request.headers.get("Accept", "")):
+            return _aggregated(discovery.aggregated(core=False))
+        return json_response(discovery.group_list())
+
+    async def _group(self, request: web.Request) -> web.Response:
+        found = discovery.group(request.match_info["group"])
+        if found is None:
+            raise web.HTTPNotFound
+        return json_response(found)
+
+    async def _version_list(self, request: web.Request) -> web.Response:
+        group, version = request.match_info.get("group", ""), request.match_info["version"]
+        if version not in discovery.groups().get(group, ()):
+            raise web.HTTPNotFound
+        return json_response(discovery.resource_list(group, version))
+
+    async def _openapi_root(self, request: web.Request) -> web.Response:
+        return json_response(openapi.root())
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        document = openapi.document(request.match_info["path"])
+        if document is None:
+            raise web.HTTPNotFound
+        response = web.Response(body=document.body, content_type="application/json")
+        response.etag = document.digest
+        response.headers["Cache-Control"] = "public, immutable"
+        return response
+
+    async def _resource(self, request: web.Request) -> web.StreamResponse:
+        group, version = request.match_info.get("group", ""), request.match_info["version"]
+        steps = request.match_info["rest"].split("/")
+        for review_group, review_version, plural, _ in discovery.REVIEWS:
+            if (group, version, steps) == (
+                review_group,
+                review_version,
+                [plural],
+            ) and request.method == "POST":
+                obj = await bodies.read_object(request)
+                return json_response(reviews.review(plural, f"{group}/{version}", obj, request["user"]), 201)
+        target = parse_target(group, version, steps)
+        if target is None:
+            raise web.HTTPNotFound
+        request["target"] = target
+        with contextlib.suppress(ConnectionResetError):
+            return await self._resources.handle(request, target)
+        return web.Response(status=499)
+
+
+def _aggregated(body: dict[str, Any]) -> web.Response:
+    response = json_response(body)
+    response.headers["Content-Type"] = discovery.AGGREGATED
+    return response
