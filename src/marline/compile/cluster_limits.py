@@ -15,6 +15,10 @@ from marline.compile.routes_targets import duration
 
 _UNLIMITED: Final = 2**32 - 1
 """Envoy's own defaults are 1024 and 3; Istio has no limit unless one is written down."""
+_LONGEST_KEEPALIVE: Final = 32767
+_MOST_PROBES: Final = 127
+"""What Linux takes for TCP_KEEPIDLE, TCP_KEEPINTVL (seconds) and TCP_KEEPCNT; with more, every connection
+would fail."""
 
 
 def set_limits(cluster: Any, pool: ConnectionPoolSettings | None) -> None:
@@ -32,11 +36,15 @@ def set_limits(cluster: Any, pool: ConnectionPoolSettings | None) -> None:
         keepalive = cluster.upstream_connection_options.tcp_keepalive
         keepalive.SetInParent()
         if tcp.tcp_keepalive.probes:
-            keepalive.keepalive_probes.value = tcp.tcp_keepalive.probes
+            keepalive.keepalive_probes.value = min(tcp.tcp_keepalive.probes, _MOST_PROBES)
         if tcp.tcp_keepalive.time is not None:
-            keepalive.keepalive_time.value = int(tcp.tcp_keepalive.time)
+            keepalive.keepalive_time.value = _kernel_seconds(tcp.tcp_keepalive.time)
         if tcp.tcp_keepalive.interval is not None:
-            keepalive.keepalive_interval.value = int(tcp.tcp_keepalive.interval)
+            keepalive.keepalive_interval.value = _kernel_seconds(tcp.tcp_keepalive.interval)
+
+
+def _kernel_seconds(span: float) -> int:
+    return max(1, min(int(span), _LONGEST_KEEPALIVE))
 
 
 def set_outlier_detection(cluster: Any, settings: OutlierDetection | None) -> None:

@@ -149,7 +149,8 @@ def _set_discovery(made: Any, spec: ClusterSpec, balancing: LoadBalancerSettings
     names = dns_cluster_pb2.DnsCluster(
         dns_lookup_family=dns_pb2.DnsLookupFamily.V4_PREFERRED,
         respect_dns_ttl=True,
-        all_addresses_in_single_endpoint=spec.discovery is Discovery.LOGICAL_DNS,
+        # With one name only; Envoy refuses a cluster without any, such as that of an empty subset.
+        all_addresses_in_single_endpoint=spec.discovery is Discovery.LOGICAL_DNS and bool(spec.listed),
     )
     names.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
     made.cluster_type.name = "envoy.clusters.dns"
