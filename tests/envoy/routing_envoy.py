@@ -178,6 +178,7 @@ class RunningEnvoy:
 async def run_envoy(static_resources: Mapping[str, Any]) -> AsyncIterator[RunningEnvoy]:
     home = Path(tempfile.mkdtemp(prefix="mrl-"))
     config = {
+        "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"pipe": {"path": str(home / "admin.sock")}}},
         "static_resources": dict(static_resources),
     }

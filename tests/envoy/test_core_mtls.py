@@ -135,6 +135,14 @@ async def test_a_certificate_of_another_authority_is_refused(name: str) -> None:
         assert not mesh.app.seen
 
 
+@pytest.mark.parametrize("name", ["http", "auto", "tcp"])
+async def test_a_client_without_certificate_is_refused(name: str) -> None:
+    async with pair(name) as mesh, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(mesh.inbound.replace("http:", "https:"), ssl=False)
+        assert not mesh.app.seen
+
+
 async def test_a_server_with_another_identity_than_the_services_is_not_called() -> None:
     async with pair(expected="somebody-else") as mesh:
         status, _ = await get(mesh.url)
