@@ -14,7 +14,7 @@ from envoy.config.route.v3 import route_pb2
 from marline.compile.filters import PLAIN_HTTP, inbound_http_filter, tcp_filter, to_cluster
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter
-from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, detecting_server_socket, mesh_server_socket
+from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, mesh_server_socket
 from marline.mesh.authentication import MtlsMode
 from marline.mesh.model import InboundPort, Protocol
 
@@ -73,8 +73,7 @@ def served_chains(served: ServedPort, destination_port: int, reporters: Reporter
         made = _chain(name, destination_port)
         _set_match(made.filter_chain_match, kind, served)
         if kind.mtls:
-            socket = detecting_server_socket() if served.detects else mesh_server_socket()
-            made.transport_socket.CopyFrom(socket)
+            made.transport_socket.CopyFrom(mesh_server_socket(HTTP_ALPN if served.detects else ()))
         reporter = reporters.mtls if kind.mtls else reporters.plain
         if kind.http:
             table = _application_table(served.cluster)

@@ -41,23 +41,16 @@ def mutual_tls_socket(sni: str, sans: tuple[str, ...]) -> Any:
     return _socket("envoy.transport_sockets.tls", context)
 
 
-def mesh_server_socket() -> Any:
-    """The server's side of mTLS: any certificate that the mesh's bundle vouches for, none is refused.
+def mesh_server_socket(alpn: tuple[str, ...] = ()) -> Any:
+    """The server's side of mTLS: a certificate that the mesh's bundle vouches for is demanded.
 
-    Nothing is negotiated by ALPN: the connection manager recognises HTTP/2 by its preface.
+    Without `alpn` nothing is negotiated: the connection manager recognises HTTP/2 by its preface. A port
+    whose protocol is not declared negotiates, since the client's ALPN says whether it speaks HTTP.
     """
     context = tls_pb2.DownstreamTlsContext()
     context.require_client_certificate.value = True
     _mesh_identity(context.common_tls_context, ())
-    return _socket("envoy.transport_sockets.tls", context)
-
-
-def detecting_server_socket() -> Any:
-    """As `mesh_server_socket`, for a port of which the client's ALPN says whether it speaks HTTP."""
-    context = tls_pb2.DownstreamTlsContext()
-    context.require_client_certificate.value = True
-    _mesh_identity(context.common_tls_context, ())
-    context.common_tls_context.alpn_protocols.extend(HTTP_ALPN)
+    context.common_tls_context.alpn_protocols.extend(alpn)
     return _socket("envoy.transport_sockets.tls", context)
 
 
