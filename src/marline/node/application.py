@@ -1,0 +1,338 @@
+"""The application file: services, commands, ports, probes and gateways, as one would write for Compose.
+
+`parse` reads the text and names every fault with its line; `Application` is what the node agent runs.
+"""
+
+import shlex
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from marline.api import rules
+from marline.api.core import PortNumber
+from marline.api.errors import FieldError, InvalidResource
+from marline.api.faults import Faults
+from marline.api.model import Model
+from marline.api.scalars import Duration
+from marline.api.shape import convert
+from marline.node.located import lines_of
+from marline.node.workload import (
+    ExecCheck,
+    Frozen,
+    GatewayPortSpec,
+    GatewaySpec,
+    GrpcCheck,
+    HttpCheck,
+    PortSpec,
+    ProbeSpec,
+    TcpCheck,
+    UpstreamSpec,
+    WorkloadSpec,
+)
+
+Scalar = str | int | float | bool
+Count = Annotated[int, Meta(ge=0, le=1000)]
+Threshold = Annotated[int, Meta(ge=1)]
+
+
+class PlannedWorkload(Frozen, frozen=True):
+    """One version of a service, and how many instances of it are wanted."""
+
+    spec: WorkloadSpec
+    replicas: int = 1
+
+
+class Application(Frozen, frozen=True):
+    """What one application file asks for."""
+
+    name: str
+    workloads: tuple[PlannedWorkload, ...] = ()
+    gateways: tuple[GatewaySpec, ...] = ()
+
+
+class PortItem(Model, frozen=True):
+    name: str
+    port: PortNumber
+    target_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    app_protocol: str = ""
+
+
+class UpstreamItem(Model, frozen=True):
+    host: str
+    port: PortNumber
+    env: str = ""
+
+
+class HttpItem(Model, frozen=True):
+    path: str = "/"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    headers: dict[str, str] = {}
+
+
+class PortedItem(Model, frozen=True):
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    service: str = ""
+
+
+class ExecItem(Model, frozen=True):
+    command: str | tuple[str, ...]
+
+
+class ProbeItem(Model, frozen=True):
+    http: HttpItem | None = None
+    tcp: PortedItem | None = None
+    grpc: PortedItem | None = None
+    exec: ExecItem | None = None
+    initial_delay: Duration = Duration(0)
+    period: Duration = Duration(10)
+    timeout: Duration = Duration(1)
+    success_threshold: Threshold = 1
+    failure_threshold: Threshold = 3
+
+
+class ProbesItem(Model, frozen=True):
+    readiness: ProbeItem | None = None
+
+
+class VersionItem(Model, frozen=True):
+    """What differs for one version of a service."""
+
+    command: str | tuple[str, ...] = ()
+    replicas: Count = 1
+    environment: dict[str, Scalar] = {}
+    labels: dict[str, str] = {}
+    weight: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+
+
+class ServiceItem(Model, frozen=True):
+    namespace: str = ""
+    service_account: str = ""
+    labels: dict[str, str] = {}
+    ports: tuple[PortItem | str, ...] = ()
+    upstreams: tuple[UpstreamItem | str, ...] = ()
+    probes: ProbesItem | None = None
+    environment: dict[str, Scalar] = {}
+    command: str | tuple[str, ...] = ()
+    replicas: Count | None = None
+    version: str = ""
+    versions: dict[str, VersionItem] = {}
+    working_directory: str = ""
+    user: Scalar = ""
+    locality: str = ""
+    restart: bool = True
+    stop_grace: Duration = Duration(10)
+
+
+class GatewayItem(Model, frozen=True):
+    namespace: str = "istio-system"
+    bind: str = "127.0.0.1"
+    service_account: str = ""
+    labels: dict[str, str] = {}
+    ports: tuple["GatewayPortItem", ...] = ()
+
+
+class GatewayPortItem(Model, frozen=True):
+    port: PortNumber
+    listen: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
+class ApplicationFile(Model, frozen=True):
+    name: str = ""
+    namespace: str = "default"
+    services: dict[str, ServiceItem] = {}
+    gateways: dict[str, GatewayItem] = {}
+
+
+def parse(text: str, file: str = "", name: str = "application") -> Application:
+    """The application that a file describes; `name` is used if it says none.
+
+    Raises `InvalidResource` with all faults, located by line.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        obj: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 0
+        said = getattr(error, "problem", None) or str(error)
+        fault = FieldError("(root)", f"is not YAML: {said}", file=file, document=1, line=line)
+        raise InvalidResource(f"application file {file}".rstrip(), (fault,)) from error
+    faults = Faults()
+    made = _application(obj, name, faults)
+    if made is None or faults.errors:
+        lines = lines_of(node)
+        located = (
+            _located(error, file, lines.get(error.path) or _nearest_line(lines, error.path))
+            for error in faults.errors
+        )
+        raise InvalidResource(f"application file {file}".rstrip(), tuple(located))
+    return made
+
+
+def _located(error: FieldError, file: str, line: int) -> FieldError:
+    """The same fault with its place in a file."""
+    return FieldError(error.path, error.message, error.fault, error.suggestion, file, 1, line)
+
+
+def _nearest_line(lines: dict[str, int], path: str) -> int:
+    """A field that is not there is missing in the innermost object around it that is."""
+    while path:
+        path = path.rpartition(".")[0] if not path.endswith("]") else path[: path.rindex("[")]
+        if path in lines:
+            return lines[path]
+    return lines.get("", 1)
+
+
+def _application(obj: Any, name: str, faults: Faults) -> Application | None:
+    read = convert({} if obj is None else obj, ApplicationFile, faults)
+    if read is None:
+        return None
+    if not read.services and not read.gateways:
+        faults.add("names neither services nor gateways")
+    planned: list[PlannedWorkload] = []
+    for service, item in read.services.items():
+        where = faults.at("services").at(service)
+        rules.dns_label(service, where)
+        planned += _service(service, item, read.namespace, where)
+    gateways = [_gateway(key, item, faults.at("gateways").at(key)) for key, item in read.gateways.items()]
+    chosen = read.name or name
+    rules.dns_subdomain(chosen, faults.at("name"))
+    return Application(chosen, tuple(planned), tuple(gateways))
+
+
+def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) -> list[PlannedWorkload]:
+    ports = tuple(_port(port, faults.at("ports").item(index)) for index, port in enumerate(item.ports))
+    rules.named_once([port.name for port in ports], faults.at("ports"), "port")
+    rules.labels(item.labels, faults.at("labels"))
+    if item.versions and (item.version or item.replicas is not None):
+        faults.at("versions").add("stands instead of version and replicas; give either")
+    common = WorkloadSpec(
+        service=service,
+        command=(),
+        namespace=item.namespace or namespace,
+        service_account=item.service_account or service,
+        ports=ports,
+        upstreams=tuple(_upstream(up, faults.at("upstreams").item(i)) for i, up in enumerate(item.upstreams)),
+        working_directory=item.working_directory,
+        user=str(item.user),
+        readiness=_probe(item.probes, faults.at("probes").at("readiness")),
+        locality=item.locality,
+        restart=item.restart,
+        grace_seconds=float(item.stop_grace),
+    )
+    rules.dns_label(common.namespace, faults.at("namespace"))
+    rules.dns_subdomain(common.service_account, faults.at("serviceAccount"))
+    only = VersionItem(replicas=1 if item.replicas is None else item.replicas)
+    versions = item.versions or {item.version: only}
+    made = []
+    for version, one in versions.items():
+        where = faults.at("versions").at(version) if item.versions else faults
+        command = _command(one.command or item.command, where.at("command"))
+        if not command:
+            where.at("command").add("is required: what to run, as a list of words or one line")
+        labels = {**item.labels, **one.labels}
+        rules.labels({**one.labels, **({"version": version} if version else {})}, where.at("labels"))
+        environment = {key: _text(value) for key, value in {**item.environment, **one.environment}.items()}
+        spec = msgspec.structs.replace(
+            common,
+            version=version,
+            command=command,
+            labels=labels,
+            environment=environment,
+            weight=one.weight,
+        )
+        made.append(PlannedWorkload(spec, one.replicas))
+    return made
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _command(given: str | tuple[str, ...], faults: Faults) -> tuple[str, ...]:
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(shlex.split(given))
+    except ValueError as error:
+        faults.add(f"cannot be split into words: {error}")
+        return (given,)
+
+
+def _port(item: PortItem | str, faults: Faults) -> PortSpec:
+    if isinstance(item, str):
+        return parse_port(item, faults)
+    rules.dns_label(item.name, faults.at("name"))
+    return PortSpec(item.name, item.port, item.target_port, item.app_protocol)
+
+
+def parse_port(text: str, faults: Faults) -> PortSpec:
+    """`name:port` or `name:port:target-port`."""
+    name, *numbers = text.split(":")
+    rules.dns_label(name, faults)
+    if not 1 <= len(numbers) <= 2 or not all(_is_port(number) for number in numbers):
+        faults.add(f"{text!r} is not NAME:PORT or NAME:PORT:TARGET, such as http:9080")
+        return PortSpec(name, 1)
+    return PortSpec(name, int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else 0)
+
+
+def parse_upstream(text: str, faults: Faults) -> UpstreamSpec:
+    """`host:port`."""
+    host, _, port = text.rpartition(":")
+    if not host or not _is_port(port):
+        faults.add(f"{text!r} is not HOST:PORT, such as ratings:9080")
+        return UpstreamSpec(text, 1)
+    rules.host(host, faults, wildcard=False)
+    return UpstreamSpec(host, int(port))
+
+
+def _upstream(item: UpstreamItem | str, faults: Faults) -> UpstreamSpec:
+    if isinstance(item, str):
+        return parse_upstream(item, faults)
+    rules.host(item.host, faults.at("host"), wildcard=False)
+    return UpstreamSpec(item.host, item.port, item.env)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text) <= 65535
+
+
+def _probe(probes: ProbesItem | None, faults: Faults) -> ProbeSpec | None:
+    item = probes.readiness if probes is not None else None
+    if item is None:
+        return None
+    if sum(check is not None for check in (item.http, item.tcp, item.grpc, item.exec)) != 1:
+        faults.add("says one of http, tcp, grpc and exec")
+    for name, value in (("period", item.period), ("timeout", item.timeout)):
+        if value <= 0:
+            faults.at(name).add(f"{value} is not longer than nothing")
+    if item.initial_delay < 0:
+        faults.at("initialDelay").add(f"{item.initial_delay} is less than nothing")
+    if item.tcp is not None and item.tcp.service:
+        faults.at("tcp").at("service").add("belongs to a gRPC probe")
+    return ProbeSpec(
+        http=HttpCheck(item.http.path, item.http.port, item.http.headers) if item.http else None,
+        tcp=TcpCheck(item.tcp.port) if item.tcp else None,
+        grpc=GrpcCheck(item.grpc.port, item.grpc.service) if item.grpc else None,
+        exec=ExecCheck(_command(item.exec.command, faults.at("exec").at("command"))) if item.exec else None,
+        initial_delay=float(item.initial_delay),
+        period=float(item.period),
+        timeout=float(item.timeout),
+        success_threshold=item.success_threshold,
+        failure_threshold=item.failure_threshold,
+    )
+
+
+def _gateway(name: str, item: GatewayItem, faults: Faults) -> GatewaySpec:
+    rules.dns_label(name, faults)
+    rules.dns_label(item.namespace, faults.at("namespace"))
+    rules.labels(item.labels, faults.at("labels"))
+    faults.required(item.ports, "ports")
+    if not rules.is_ip(item.bind):
+        faults.at("bind").add(f"{item.bind!r} is not an IP address")
+    listens = [str(port.listen or port.port) for port in item.ports]
+    rules.named_once(listens, faults.at("ports"), "port")
+    ports = tuple(GatewayPortSpec(port.port, port.listen) for port in item.ports)
+    return GatewaySpec(name, ports, item.namespace, item.bind, item.service_account, item.labels)
