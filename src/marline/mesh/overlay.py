@@ -17,12 +17,6 @@ class Overlay(Generic[K, V]):
     def get(self, key: K) -> V | None:
         return self._table.get(key)
 
-    def __getitem__(self, key: K) -> V:
-        return self._table[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._table
-
     def put(self, key: K, value: V) -> None:
         self._writable()[key] = value
 

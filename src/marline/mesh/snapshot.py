@@ -15,7 +15,7 @@ from marline.mesh.change import Advance
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Service
-from marline.mesh.registry import Registry, selector_key
+from marline.mesh.registry import Registry
 from marline.mesh.rules import Rules
 from marline.mesh.visibility import Scope, is_exported, resolve_scope
 
@@ -156,14 +156,6 @@ class MeshSnapshot:
             namespace,
             labels,
             self.settings.allow_any_outbound,
-        )
-
-    def selects(self, service: Service, namespace: str, labels: Mapping[str, str]) -> bool:
-        key = selector_key(service.namespace, service.selector)
-        return (
-            key is not None
-            and service.namespace == namespace
-            and dict(service.selector).items() <= labels.items()
         )
 
 
