@@ -251,7 +251,9 @@ class Objects:
             )  # fmt: skip
         except FieldConflict as error:
             raise _conflict(ref, error) from error
-        obj = self._merged(kind, old, _with_last_applied(merged, config, options), options)
+        obj = self._merged(
+            kind, old, _with_last_applied(merged, {**config, "apiVersion": version}, options), options
+        )
         obj["metadata"]["managedFields"] = managed_fields.write(managers)
         return await self._put_changed(old, obj, options)
 

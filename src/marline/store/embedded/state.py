@@ -107,7 +107,9 @@ class State:
         self.history = _load(database, self.current)
         self.head = self.current.copy()
         self._last_assigned = self.history.last
+        self._writing: list[Transaction] = []
         self._writer = asyncio.create_task(self._write(), name="store-writer")
+        self._writer.add_done_callback(self._writer_ended)
 
     @classmethod
     async def open(cls, path: Path, history: int = HISTORY) -> Self:
@@ -162,6 +164,7 @@ class State:
             await self._wake.wait()
             self._wake.clear()
             batch, self._waiting = self._waiting, []
+            self._writing = batch
             if not batch:
                 continue
             events = [event for transaction in batch for event in transaction.events]
@@ -173,6 +176,11 @@ class State:
             self._publish(batch, events)
             if len(self.history) > 2 * self._keep:
                 await self._compact()
+
+    def _writer_ended(self, writer: asyncio.Task[None]) -> None:
+        """Nobody may wait for a writer that is no more."""
+        self._closed = True
+        self._fail(self._writing, Unavailable("the store's writer has ended"))
 
     async def _compact(self) -> None:
         floor = self.history.forget(self._keep)

@@ -1,4 +1,4 @@
-"""Request bodies: JSON or YAML in, plain objects out."""
+"""Request bodies: JSON, YAML or protobuf in, plain objects out."""
 
 from typing import Any, Final
 
@@ -6,6 +6,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
+from marline.store.embedded.http import protobuf
 from marline.store.interface import BadRequest, Refused
 
 LIMIT: Final = 3 * 1024 * 1024
@@ -46,6 +47,8 @@ async def read_body(request: web.Request) -> Any:
         return decode_json(text)
     if media in _YAML:
         return _decode_yaml(text)
+    if media == protobuf.MEDIA:
+        return protobuf.decode(text)
     raise Refused(f"the body of the request was in an unknown format: {media}", "UnsupportedMediaType", 415)
 
 
