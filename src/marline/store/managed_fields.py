@@ -155,7 +155,7 @@ def applied(
     if before:
         kept = frozenset().union(wanted, *(owned.fields for owned in others.values()))
         kept_prefixes = {field[:length] for field in kept for length in range(1, len(field) + 1)}
-        for field in sorted(before.fields - wanted, reverse=True):
+        for field in sorted(before.fields - wanted):
             if field not in kept_prefixes:
                 remove(merged, field)
     same = before is not None and before.fields == wanted

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from marline.api.errors import Fault, FieldError, InvalidResource
-from marline.api.registry import kind_of
+from marline.api.registry import kind_for_plural, kind_of
 from marline.api.resource import Ref
 from marline.store.interface import (
     AlreadyExists,
@@ -100,8 +100,8 @@ def from_status(status: Mapping[str, Any], code: int, ref: Ref | None = None) ->
     if reason == "Invalid":
         what = str(ref) if ref else f"{details.get('kind', 'object')} {details.get('name', '')}"
         return InvalidResource(what, _faults(details, message))
-    if ref is not None and reason == "NotFound" and details.get("name") in (ref.name, None, ""):
-        return NotFound(ref)
+    if reason == "NotFound" and (absent := _absent(details, ref)):
+        return NotFound(absent)
     if ref is not None and reason == "AlreadyExists":
         return AlreadyExists(ref)
     if ref is not None and reason == "Conflict":
@@ -115,6 +115,17 @@ def from_status(status: Mapping[str, Any], code: int, ref: Ref | None = None) ->
     if code in (429, 500, 502, 503, 504):
         return Unavailable(message)
     return Refused(message, reason or "Unknown", code)
+
+
+def _absent(details: Mapping[str, Any], ref: Ref | None) -> Ref | None:
+    """What was not found: what was asked for, or what that needs, such as its namespace."""
+    name, plural, group = (str(details.get(key) or "") for key in ("name", "kind", "group"))
+    if not name:
+        return ref
+    kind = kind_for_plural(group, plural)
+    if kind is None or (ref and ref[:2] == (kind.group, kind.kind) and ref.name == name):
+        return ref
+    return Ref(kind.group, kind.kind, ref.namespace if ref and kind.namespaced else "", name)
 
 
 def _faults(details: Mapping[str, Any], message: str) -> tuple[FieldError, ...]:

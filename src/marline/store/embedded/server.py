@@ -16,13 +16,16 @@ from marline.store import status
 from marline.store.embedded.credentials import ApiCredentials
 from marline.store.embedded.http import auth, bodies, discovery, openapi, reviews
 from marline.store.embedded.http.resources import Resources, json_response
-from marline.store.embedded.http.target import parse_target
+from marline.store.embedded.http.target import TARGET, parse_target
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import StoreError
 
+USER: Final = auth.USER
+"""Where a handler finds the `User` who asks: `request[USER]`."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Extra = tuple[str, str, Handler]
-"""Method, path and handler of an endpoint that is not Kubernetes'; `request["user"]` is who asks."""
+"""Method, path and handler of an endpoint that is not Kubernetes'; `request[USER]` is who asks."""
 
 KUBERNETES_VERSION: Final = ("1", "37")
 """The version whose protocol this is, for clients that adapt to it."""
@@ -100,7 +103,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except (StoreError, InvalidResource) as error:
-        target = request.get("target")
+        target = request.get(TARGET)
         body = status.to_status(error, target.ref if target else None)
     except web.HTTPRequestEntityTooLarge:
         body = status.failure(413, "RequestEntityTooLarge", f"the body is larger than {bodies.LIMIT} bytes")
@@ -124,7 +127,8 @@ def _authenticated(credentials: ApiCredentials) -> Middleware:
             response = json_response(status.failure(401, "Unauthorized", "Unauthorized"), 401)
             response.headers["WWW-Authenticate"] = 'Bearer realm="marline"'
             return response
-        request["user"] = user
+        if user is not None:
+            request[auth.USER] = user
         if request.method in ("POST", "PUT", "PATCH", "DELETE"):
             async with asyncio.timeout(_BODY_SECONDS):
                 await request.read()
@@ -210,11 +214,13 @@ class _Root:
                 [plural],
             ) and request.method == "POST":
                 obj = await bodies.read_object(request)
-                return json_response(reviews.review(plural, f"{group}/{version}", obj, request["user"]), 201)
+                return json_response(
+                    reviews.review(plural, f"{group}/{version}", obj, request[auth.USER]), 201
+                )
         target = parse_target(group, version, steps)
         if target is None:
             raise web.HTTPNotFound
-        request["target"] = target
+        request[TARGET] = target
         with contextlib.suppress(ConnectionResetError):
             return await self._resources.handle(request, target)
         return web.Response(status=499)

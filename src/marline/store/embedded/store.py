@@ -119,7 +119,10 @@ class EmbeddedStore:
                     rv = events[-1].rv
                     last = {event.stored.ref: event for event in events if event.stored.ref[:2] in wanted}
                     if last:
-                        gone = tuple(ref for ref, event in last.items() if event.type == "DELETED")
+                        # What came and went between two looks was never seen.
+                        gone = tuple(
+                            ref for ref, event in last.items() if event.type == "DELETED" and ref in known
+                        )
                         kept = [event.stored for event in last.values() if event.type != "DELETED"]
                         known.difference_update(gone)
                         known.update(stored.ref for stored in kept)

@@ -11,7 +11,7 @@ from marline.mesh.model import ChangeSet
 from marline.store.interface import Listing
 from marline.store.remote import watching
 from marline.store.remote.kubeconfig import Connection, load
-from marline.store.remote.paths import collection_path, known_kind, ref_of, resource_path
+from marline.store.remote.paths import collection_path, known_kind, ref_of, resource_path, version_of
 from marline.store.remote.transport import APPLY_PATCH, JSON, MERGE_PATCH, Answer, Transport
 
 TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -60,11 +60,7 @@ class RemoteStore:
 
     async def get_object(self, ref: Ref, version: str = "") -> dict[str, Any]:
         """A resource as the plain object that the server has."""
-        kind = known_kind(ref)
-        path = resource_path(ref)
-        if version:
-            path = path.replace(f"/{kind.version}/", f"/{version}/", 1)
-        answer = await self._transport.request("GET", path, ref=ref)
+        answer = await self._transport.request("GET", resource_path(ref, version=version), ref=ref)
         found: dict[str, Any] = answer.json()
         return found
 
@@ -98,20 +94,22 @@ class RemoteStore:
         return Listing(watching.typed(items), version)
 
     async def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Resource[Any]:
-        ref = ref_of(dict(obj))
-        path = collection_path(known_kind(ref), ref.namespace)
+        ref = ref_of(obj)
+        path = collection_path(known_kind(ref), ref.namespace, version_of(obj))
         return await self._write("POST", path, ref, obj, _MANAGER | _dry(dry_run))
 
     async def update(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Resource[Any]:
-        ref = ref_of(dict(obj))
-        return await self._write("PUT", resource_path(ref), ref, obj, _MANAGER | _dry(dry_run))
+        ref = ref_of(obj)
+        path = resource_path(ref, version=version_of(obj))
+        return await self._write("PUT", path, ref, obj, _MANAGER | _dry(dry_run))
 
     async def apply(
         self, obj: Mapping[str, Any], *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Resource[Any]:
-        ref = ref_of(dict(obj))
+        ref = ref_of(obj)
         params = {"fieldManager": field_manager, "force": "true" if force else "false", **_dry(dry_run)}
-        return await self._write("PATCH", resource_path(ref), ref, obj, params, APPLY_PATCH)
+        path = resource_path(ref, version=version_of(obj))
+        return await self._write("PATCH", path, ref, obj, params, APPLY_PATCH)
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> Resource[Any]:
         path = resource_path(ref, "status")

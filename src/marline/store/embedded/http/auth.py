@@ -11,6 +11,9 @@ from aiohttp import web
 from marline.store.embedded.credentials import ADMINS, NODES, ApiCredentials, User, user_of_certificate
 from marline.store.interface import Forbidden
 
+USER: Final = web.RequestKey("user", User)
+"""Where a request's user is: `request[USER]`."""
+
 OPEN: Final = ("/healthz", "/livez", "/readyz", "/version")
 """Paths that need no credentials: they say nothing about the mesh."""
 

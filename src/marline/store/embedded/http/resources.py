@@ -9,7 +9,6 @@ import msgspec
 from aiohttp import web
 
 from marline.store import status
-from marline.store.embedded.credentials import User
 from marline.store.embedded.deletion import Deletion, Propagation
 from marline.store.embedded.http import auth, bodies, table, watch
 from marline.store.embedded.http.target import (
@@ -43,8 +42,7 @@ class Resources:
 
     async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
         verb = _verb(request, target)
-        user: User = request["user"]
-        auth.authorize(user, verb, target.served.group, target.kind.plural, target.name)
+        auth.authorize(request[auth.USER], verb, target.served.group, target.kind.plural, target.name)
         match verb:
             case "get":
                 return self._one(request, target, self._objects.get(target.ref))

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+from aiohttp import web
 
 from marline.api.registry import KINDS, Kind
 from marline.api.resource import Ref
@@ -91,6 +93,9 @@ def parse_target(group: str, version: str, steps: Sequence[str]) -> Target | Non
         return None
     return Target(served, namespace, name, subresource)
 
+
+TARGET: Final = web.RequestKey("target", Target)
+"""Where a request's target is: `request[TARGET]`."""
 
 Form = Literal["object", "table", "partial"]
 
