@@ -18,7 +18,7 @@ FieldSet = frozenset[Field]
 NOTHING: Final[FieldSet] = frozenset()
 
 UNOWNED: Final[FieldSet] = frozenset(
-    {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
+    {(), ("f:apiVersion",), ("f:kind",), ("f:metadata",)}
     | {
         ("f:metadata", f"f:{name}")
         for name in (

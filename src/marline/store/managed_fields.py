@@ -5,7 +5,7 @@ that it changes; an apply takes the fields that it names, and must not change wh
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -141,7 +141,7 @@ def applied(
     wanted = field_set.fields_of(config, types)
     merged = merge(live, config, types)
     others = {other: owned for other, owned in managers.items() if other != manager}
-    changed, _ = field_set.compare(live, merged, types)
+    changed = frozenset[Field]().union(*field_set.compare(live, merged, types))
     conflicts = [
         (other, field) for other, owned in sorted(others.items()) for field in sorted(owned.fields & changed)
     ]
@@ -157,7 +157,7 @@ def applied(
         kept_prefixes = {field[:length] for field in kept for length in range(1, len(field) + 1)}
         for field in sorted(before.fields - wanted):
             if field not in kept_prefixes:
-                remove(merged, field)
+                remove(merged, field, kept_prefixes)
     same = before is not None and before.fields == wanted
     result = {other: owned for other, owned in others.items() if owned.fields}
     result[manager] = Owned(wanted, before.time if same and before else now)
@@ -197,15 +197,15 @@ def merge(live: Any, config: Any, types: Types, path: Path = ()) -> Any:
     return copy.deepcopy(config)
 
 
-def remove(obj: dict[str, Any], field: Field) -> None:
+def remove(obj: dict[str, Any], field: Field, kept: Set[Field]) -> None:
     """Remove a field from an object in place. Containers on the way are copied, since `merge` shares
-    them with the live object; maps and lists that become empty go too."""
-    if field[0].startswith("f:") and field not in UNOWNED:
-        _remove(obj, field)
+    them with the live object; those that become empty go too, unless they are `kept`."""
+    if field not in UNOWNED:
+        _remove(obj, field, 0, kept)
 
 
-def _remove(container: Any, field: Field) -> None:
-    prefix, _, rest = field[0].partition(":")
+def _remove(container: Any, field: Field, depth: int, kept: Set[Field]) -> None:
+    prefix, _, rest = field[depth].partition(":")
     if prefix == "f" and isinstance(container, dict):
         key: Any = rest
         if key not in container:
@@ -217,10 +217,10 @@ def _remove(container: Any, field: Field) -> None:
         key = found
     else:
         return
-    if len(field) > 1:
+    if depth + 1 < len(field):
         container[key] = copy.copy(container[key])
-        _remove(container[key], field[1:])
-        if container[key]:
+        _remove(container[key], field, depth + 1, kept)
+        if container[key] or field[: depth + 1] in kept:
             return
     del container[key]
 
