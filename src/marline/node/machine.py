@@ -1,0 +1,58 @@
+"""What every runner on this machine shares: the home, the way to the control plane, identity, network."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from marline.node.home import Home, MeshConfig
+from marline.node.plan import Place
+from marline.node.register import Registrar
+
+ServeIdentity = Callable[[str, Path, Callable[[], int]], AbstractAsyncContextManager[None]]
+"""`(spiffe_id, socket, envoy_pid)`: serve the SVID of this identity at a socket, to the Envoy of this pid."""
+
+
+class Network(Protocol):
+    """Transparent capture: gives each workload a network namespace."""
+
+    def place(self, namespace: str, short_id: str, resolv_conf: Path) -> AbstractAsyncContextManager[Place]:
+        """A namespace of its own, captured and with DNS, that goes away at the end. `namespace` is the
+        Kubernetes namespace in which short names are resolved."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a runner needs of its surroundings."""
+
+    home: Home
+    config: MeshConfig
+    registrar: Registrar
+    serve_identity: ServeIdentity
+    network: Network | None = None
+    """None: explicit capture."""
+
+    @property
+    def node(self) -> str:
+        return node_name()
+
+
+def node_name() -> str:
+    """This machine's name as a DNS label, part of node ids."""
+    host = socket.gethostname().split(".")[0].lower()
+    label = "".join(char if char.isalnum() and char.isascii() else "-" for char in host).strip("-")
+    return label[:40] or "localhost"
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """End background tasks; raises what they raised."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

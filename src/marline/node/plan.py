@@ -1,0 +1,217 @@
+"""What follows from a workload's description: its names, its ports, its proxy, its registration. Pure.
+
+Where the workload is to live (`Place`) and the numbers that were reserved for it come in.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from marline.mesh.endpoints import PROBED_ANNOTATION, TLS_MODE_LABEL, spiffe_id
+from marline.mesh.model import (
+    Capture,
+    GatewayPort,
+    InboundPort,
+    Locality,
+    Proxy,
+    Role,
+    Upstream,
+    Workload,
+    labels_of,
+)
+from marline.mesh.protocol import select_protocol
+from marline.node.workload import GatewaySpec, PortSpec, WorkloadSpec
+
+MANAGED_BY: Final = "marline.dev/managed-by"
+LOOPBACK: Final = "127.0.0.1"
+_NOT_PROXIED: Final = "localhost,127.0.0.1,::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a workload lives."""
+
+    capture: Capture
+    address: str = LOOPBACK
+    """What its peers connect to."""
+    netns: str = ""
+    resolv_conf: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is decided about one workload before anything is started."""
+
+    name: str
+    spiffe_id: str
+    proxy: Proxy
+    cluster: str
+    listen: Mapping[str, int]
+    """Where peers connect, by port name."""
+    app_ports: Mapping[int, int]
+    """The service's port → the application's."""
+    environment: Mapping[str, str]
+    """What the application is told, besides what its user says."""
+    entry: dict[str, Any] | None
+    """Its `WorkloadEntry`; a gateway has none."""
+    service: dict[str, Any] | None
+    """The `Service` that is made if there is none."""
+
+
+def locality_of(text: str) -> Locality:
+    region, _, rest = text.partition("/")
+    zone, _, sub_zone = rest.partition("/")
+    return Locality(region, zone, sub_zone)
+
+
+def plan_workload(
+    spec: WorkloadSpec, name: str, node: str, trust_domain: str, place: Place, free_port: Callable[[], int]
+) -> Plan:
+    """`free_port` gives a port of its own at each call; only explicit capture asks for some."""
+    explicit = place.capture is Capture.EXPLICIT
+    inbound = tuple(_inbound(port, explicit, free_port) for port in spec.ports)
+    upstreams = tuple(Upstream(item.host, item.port, free_port()) for item in spec.upstreams if explicit)
+    labels = {**spec.labels, "app": spec.service}
+    if spec.version:
+        labels["version"] = spec.version
+    workload = Workload(
+        namespace=spec.namespace,
+        name=name,
+        service_account=spec.service_account,
+        labels=labels_of(labels),
+        address=place.address,
+        inbound=inbound,
+        upstreams=upstreams,
+        http_proxy_port=free_port() if explicit else 0,
+        locality=locality_of(spec.locality),
+    )
+    proxy = Proxy(
+        node_id=f"sidecar~{spec.namespace}~{name}~{node}",
+        role=Role.SIDECAR,
+        capture=place.capture,
+        workloads=(workload,),
+        bind_address=place.address if explicit else "",
+    )
+    listen = {port.name: port.listen for port in inbound}
+    return Plan(
+        name=name,
+        spiffe_id=spiffe_id(trust_domain, spec.namespace, spec.service_account),
+        proxy=proxy,
+        cluster=f"{spec.service}.{spec.namespace}",
+        listen=listen,
+        app_ports={port.port: served.app_port for port, served in zip(spec.ports, inbound, strict=True)},
+        environment=_environment(spec, workload),
+        entry=_entry(spec, name, node, place, labels, listen),
+        service=_service(spec, node) if spec.ports else None,
+    )
+
+
+def _inbound(port: PortSpec, explicit: bool, free_port: Callable[[], int]) -> InboundPort:
+    protocol = select_protocol(port.port, port.name, port.app_protocol or None)
+    if explicit:
+        return InboundPort(port.name, free_port(), LOOPBACK, port.target_port or free_port(), protocol)
+    number = port.target_port or port.port
+    return InboundPort(port.name, number, LOOPBACK, number, protocol)
+
+
+def _environment(spec: WorkloadSpec, workload: Workload) -> dict[str, str]:
+    told = {"MARLINE_WORKLOAD": workload.name, "MARLINE_NAMESPACE": workload.namespace}
+    for index, port in enumerate(workload.inbound):
+        if index == 0:
+            told["PORT"] = str(port.app_port)
+        told[f"PORT_{port.name.replace('-', '_').upper()}"] = str(port.app_port)
+    listens = {(item.host, item.port): item.listen for item in workload.upstreams}
+    for upstream in spec.upstreams:
+        local = listens.get((upstream.host, upstream.port))
+        host, number = (LOOPBACK, local) if local else (upstream.host, upstream.port)
+        told |= {
+            f"{upstream.variable}_URL": f"http://{host}:{number}",
+            f"{upstream.variable}_HOST": host,
+            f"{upstream.variable}_PORT": str(number),
+        }
+    if workload.http_proxy_port:
+        proxy = f"http://{LOOPBACK}:{workload.http_proxy_port}"
+        told |= {"HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": _NOT_PROXIED, "no_proxy": _NOT_PROXIED}
+    return told
+
+
+def _entry(
+    spec: WorkloadSpec, name: str, node: str, place: Place, labels: dict[str, str], listen: dict[str, int]
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "address": place.address,
+        "ports": listen,
+        "labels": {**labels, TLS_MODE_LABEL: "istio"},
+        "serviceAccount": spec.service_account,
+    }
+    if spec.weight:
+        body["weight"] = spec.weight
+    if spec.locality:
+        body["locality"] = spec.locality
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "WorkloadEntry",
+        "metadata": {
+            "name": name,
+            "namespace": spec.namespace,
+            "annotations": {MANAGED_BY: node, PROBED_ANNOTATION: "true"},
+        },
+        "spec": body,
+    }
+
+
+def _service(spec: WorkloadSpec, node: str) -> dict[str, Any]:
+    ports = []
+    for port in spec.ports:
+        item: dict[str, Any] = {"name": port.name, "port": port.port, "protocol": "TCP"}
+        if port.target_port:
+            item["targetPort"] = port.target_port
+        if port.app_protocol:
+            item["appProtocol"] = port.app_protocol
+        ports.append(item)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": spec.service,
+            "namespace": spec.namespace,
+            "annotations": {MANAGED_BY: node},
+        },
+        "spec": {"selector": {"app": spec.service}, "ports": ports},
+    }
+
+
+def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str) -> Plan:
+    """A gateway's plan: it listens where its user says, for the Gateways that select its labels."""
+    account = spec.service_account or spec.name
+    labels = {"app": spec.name, "istio": spec.name, **spec.labels}
+    name = f"{spec.name}-{node}"
+    listens = tuple(GatewayPort(port.port, port.listen or port.port) for port in spec.ports)
+    workload = Workload(
+        namespace=spec.namespace,
+        name=name,
+        service_account=account,
+        labels=labels_of(labels),
+        address=spec.bind,
+    )
+    proxy = Proxy(
+        node_id=f"gateway~{spec.namespace}~{name}~{node}",
+        role=Role.GATEWAY,
+        capture=Capture.EXPLICIT,
+        workloads=(workload,),
+        bind_address=spec.bind,
+        gateway_ports=listens,
+        privileged_ports=os.geteuid() == 0 and any(port.listen < 1024 for port in listens),
+    )
+    return Plan(
+        name=name,
+        spiffe_id=spiffe_id(trust_domain, spec.namespace, account),
+        proxy=proxy,
+        cluster=f"{spec.name}.{spec.namespace}",
+        listen={str(port.number): port.listen for port in listens},
+        app_ports={},
+        environment={},
+        entry=None,
+        service=None,
+    )

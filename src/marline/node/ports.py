@@ -1,0 +1,82 @@
+"""Numbers that several processes must not choose at once: loopback ports, addresses of a mesh's bridge.
+
+A number is reserved by an abstract Unix socket (unix(7)) that is named after it: it exists once on the
+machine, whoever asks, and the kernel takes it away when its holder ends. Ports are taken from below
+those that the kernel gives to outgoing connections by itself, so nobody else gets one by chance.
+"""
+
+import random
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from marline.node.errors import NodeError
+
+_LOWEST: Final = 15100
+_EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class Exhausted(NodeError):
+    """There is no free number left."""
+
+
+@dataclass(slots=True)
+class Reservations:
+    """What one owner has reserved; `release` gives it all back."""
+
+    _held: dict[str, socket.socket] = field(default_factory=dict)
+
+    def claim(self, name: str) -> bool:
+        """Reserve a name on this machine; False if somebody has it."""
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            holder.bind(f"\0marline/{name}")
+        except OSError:
+            holder.close()
+            return False
+        self._held[name] = holder
+        return True
+
+    def port(self, address: str = "127.0.0.1") -> int:
+        """A free TCP port of a local address. Raises `Exhausted`."""
+        for number in _candidates():
+            if self.claim(f"port/{address}/{number}"):
+                if _can_bind(address, number):
+                    return number
+                self._held.pop(f"port/{address}/{number}").close()
+        raise Exhausted(f"no TCP port of {address} is free")
+
+    def first(self, prefix: str, names: Iterable[str]) -> str:
+        """The first of these that nobody has. Raises `Exhausted`."""
+        for name in names:
+            if self.claim(f"{prefix}/{name}"):
+                return name
+        raise Exhausted(f"everything of {prefix} is taken")
+
+    def release(self) -> None:
+        for holder in self._held.values():
+            holder.close()
+        self._held.clear()
+
+
+def _candidates() -> Iterable[int]:
+    try:
+        low, high = (int(word) for word in _EPHEMERAL.read_text().split())
+    except OSError:
+        low, high = 32768, 60999
+    quiet = range(_LOWEST, min(low, 65536)) if low >= _LOWEST + 1000 else range(_LOWEST, high)
+    start = random.randrange(len(quiet))  # noqa: S311 (spreads users, hides nothing)
+    return (quiet[(start + step) % len(quiet)] for step in range(len(quiet)))
+
+
+def _can_bind(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((address, port))
+            trial.listen(1)
+        except OSError:
+            return False
+    return True
