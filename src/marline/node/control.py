@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -44,8 +44,6 @@ class AgentInfo(msgspec.Struct, frozen=True):
     control_plane_ready: bool
     control_plane_restarts: int
     applications: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What is missing on this machine and what it falls back to."""
 
 
 class NodeClient:
@@ -113,8 +111,3 @@ def decode_request(line: bytes) -> Request:
         return msgspec.json.decode(line, type=Request)
     except msgspec.DecodeError as error:
         raise AgentRefused(f"not a request: {error}") from error
-
-
-def plain(value: Any) -> Any:
-    """A value of this room as plain JSON types."""
-    return msgspec.to_builtins(value)

@@ -27,6 +27,7 @@ from marline.node.plan import Place, Plan, plan_gateway, plan_workload
 from marline.node.ports import Reservations
 from marline.node.probes import once_ready, watch_readiness
 from marline.node.process import Launch, options_of, spawn
+from marline.node.records import mark
 from marline.node.register import Health, Registration
 from marline.node.supervise import BackOff, Phase, Supervision, Supervisor
 from marline.node.workload import GatewaySpec, WorkloadSpec, WorkloadStatus
@@ -211,6 +212,7 @@ class WorkloadRunner(Runner):
         """The whole life; ends after `stop`, or with an application that is not restarted. Returns its
         exit code. Raises `NodeError` if it cannot be had at all."""
         reservations = Reservations()
+        reservations.claim(mark(self.id))
         try:
             async with self._somewhere() as place:
                 plan = plan_workload(
@@ -352,6 +354,14 @@ class GatewayRunner(Runner):
 
     async def run(self) -> None:
         """Until `stop`."""
+        reservations = Reservations()
+        reservations.claim(mark(self.id))
+        try:
+            await self._run()
+        finally:
+            reservations.release()
+
+    async def _run(self) -> None:
         plan = plan_gateway(self.spec, self.machine.node, self.machine.config.trust_domain)
         async with self._proxy(plan, Place(Capture.EXPLICIT, self.spec.bind)) as proxied:
             self._tell("waiting for configuration", "Envoy has no configuration yet")

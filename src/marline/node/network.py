@@ -1,0 +1,328 @@
+"""The kernel objects of transparent capture: one bridge for a mesh, one network namespace for a workload.
+
+A namespace has no name: a file descriptor of this process holds it, so the kernel removes it, with its
+veth pair and its rules, when this process ends in whatever way. What outlives a killed process is the
+bridge and one nftables table; both are named after the mesh, are found by that name and removed.
+"""
+
+import ctypes
+import ipaddress
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pyroute2 import IPRoute, NetlinkError
+
+from marline.node import nftables
+from marline.node.envoy import PROXY_GID
+from marline.node.errors import CaptureUnavailable
+from marline.node.nftables import Chain, Table
+from marline.node.ports import Reservations
+
+Result = TypeVar("Result")
+
+OUTBOUND_PORT, INBOUND_PORT = 15001, 15006
+DNS_PORT, PROXY_DNS_PORT = 15053, 15054
+"""Where the agent answers the application's questions, and those of Envoy, which needs real addresses."""
+INTERFACE: Final = "eth0"
+TABLE: Final = "marline"
+_POOL: Final = ipaddress.IPv4Network("10.0.0.0/8")
+_PREFIX: Final = 20
+_FORWARD: Final = Path("/proc/sys/net/ipv4/ip_forward")
+_BRIDGE_PREFIX: Final = "marline-"
+_CLONE_NEWNET: Final = 0x40000000
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def bridge_name(mesh_id: str) -> str:
+    return f"{_BRIDGE_PREFIX}{mesh_id}"
+
+
+def host_table(mesh_id: str) -> str:
+    return f"marline-{mesh_id}"
+
+
+def in_thread(action: Callable[[], Result]) -> Result:
+    """Run in a thread of its own that ends afterwards: it may leave its network namespace."""
+    outcome: list[Result] = []
+    fault: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            outcome.append(action())
+        except BaseException as error:  # noqa: BLE001 (raised again below)
+            fault.append(error)
+
+    thread = threading.Thread(target=body, name="network")
+    thread.start()
+    thread.join()
+    if fault:
+        raise fault[0]
+    return outcome[0]
+
+
+def capture_table() -> Table:
+    """What redirects a workload's traffic, inside its namespace.
+
+    As Istio's iptables rules do (istio.io, "Understanding Traffic Routing"; istio-iptables): Envoy's own
+    traffic is known by its group, loopback is left alone, and Envoy's calls of its own workload's address
+    go in by the front door. 127.0.0.6 is where the inbound passthrough comes from.
+    """
+    tcp = nftables.protocol("tcp")
+    envoy, loopback = nftables.group(PROXY_GID), nftables.leaves_by_loopback()
+    dns: list[nftables.Rule] = []
+    for transport in ("udp", "tcp"):
+        question = (nftables.protocol(transport), nftables.destination_port(53))
+        dns.append((*question, envoy, nftables.redirect(PROXY_DNS_PORT)))
+        dns.append((*question, nftables.redirect(DNS_PORT)))
+    to_itself: nftables.Rule = (
+        tcp,
+        loopback,
+        nftables.destination("127.0.0.0", 8, equal=False),
+        nftables.source("127.0.0.6", 32, equal=False),
+        envoy,
+        nftables.redirect(INBOUND_PORT),
+    )
+    output = (
+        *dns,
+        to_itself,
+        (envoy, nftables.accept()),
+        (loopback, nftables.accept()),
+        (tcp, nftables.redirect(OUTBOUND_PORT)),
+    )
+    arriving = ((tcp, nftables.redirect(INBOUND_PORT)),)
+    return Table(
+        nftables.IPV4,
+        TABLE,
+        (
+            Chain("output", "nat", nftables.OUTPUT, nftables.DNAT_PRIORITY, output),
+            Chain("prerouting", "nat", nftables.PREROUTING, nftables.DNAT_PRIORITY, arriving),
+        ),
+    )
+
+
+def forwarding_table(mesh_id: str, subnet: ipaddress.IPv4Network) -> Table:
+    """In the machine's own namespace: workloads reach the outside, which does not reach them."""
+    bridge = bridge_name(mesh_id)
+    outwards = nftables.interface("oifname", bridge, equal=False)
+    leaving = (
+        nftables.source(str(subnet.network_address), subnet.prefixlen),
+        outwards,
+        nftables.masquerade(),
+    )
+    intruding = (
+        nftables.interface("oifname", bridge),
+        nftables.interface("iifname", bridge, equal=False),
+        nftables.new_connection(),
+        nftables.drop(),
+    )
+    return Table(
+        nftables.IPV4,
+        host_table(mesh_id),
+        (
+            Chain("postrouting", "nat", nftables.POSTROUTING, nftables.SNAT_PRIORITY, (leaving,)),
+            Chain("forward", "filter", nftables.FORWARD, nftables.FILTER_PRIORITY, (intruding,)),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A mesh's bridge."""
+
+    mesh_id: str
+    subnet: ipaddress.IPv4Network
+    forwarded_before: bool = True
+    """The machine forwarded packets already when the bridge was made."""
+
+    @property
+    def gateway(self) -> str:
+        return str(self.subnet.network_address + 1)
+
+    def addresses(self) -> Iterator[str]:
+        """All addresses that workloads may have."""
+        hosts = self.subnet.hosts()
+        next(hosts)
+        return (str(address) for address in hosts)
+
+
+def find_bridge(mesh_id: str) -> Bridge | None:
+    """The bridge of a mesh that is there already."""
+
+    def find() -> Bridge | None:
+        with IPRoute() as route:
+            found = route.link_lookup(ifname=bridge_name(mesh_id))
+            if not found:
+                return None
+            for message in route.get_addr(index=found[0], family=2):
+                address = f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+                return Bridge(mesh_id, ipaddress.IPv4Network(address, strict=False))
+            return None
+
+    return in_thread(find)
+
+
+def make_bridge(mesh_id: str, reservations: Reservations) -> Bridge:
+    """A new bridge on a subnet that nobody uses, and the rules around it. Raises `CaptureUnavailable`."""
+
+    def make() -> Bridge:
+        with IPRoute() as route:
+            subnet = ipaddress.IPv4Network(
+                reservations.first("subnet", (str(item) for item in _free_subnets(_used(route))))
+            )
+            bridge = Bridge(mesh_id, subnet, _FORWARD.read_text().strip() != "0")
+            route.link("add", ifname=bridge_name(mesh_id), kind="bridge")
+            index = route.link_lookup(ifname=bridge_name(mesh_id))[0]
+            route.addr("add", index=index, address=bridge.gateway, prefixlen=_PREFIX)
+            route.link("set", index=index, state="up")
+        nftables.install(forwarding_table(mesh_id, subnet))
+        _FORWARD.write_text("1\n")
+        return bridge
+
+    try:
+        return in_thread(make)
+    except (NetlinkError, OSError, nftables.NftablesError) as error:
+        remove_bridge(mesh_id)
+        raise CaptureUnavailable(f"the bridge {bridge_name(mesh_id)}: {error}") from error
+
+
+def _used(route: Any) -> list[ipaddress.IPv4Network]:
+    """All networks that this machine has an address in or a route to, but for the default route."""
+    found = []
+    for message in route.get_addr(family=2):
+        found.append(f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}")
+    for message in route.get_routes(family=2):
+        if message.get_attr("RTA_DST"):
+            found.append(f"{message.get_attr('RTA_DST')}/{message['dst_len']}")
+    return [ipaddress.IPv4Network(item, strict=False) for item in found]
+
+
+def _free_subnets(used: list[ipaddress.IPv4Network]) -> Iterator[ipaddress.IPv4Network]:
+    """From the top of 10.0.0.0/8, which people number from the bottom; not where clusterIPs are."""
+    taken = [*used, ipaddress.IPv4Network("10.96.0.0/12")]
+    candidates = list(_POOL.subnets(new_prefix=_PREFIX))
+    # A route of all of 10.0.0.0/8 is a site's; the part of it that is not on this machine may be used.
+    narrow = [network for network in taken if network.prefixlen > _POOL.prefixlen]
+    return (item for item in reversed(candidates) if not any(item.overlaps(other) for other in narrow))
+
+
+def remove_bridge(mesh_id: str) -> bool:
+    """Remove a mesh's bridge and rules, if they are there. Returns whether there was a bridge."""
+
+    def remove() -> bool:
+        try:
+            nftables.remove(nftables.IPV4, host_table(mesh_id))
+        except nftables.NftablesError as error:
+            if error.number not in _ABSENT:
+                raise
+        with IPRoute() as route:
+            found = route.link_lookup(ifname=bridge_name(mesh_id))
+            for index in found:
+                route.link("del", index=index)
+            return bool(found)
+
+    return in_thread(remove)
+
+
+def restore_forwarding(bridge: Bridge) -> None:
+    """Let the machine forward packets no more, if it did not before and no other mesh needs it to."""
+
+    def restore() -> None:
+        with IPRoute() as route:
+            names = [link.get_attr("IFLA_IFNAME") for link in route.get_links()]
+        if not any(name.startswith(_BRIDGE_PREFIX) for name in names):
+            _FORWARD.write_text("0\n")
+
+    if not bridge.forwarded_before:
+        in_thread(restore)
+
+
+_ABSENT: Final = (2, 93, 95, 97)
+"""ENOENT; and what a kernel without nf_tables says."""
+
+
+def make_namespace(bridge: Bridge, address: str, veth: str) -> int:
+    """A network namespace with one interface on the bridge, captured. Returns a descriptor that holds it.
+
+    Raises `CaptureUnavailable`.
+    """
+
+    def make() -> int:
+        with IPRoute() as host:
+            if _libc.unshare(_CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "unshare")
+            descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                peer = {"ifname": INTERFACE, "net_ns_fd": descriptor}
+                host.link("add", ifname=veth, kind="veth", peer=peer)
+                master = host.link_lookup(ifname=bridge_name(bridge.mesh_id))[0]
+                host.link("set", index=host.link_lookup(ifname=veth)[0], master=master, state="up")
+                _furnish(bridge, address)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor
+
+    try:
+        return in_thread(make)
+    except (NetlinkError, OSError, IndexError, nftables.NftablesError) as error:
+        raise CaptureUnavailable(f"a network namespace: {error}") from error
+
+
+def remove_link(name: str) -> None:
+    """Remove a veth pair now; the kernel would do it with its namespace, but some time later."""
+
+    def remove() -> None:
+        with IPRoute() as route:
+            for index in route.link_lookup(ifname=name):
+                route.link("del", index=index)
+
+    in_thread(remove)
+
+
+def _furnish(bridge: Bridge, address: str) -> None:
+    """From inside: addresses, routes, rules."""
+    _set("net/ipv6/conf/all/disable_ipv6", "1")
+    _set("net/ipv4/ip_unprivileged_port_start", "0")
+    with IPRoute() as inside:
+        inside.link("set", index=nftables.LOOPBACK_INDEX, state="up")
+        index = inside.link_lookup(ifname=INTERFACE)[0]
+        inside.addr("add", index=index, address=address, prefixlen=bridge.subnet.prefixlen)
+        inside.link("set", index=index, state="up")
+        inside.route("add", dst="default", gateway=bridge.gateway)
+    nftables.install(capture_table())
+
+
+def _set(name: str, value: str) -> None:
+    """A setting of this namespace; one that the kernel does not have needs no change."""
+    path = Path("/proc/sys") / name
+    if path.exists():
+        path.write_text(f"{value}\n")
+
+
+def trial() -> str:
+    """Can this process capture traffic? "" or what is in the way, tried in a namespace of its own."""
+    if os.geteuid() != 0:
+        return "it needs root"
+
+    def attempt() -> str:
+        if _libc.unshare(_CLONE_NEWNET) != 0:
+            return f"no network namespace can be made: {os.strerror(ctypes.get_errno())}"
+        try:
+            with IPRoute() as route:
+                route.link("add", ifname="bridge", kind="bridge")
+                route.link("add", ifname="one", kind="veth", peer={"ifname": "two"})
+            nftables.install(capture_table())
+            nftables.install(forwarding_table("000000", ipaddress.IPv4Network("10.0.0.0/20")))
+        except NetlinkError as error:
+            return f"no bridge or veth pair can be made ({error}); load the kernel modules bridge and veth"
+        except nftables.NftablesError as error:
+            return (
+                f"{error}; load the kernel modules nf_tables, nft_chain_nat, nft_redir, nft_masq and nft_ct"
+            )
+        return ""
+
+    return in_thread(attempt)
