@@ -156,7 +156,10 @@ async def test_service_names_resolve(name: str, address: str, tmp_path: Path) ->
 
 async def test_a_name_of_the_mesh_that_nobody_has_does_not_exist(tmp_path: Path) -> None:
     name = "nobody.default.svc.cluster.local"
-    code = f"import socket\ntry: socket.gethostbyname({name!r})\nexcept socket.gaierror as e: print(e.errno == socket.EAI_NONAME)"
+    code = (
+        f"import socket\ntry: socket.gethostbyname({name!r})\n"
+        "except socket.gaierror as e: print(e.errno == socket.EAI_NONAME)"
+    )
     async with mesh(tmp_path) as made:
         assert await python(await made.workload(), code) == "True"
 

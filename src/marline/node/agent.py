@@ -52,7 +52,7 @@ class ControlPlane:
     home: Home
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _supervisor: Supervisor | None = None
-    _task: asyncio.Task[None] | None = None
+    _stopping: bool = False
 
     @property
     def pid(self) -> int:
@@ -77,6 +77,7 @@ class ControlPlane:
             await self._first_start(supervisor)
             yield
         finally:
+            self._stopping = True
             supervisor.stop(_GRACE_SECONDS)
             await task
             listener.close()
@@ -97,7 +98,7 @@ class ControlPlane:
 
     def _changed(self) -> None:
         self.ready.clear()
-        if self._supervisor is not None and self._supervisor.process is None:
+        if self._supervisor is not None and self._supervisor.process is None and not self._stopping:
             _log.warning("the control plane ended with %s", self._supervisor.last_exit)
 
 

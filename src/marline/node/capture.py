@@ -116,8 +116,6 @@ class TransparentNetwork:
 
         if owner:
             await asyncio.to_thread(network.remove_bridge, self._config.mesh_id)
-            if self._bridge is not None:
-                await asyncio.to_thread(network.restore_forwarding, self._bridge)
         self._reservations.release()
 
     @asynccontextmanager

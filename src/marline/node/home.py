@@ -124,15 +124,18 @@ class Home:
     def workload(self, short_id: str) -> WorkloadDirectory:
         return WorkloadDirectory(self.workloads / short_id)
 
-    def create(self) -> None:
-        """Make the directories, for their owner only. Raises `HomeUnusable`."""
-        length = len(os.fsencode(self.path / _LONGEST_SOCKET))
-        if length > MAX_SOCKET_PATH:
+    def check_length(self) -> None:
+        """Raises `HomeUnusable` if the Unix sockets below it would have too long paths."""
+        if len(os.fsencode(self.path / _LONGEST_SOCKET)) > MAX_SOCKET_PATH:
             spare = MAX_SOCKET_PATH - len(_LONGEST_SOCKET) - 1
             raise HomeUnusable(
                 str(self.path),
                 f"the path is too long for the Unix sockets below it; choose one of at most {spare} bytes",
             )
+
+    def create(self) -> None:
+        """Make the directories, for their owner only. Raises `HomeUnusable`."""
+        self.check_length()
         try:
             for directory in (self.path, self.data, self.run, self.workloads, self.log):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import ctypes
 import ipaddress
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,6 +33,7 @@ _POOL: Final = ipaddress.IPv4Network("10.0.0.0/8")
 _PREFIX: Final = 20
 _FORWARD: Final = Path("/proc/sys/net/ipv4/ip_forward")
 _BRIDGE_PREFIX: Final = "marline-"
+_FORWARDING_WAS_OFF: Final = "forwarding was off"
 _CLONE_NEWNET: Final = 0x40000000
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -135,8 +136,6 @@ class Bridge:
 
     mesh_id: str
     subnet: ipaddress.IPv4Network
-    forwarded_before: bool = True
-    """The machine forwarded packets already when the bridge was made."""
 
     @property
     def gateway(self) -> str:
@@ -173,11 +172,12 @@ def make_bridge(mesh_id: str, reservations: Reservations) -> Bridge:
             subnet = ipaddress.IPv4Network(
                 reservations.first("subnet", (str(item) for item in _free_subnets(_used(route))))
             )
-            bridge = Bridge(mesh_id, subnet, _FORWARD.read_text().strip() != "0")
+            bridge = Bridge(mesh_id, subnet)
+            memory = memory_of(_bridges(route).values(), forwards=_FORWARD.read_text().strip() != "0")
             route.link("add", ifname=bridge_name(mesh_id), kind="bridge")
             index = route.link_lookup(ifname=bridge_name(mesh_id))[0]
             route.addr("add", index=index, address=bridge.gateway, prefixlen=_PREFIX)
-            route.link("set", index=index, state="up")
+            route.link("set", index=index, state="up", ifalias=memory)
         nftables.install(forwarding_table(mesh_id, subnet))
         _FORWARD.write_text("1\n")
         return bridge
@@ -219,25 +219,30 @@ def remove_bridge(mesh_id: str) -> bool:
             if error.number not in _ABSENT:
                 raise
         with IPRoute() as route:
-            found = route.link_lookup(ifname=bridge_name(mesh_id))
-            for index in found:
+            bridges = _bridges(route)
+            memory = bridges.pop(bridge_name(mesh_id), None)
+            if memory is None:
+                return False
+            for index in route.link_lookup(ifname=bridge_name(mesh_id)):
                 route.link("del", index=index)
-            return bool(found)
+        if memory == _FORWARDING_WAS_OFF and not bridges:
+            _FORWARD.write_text("0\n")
+        return True
 
     return in_thread(remove)
 
 
-def restore_forwarding(bridge: Bridge) -> None:
-    """Let the machine forward packets no more, if it did not before and no other mesh needs it to."""
+def _bridges(route: Any) -> dict[str, str]:
+    """The bridges of all meshes, and what each remembers (its alias)."""
+    links = ((link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_IFALIAS")) for link in route.get_links())
+    return {name: alias or "" for name, alias in links if name.startswith(_BRIDGE_PREFIX)}
 
-    def restore() -> None:
-        with IPRoute() as route:
-            names = [link.get_attr("IFLA_IFNAME") for link in route.get_links()]
-        if not any(name.startswith(_BRIDGE_PREFIX) for name in names):
-            _FORWARD.write_text("0\n")
 
-    if not bridge.forwarded_before:
-        in_thread(restore)
+def memory_of(others: Collection[str], *, forwards: bool) -> str:
+    """What a new bridge has to remember for the time when it is removed, by whomever: whether the machine
+    forwarded packets before the first mesh. `others`: what the other meshes' bridges remember."""
+    was_off = _FORWARDING_WAS_OFF in others if others else not forwards
+    return _FORWARDING_WAS_OFF if was_off else "forwarding was on"
 
 
 _ABSENT: Final = (2, 93, 95, 97)

@@ -70,6 +70,8 @@ class Registration:
     _clean: asyncio.Event = field(default_factory=asyncio.Event)
     refused: RegistrationRefused | None = None
     task: asyncio.Task[None] | None = None
+    told: Callable[[bool], None] = lambda healthy: None
+    """Called when the mesh has been told of a change of health."""
 
     @property
     def ref(self) -> Ref:
@@ -132,6 +134,7 @@ class Registration:
                 self._dirty.set()
                 return
             self._written = wanted
+            self.told(wanted.healthy)
         self.refused = None
 
     async def _ensure_namespace(self) -> None:

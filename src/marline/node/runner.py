@@ -239,6 +239,7 @@ class WorkloadRunner(Runner):
 
     async def _serve(self, proxied: _Proxied) -> None:
         assert proxied.registration is not None  # noqa: S101 (a workload has an entry)
+        proxied.registration.told = self._told
         self._tell("registering")
         if not await self._unless_stopped(asyncio.create_task(proxied.registration.settled())):
             return
@@ -261,12 +262,12 @@ class WorkloadRunner(Runner):
     async def _wind_down(self, proxied: _Proxied, app: Supervisor, life: asyncio.Task[None]) -> None:
         self._tell("stopping")
         self._probe_says = Health(False, "Stopping")
-        if self.ready.is_set():
-            self._judge()
-            # An application that has ended by itself has nothing to finish.
-            if app.process is not None:
-                await asyncio.sleep(PROPAGATION_SECONDS)
-                await proxied.envoy.drain(DRAIN_SECONDS)
+        had_traffic = self.ready.is_set()
+        self._judge()
+        # An application that has ended by itself has nothing to finish.
+        if had_traffic and app.process is not None:
+            await asyncio.sleep(PROPAGATION_SECONDS)
+            await proxied.envoy.drain(DRAIN_SECONDS)
         app.stop(self.spec.grace_seconds)
         await life
 
@@ -336,8 +337,14 @@ class WorkloadRunner(Runner):
         gone = self._proxy_gone_at is not None and loop.time() - self._proxy_gone_at >= _BLINK_SECONDS
         health = Health(False, "NoProxy", "its Envoy does not run") if gone else self._probe_says
         proxied.registration.set_health(health)
-        if health.healthy != self.ready.is_set():
-            (self.ready.set if health.healthy else self.ready.clear)()
+        if not health.healthy:
+            self._told(False)
+        self._update()
+
+    def _told(self, healthy: bool) -> None:
+        """It is ready when the mesh knows that it is."""
+        if healthy != self.ready.is_set():
+            (self.ready.set if healthy else self.ready.clear)()
             self._update()
 
 
