@@ -1,0 +1,70 @@
+"""What identity refuses, each with the facts that a caller needs and one sentence for a user."""
+
+from dataclasses import dataclass
+
+
+class IdentityError(Exception):
+    """Base of all errors of this room."""
+
+
+@dataclass(eq=False)
+class InvalidSpiffeId(IdentityError):
+    """A text that is no SPIFFE ID, or a name that cannot be part of one."""
+
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.text[:100]!r} is not a SPIFFE ID: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidAuthority(IdentityError):
+    """The files of a certificate authority cannot be used."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(eq=False)
+class CsrRefused(IdentityError):
+    """A certificate signing request that is not signed."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the certificate signing request {self.reason}"
+
+
+@dataclass(eq=False)
+class AuthorityExpired(IdentityError):
+    """The authority's own certificate is not valid now, so nothing that it signs would be."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the certificate authority cannot sign: {self.reason}"
+
+
+@dataclass(eq=False)
+class SignFailed(IdentityError):
+    """No certificate was had this time: the control plane is away, refused, or answered nonsense."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"no certificate: {self.reason}"
+
+
+@dataclass(eq=False)
+class SocketUnusable(IdentityError):
+    """The SDS server's Unix socket cannot be made."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the identity socket {self.path} cannot be made: {self.reason}"
