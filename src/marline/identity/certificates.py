@@ -137,7 +137,7 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _digest(key: SigningKey) -> hashes.HashAlgorithm:
+def _digest(key: SigningKey) -> hashes.SHA256 | hashes.SHA384:
     """As strong as the key, as Envoy's TLS library expects."""
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:
         return hashes.SHA384()

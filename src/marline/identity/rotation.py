@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from marline.identity.certificates import CLOCK_SKEW_SECONDS
+
 RENEW_AT: Final = 0.5
 """Part of its life after which an SVID is renewed, as in SPIRE; the other half is for an absent authority."""
 JITTER: Final = 0.1
@@ -64,7 +66,7 @@ class Rotation:
             self._expiry_reported = True
             effects.append(Effect.REPORT_EXPIRY)
         # A clock set back may have left the SVID in the future, where no peer accepts it.
-        clock_set_back = self.failures == 0 and now < self._signed_at
+        clock_set_back = self.failures == 0 and now < self._signed_at - CLOCK_SKEW_SECONDS
         if self.phase is Phase.WAITING and (now >= self._next_sign or clock_set_back):
             self.phase = Phase.SIGNING
             effects.append(Effect.SIGN)
