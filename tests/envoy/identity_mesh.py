@@ -50,7 +50,7 @@ async def proxied(
     directory: Path, static_resources: dict[str, Any], spiffe_id: str, sign: Sign
 ) -> AsyncIterator[Proxied]:
     """An Envoy in this directory, which takes its secrets from `sds.sock` there."""
-    directory.mkdir()
+    directory.mkdir()  # noqa: ASYNC240
     static = {**static_resources, "clusters": [*static_resources.get("clusters", []), _sds_cluster()]}
     running: list[Envoy] = []
     allowed = only_process(lambda: running[0].pid if running else 0)
@@ -129,10 +129,13 @@ def server_resources(app_port: int) -> dict[str, Any]:
 
 
 def client_resources(server_port: int, expected: Sequence[str] = (SERVER_ID,)) -> dict[str, Any]:
+    """Listener `outbound` keeps its connections to the server, `fresh` makes a new one for each request."""
     tls = mutual_tls_socket("outbound_.9080_._.reviews", tuple(expected))
+    fresh = cluster("fresh", loopback(server_port), tls)
+    fresh["max_requests_per_connection"] = 1
     return {
-        "listeners": [http_listener("outbound", "reviews")],
-        "clusters": [cluster("reviews", loopback(server_port), tls)],
+        "listeners": [http_listener("outbound", "reviews"), http_listener("fresh", "fresh")],
+        "clusters": [cluster("reviews", loopback(server_port), tls), fresh],
     }
 
 
