@@ -95,14 +95,21 @@ class _Connection(asyncio.Protocol):
             if self.attested:
                 self._on_event(event)
             elif isinstance(event, Called):
-                self._wire.finish(event.stream, Status.PERMISSION_DENIED, "only its own Envoy is served here")
-                self._wire.close()
-                self.close()
+                self._refuse(event.stream)
                 return
             if isinstance(event, Closed):
                 self.close()
                 return
         self._send()
+
+    def _refuse(self, stream: int) -> None:
+        """Say no, and end the connection without cutting off what says so: a peer whose own bytes are in the
+        way would see a broken pipe in place of the answer. The timer ends it if the peer does not."""
+        self._wire.finish(stream, Status.PERMISSION_DENIED, "only its own Envoy is served here")
+        self._wire.close()
+        self._send()
+        if self._transport is not None:
+            self._transport.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
