@@ -14,8 +14,9 @@ from marline.compile.tls import mesh_server_socket, mutual_tls_socket
 from marline.identity.agent import Sign, SvidSource, serve_svid
 from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
-from marline.identity.endpoint import SignEndpoint, answer_of, request_of
 from marline.identity.peers import only_process
+from marline.identity.spiffe import parse
+from marline.identity.svid import SignedSvid
 from marline.node.bootstrap import SDS_CLUSTER
 
 CLIENT_ID = "spiffe://cluster.local/ns/default/sa/productpage"
@@ -24,11 +25,10 @@ _TYPE = "type.googleapis.com/envoy.extensions"
 
 
 def signer(authority: Authority, clock: Callable[[], float], ttl: float = 3600.0) -> Sign:
-    """Signs as a node would have it signed, through both ends of the endpoint."""
-    endpoint = SignEndpoint(authority, "cluster.local", ttl)
+    """Signs at once, in this process."""
 
-    async def sign(csr_pem: str, spiffe_id: str) -> Any:
-        return answer_of(endpoint.handle(request_of(csr_pem, spiffe_id), ["marline:nodes"], clock()))
+    async def sign(csr_pem: str, spiffe_id: str) -> SignedSvid:
+        return authority.sign(csr_pem, parse(spiffe_id), ttl, clock())
 
     return sign
 

@@ -25,7 +25,6 @@ from marline.identity.svid import SignedSvid
 
 MAX_CSR_BYTES: Final = 8192
 """A request with a P-256 key has some 400 bytes; this is room enough for attributes that are ignored."""
-MIN_TTL_SECONDS: Final = 10.0
 DEFAULT_TTL_SECONDS: Final = 24 * 3600.0
 _RENEW_AFTER: Final = 2 / 3
 """Part of an authority's own lifetime after which it should be replaced."""

@@ -14,6 +14,7 @@ from marline.identity.errors import (
     CsrRefused,
     IdentityError,
     InvalidAuthority,
+    InvalidLifetime,
     InvalidSpiffeId,
     SignFailed,
 )
@@ -24,6 +25,8 @@ PATH: Final = "/marline/v1/sign"
 ALLOWED_GROUPS: Final = frozenset({"system:masters", "marline:nodes"})
 MAX_BODY_BYTES: Final = 32 * 1024
 """Of a request; who reads it from a socket must not read more."""
+MIN_TTL_SECONDS: Final = 10.0
+"""Below this, renewal has no time to fail."""
 _REOPEN_SECONDS: Final = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -54,7 +57,10 @@ class SignRefused(IdentityError):
 
 @dataclass(slots=True)
 class SignEndpoint:
-    """Signs for nodes. `reopen` loads the authority again, which renews it when it is due."""
+    """Signs for nodes. `reopen` loads the authority again, which renews it when it is due.
+
+    Raises `InvalidLifetime`.
+    """
 
     authority: Authority
     trust_domain: str
@@ -62,6 +68,10 @@ class SignEndpoint:
     """Seconds for which certificates are valid."""
     reopen: Callable[[float], Authority] | None = None
     _next_reopen: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.ttl >= MIN_TTL_SECONDS:
+            raise InvalidLifetime(self.ttl, MIN_TTL_SECONDS)
 
     def handle(self, body: object, groups: Collection[str], now: float) -> dict[str, Any]:
         """The answer to one request: `body` as decoded from JSON, `groups` those of the caller.

@@ -50,6 +50,17 @@ class AuthorityExpired(IdentityError):
 
 
 @dataclass(eq=False)
+class InvalidLifetime(IdentityError):
+    """A lifetime for certificates that cannot be had; both in seconds."""
+
+    seconds: float
+    minimum: float
+
+    def __str__(self) -> str:
+        return f"certificates must be valid for at least {self.minimum:g} s, not {self.seconds:g} s"
+
+
+@dataclass(eq=False)
 class SignFailed(IdentityError):
     """No certificate was had this time: the control plane is away, refused, or answered nonsense."""
 

@@ -178,10 +178,24 @@ def test_what_is_not_http2_closes_the_connection() -> None:
     assert server.receive(b"more") == []
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_after_the_preface_do_no_harm(data: bytes) -> None:
+FRAMES = st.tuples(
+    st.integers(0, 12), st.integers(0, 255), st.sampled_from([0, 1, 2, 3, 5]), st.binary(max_size=60)
+)
+
+
+@given(st.lists(FRAMES, max_size=10), st.booleans())
+def test_any_frames_do_no_harm(frames: list[tuple[int, int, int, bytes]], answers: bool) -> None:
+    client = H2Connection(H2Configuration(client_side=True))
+    client.initiate_connection()
+    client.send_headers(1, HEADERS)
     server = GrpcConnection()
-    server.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + data)
+    server.receive(client.data_to_send())
+    if answers:
+        server.send(1, bytes(100))
+    for kind, flags, stream, body in frames:
+        server.receive(len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body)
+        server.outgoing()
+    server.finish(1, Status.OK)
     server.close()
 
 

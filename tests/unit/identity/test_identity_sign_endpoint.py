@@ -11,7 +11,7 @@ from identity_material import DAY, NOW, self_signed_authority
 
 from marline.identity.ca import MAX_CSR_BYTES, Authority
 from marline.identity.endpoint import SignEndpoint, SignRefused, answer_of, request_of
-from marline.identity.errors import InvalidAuthority, SignFailed
+from marline.identity.errors import InvalidAuthority, InvalidLifetime, SignFailed
 from marline.identity.spiffe import parse
 from marline.identity.svid import accept, make_csr, make_key
 
@@ -128,3 +128,9 @@ def test_an_authority_that_cannot_be_renewed_signs_on() -> None:
 def test_an_answer_of_another_shape_is_a_failure(body: object) -> None:
     with pytest.raises(SignFailed):
         answer_of(body)
+
+
+@pytest.mark.parametrize("ttl", [9.9, 0.0, -1.0, float("nan")])
+def test_a_life_too_short_to_be_renewed_is_refused(ttl: float) -> None:
+    with pytest.raises(InvalidLifetime, match="at least 10 s"):
+        SignEndpoint(AUTHORITY, "cluster.local", ttl)
