@@ -1,10 +1,16 @@
 """core/v1: Namespace, Service, Secret, ConfigMap, Event (kubernetes.io API reference)."""
 
-from typing import Annotated, Literal
+import base64
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from marline.api import rules
+from marline.api.errors import Fault
+from marline.api.faults import Faults
 from marline.api.model import Model
+from marline.api.refusals import Refusals
+from marline.api.resource import Resource
 
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -103,3 +109,52 @@ class EventBody(Model, frozen=True):
     related: ObjectReference | None = None
     reporting_component: str = ""
     reporting_instance: str = ""
+
+
+REFUSED_SERVICE: Final[Refusals] = {
+    "type=NodePort": "ports on nodes; expose a service with a Gateway",
+    "type=LoadBalancer": "load balancers outside the mesh; expose a service with a Gateway",
+    "type=ExternalName": "aliases; use a ServiceEntry with resolution DNS",
+    "sessionAffinity=ClientIP": "use a DestinationRule with consistentHash.useSourceIp",
+    "externalIPs": "addresses outside the mesh",
+    "ipFamilyPolicy=RequireDualStack": "the mesh's virtual addresses are IPv4",
+    "publishNotReadyAddresses": "only ready workloads get traffic",
+    "trafficDistribution": "locality-aware load balancing",
+    "internalTrafficPolicy=Local": "locality-aware load balancing",
+}
+
+
+def validate_service(resource: Resource[ServiceSpec], faults: Faults) -> None:
+    """Kubernetes' rules for a Service."""
+    spec = resource.spec
+    rules.labels(spec.selector, faults.at("selector"))
+    if spec.cluster_ip not in ("", "None") and not rules.is_ip(spec.cluster_ip):
+        faults.at("clusterIP").add(f"{spec.cluster_ip!r} is neither an IP address nor None")
+    if spec.cluster_ip != "None" and spec.type != "ExternalName":
+        faults.required(spec.ports, "ports")
+    rules.named_once([port.name for port in spec.ports], faults.at("ports"), "port")
+    rules.named_once([f"{port.port}/{port.protocol}" for port in spec.ports], faults.at("ports"), "port")
+    for index, port in enumerate(spec.ports):
+        where = faults.at("ports").item(index)
+        if port.name:
+            rules.dns_label(port.name, where.at("name"))
+        elif len(spec.ports) > 1:
+            where.at("name").add("is required, since there are several ports", Fault.REQUIRED)
+        if isinstance(port.target_port, int):
+            where.at("targetPort").require(
+                1 <= port.target_port <= 65535, f"{port.target_port} is no port; expected 1 to 65535"
+            )
+
+
+def validate_secret(resource: Resource[SecretBody], faults: Faults) -> None:
+    """Kubernetes' rules for a Secret; no message says a value."""
+    for name, value in resource.spec.data.items():
+        try:
+            base64.b64decode(value, validate=True)
+        except ValueError:
+            faults.at("data").key(name).add("is not base64")
+    if resource.spec.type == "kubernetes.io/tls":
+        given = {**resource.spec.data, **resource.spec.string_data}
+        for name in ("tls.crt", "tls.key"):
+            if name not in given:
+                faults.at("data").key(name).add("is required in a kubernetes.io/tls Secret", Fault.REQUIRED)

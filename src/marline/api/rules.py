@@ -87,7 +87,7 @@ def header_name(value: str, faults: Faults, *, writable: bool = False) -> None:
 
 
 def header_value(value: str, faults: Faults) -> None:
-    if any(ord(character) < 32 and character != "\t" or ord(character) == 127 for character in value):
+    if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in value):
         faults.add("has a control character, which an HTTP header cannot carry")
     if len(value) > 16384:
         faults.add("is longer than the 16384 characters that Envoy allows")

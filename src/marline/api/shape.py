@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,13 +18,14 @@ from marline.api.scalars import Duration
 
 ModelT = TypeVar("ModelT", bound=msgspec.Struct)
 
+_ACCEPTS: Mapping[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
 _NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false", dict: "an object"}
 
 
 def convert(obj: Any, model: type[ModelT], faults: Faults) -> ModelT | None:
     """The object as a `model`, or None with every fault added to `faults`."""
     try:
-        return cast(ModelT, msgspec.convert(obj, model, dec_hook=_decode_scalar))
+        return msgspec.convert(obj, model, dec_hook=_decode_scalar)
     except msgspec.ValidationError as error:
         before = len(faults.errors)
         _check(obj, model, faults)
@@ -116,7 +117,7 @@ def _check_map(value: Any, arguments: tuple[Any, Any], faults: Faults) -> None:
 
 def _check_union(value: Any, options: tuple[Any, ...], faults: Faults) -> None:
     if value is None and type(None) in options:
-        return
+        return None
     rest = [option for option in options if option is not type(None)]
     if len(rest) == 1:
         return _check(value, rest[0], faults)
@@ -124,8 +125,8 @@ def _check_union(value: Any, options: tuple[Any, ...], faults: Faults) -> None:
         attempt = Faults(faults.path)
         _check(value, option, attempt)
         if not attempt.errors:
-            return
-    _mismatch(value, " or ".join(_NAMES.get(option, str(option)) for option in rest), faults)
+            return None
+    return _mismatch(value, " or ".join(_NAMES.get(option, str(option)) for option in rest), faults)
 
 
 def _check_literal(value: Any, allowed: tuple[Any, ...], faults: Faults) -> None:
@@ -170,7 +171,7 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 def _check_plain(value: Any, expected: Any, faults: Faults) -> None:
-    accepts = {int: int, float: (int, float), str: str, bool: bool}.get(expected)
+    accepts = _ACCEPTS.get(expected)
     if accepts is None:
         return
     if not isinstance(value, accepts) or (isinstance(value, bool) and expected is not bool):

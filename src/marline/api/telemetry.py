@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from marline.api.faults import Faults
 from marline.api.model import Model, PolicyTargetReference, Selector
+from marline.api.resource import Resource
 from marline.api.scalars import Duration
 
 Mode = Literal["CLIENT_AND_SERVER", "CLIENT", "SERVER"]
@@ -101,3 +103,13 @@ class TelemetrySpec(Model, frozen=True):
     tracing: tuple[Tracing, ...] = ()
     metrics: tuple[Metrics, ...] = ()
     access_logging: tuple[AccessLogging, ...] = ()
+
+
+def validate(resource: Resource[TelemetrySpec], faults: Faults) -> None:
+    """Istio's rules for a Telemetry."""
+    for index, tracing in enumerate(resource.spec.tracing):
+        for name, tag in tracing.custom_tags.items():
+            kinds = (tag.literal, tag.environment, tag.header, tag.formatter)
+            if sum(kind is not None for kind in kinds) != 1:
+                where = faults.at("tracing").item(index).at("customTags").key(name)
+                where.add("expected one of literal, environment, header or formatter")

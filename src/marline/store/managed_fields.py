@@ -210,7 +210,7 @@ def _remove(container: Any, field: Field, depth: int, kept: Set[Field]) -> None:
         key: Any = rest
         if key not in container:
             return
-    elif isinstance(container, list):
+    elif isinstance(container, list) and prefix in ("k", "v"):
         found = _place(container, prefix, rest)
         if found is None:
             return

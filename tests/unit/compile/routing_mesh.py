@@ -4,11 +4,11 @@ from typing import Any
 
 import yaml
 from google.protobuf.message import Message
-from marline.mesh.snapshot import MeshSnapshot, advance, empty
 
 from marline.api.decode import decode
 from marline.compile.resource import Recipe
 from marline.mesh.model import Capture, ChangeSet, GatewayPort, MeshSettings, Proxy, Role, Workload
+from marline.mesh.snapshot import MeshSnapshot, advance, empty
 
 
 def mesh(text: str) -> MeshSnapshot:

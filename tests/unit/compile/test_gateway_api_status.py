@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from marline.mesh.snapshot import MeshSnapshot, advance
 from routing_mesh import mesh, service
 
 from marline.api.resource import Ref
 from marline.compile.gateway_api_status import statuses
 from marline.mesh.model import ChangeSet
+from marline.mesh.snapshot import MeshSnapshot, advance
 
 HEAD = "---\napiVersion: gateway.networking.k8s.io/v1\n"
 CLASS = f"""

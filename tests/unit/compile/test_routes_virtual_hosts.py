@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from marline.mesh.snapshot import MeshSnapshot
 from routing_mesh import built, mesh, service, sidecar
 
 from marline.compile.routes import l4_routes, upstream_route_recipe, virtual_host_recipes
 from marline.mesh.model import Capture, Proxy, Upstream
+from marline.mesh.snapshot import MeshSnapshot
 
 REVIEWS = "reviews.default.svc.cluster.local"
 HEAD = "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"

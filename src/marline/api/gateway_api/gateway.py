@@ -1,9 +1,12 @@
 """Gateway API Gateway (gateway-api.sigs.k8s.io, v1)."""
 
-from typing import Literal
+from typing import Final, Literal
 
+from marline.api.faults import Faults
 from marline.api.gateway_api.shared import LabelSelector, PortNumber
 from marline.api.model import Model
+from marline.api.refusals import Refusals
+from marline.api.resource import Resource
 
 
 class SecretObjectReference(Model, frozen=True):
@@ -76,3 +79,10 @@ class GatewaySpec(Model, frozen=True):
     addresses: tuple[GatewayAddress, ...] = ()
     infrastructure: GatewayInfrastructure | None = None
     allowed_listeners: AllowedListeners | None = None
+
+
+REFUSED: Final[Refusals] = {}
+
+
+def validate(resource: Resource[GatewaySpec], faults: Faults) -> None:
+    """The Gateway API's rules for this kind."""

@@ -1,9 +1,10 @@
 """GRPCRoute (gateway-api.sigs.k8s.io, v1)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from marline.api.faults import Faults
 from marline.api.gateway_api.shared import (
     BackendObjectReference,
     HeaderMatch,
@@ -14,6 +15,8 @@ from marline.api.gateway_api.shared import (
     SessionPersistence,
 )
 from marline.api.model import Model
+from marline.api.refusals import Refusals
+from marline.api.resource import Resource
 
 
 class GRPCMethodMatch(Model, frozen=True):
@@ -53,3 +56,10 @@ class GRPCRouteSpec(Model, frozen=True):
     hostnames: tuple[str, ...] = ()
     rules: tuple[GRPCRouteRule, ...] = ()
     use_default_gateways: str = ""
+
+
+REFUSED: Final[Refusals] = {}
+
+
+def validate(resource: Resource[GRPCRouteSpec], faults: Faults) -> None:
+    """The Gateway API's rules for this kind."""

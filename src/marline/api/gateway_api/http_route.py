@@ -1,9 +1,10 @@
 """HTTPRoute (gateway-api.sigs.k8s.io, v1)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from marline.api.faults import Faults
 from marline.api.gateway_api.shared import (
     BackendObjectReference,
     HeaderMatch,
@@ -15,6 +16,8 @@ from marline.api.gateway_api.shared import (
     SessionPersistence,
 )
 from marline.api.model import Model
+from marline.api.refusals import Refusals
+from marline.api.resource import Resource
 from marline.api.scalars import Duration
 
 
@@ -110,3 +113,10 @@ class HTTPRouteSpec(Model, frozen=True):
     hostnames: tuple[str, ...] = ()
     rules: tuple[HTTPRouteRule, ...] = (HTTPRouteRule(),)
     use_default_gateways: str = ""
+
+
+REFUSED: Final[Refusals] = {}
+
+
+def validate(resource: Resource[HTTPRouteSpec], faults: Faults) -> None:
+    """The Gateway API's rules for this kind."""

@@ -228,9 +228,24 @@ REFUSED: Final[Refusals] = {
 }
 
 _RETRY_ON: Final = frozenset(
-    """5xx gateway-error reset reset-before-request connect-failure envoy-ratelimited retriable-4xx
-    refused-stream retriable-status-codes retriable-headers http3-post-connect-failure cancelled
-    deadline-exceeded internal resource-exhausted unavailable""".split()
+    [
+        "5xx",
+        "gateway-error",
+        "reset",
+        "reset-before-request",
+        "connect-failure",
+        "envoy-ratelimited",
+        "retriable-4xx",
+        "refused-stream",
+        "retriable-status-codes",
+        "retriable-headers",
+        "http3-post-connect-failure",
+        "cancelled",
+        "deadline-exceeded",
+        "internal",
+        "resource-exhausted",
+        "unavailable",
+    ]
 )
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]*")
 _GRPC_STATUSES: Final = (

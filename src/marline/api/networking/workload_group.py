@@ -4,8 +4,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from marline.api import rules
+from marline.api.faults import Faults
 from marline.api.model import Model
 from marline.api.networking.workload_entry import WorkloadEntrySpec
+from marline.api.resource import Resource
 
 Seconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -58,3 +61,15 @@ class WorkloadGroupSpec(Model, frozen=True):
     template: WorkloadEntrySpec
     metadata: GroupMetadata | None = None
     probe: ReadinessProbe | None = None
+
+
+def validate(resource: Resource[WorkloadGroupSpec], faults: Faults) -> None:
+    """Istio's rules for a WorkloadGroup."""
+    spec = resource.spec
+    rules.labels(spec.template.labels, faults.at("template").at("labels"))
+    if spec.metadata:
+        rules.labels(spec.metadata.labels, faults.at("metadata").at("labels"))
+    if spec.probe:
+        methods = (spec.probe.http_get, spec.probe.tcp_socket, spec.probe.exec, spec.probe.grpc)
+        if sum(method is not None for method in methods) != 1:
+            faults.at("probe").add("expected one of httpGet, tcpSocket, exec or grpc")

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
+from marline.api.faults import Faults
 from marline.api.model import Model, PolicyTargetReference, Selector
+from marline.api.resource import Resource
 
 
 class Source(Model, frozen=True):
@@ -62,3 +64,19 @@ class AuthorizationPolicySpec(Model, frozen=True):
     rules: tuple[Rule, ...] = ()
     action: Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"] = "ALLOW"
     provider: ExtensionProvider | None = None
+
+
+def validate(resource: Resource[AuthorizationPolicySpec], faults: Faults) -> None:
+    """Istio's rules for an AuthorizationPolicy."""
+    spec = resource.spec
+    if (spec.action == "CUSTOM") != (spec.provider is not None):
+        faults.at("provider").add("is required with action CUSTOM, and only then")
+    for index, rule in enumerate(spec.rules):
+        where = faults.at("rules").item(index)
+        for number, source in enumerate(rule.from_):
+            where.at("from").item(number).required(source.source, "source")
+        for number, target in enumerate(rule.to):
+            where.at("to").item(number).required(target.operation, "operation")
+        for number, condition in enumerate(rule.when):
+            if not (condition.values or condition.not_values):
+                where.at("when").item(number).add("expected values or notValues")

@@ -1,6 +1,9 @@
 """RequestAuthentication: which tokens a workload accepts (istio.io reference)."""
 
+from marline.api import rules
+from marline.api.faults import Faults
 from marline.api.model import Model, PolicyTargetReference, Selector
+from marline.api.resource import Resource
 from marline.api.scalars import Duration
 
 
@@ -34,3 +37,16 @@ class RequestAuthenticationSpec(Model, frozen=True):
     target_ref: PolicyTargetReference | None = None
     target_refs: tuple[PolicyTargetReference, ...] = ()
     jwt_rules: tuple[JWTRule, ...] = ()
+
+
+def validate(resource: Resource[RequestAuthenticationSpec], faults: Faults) -> None:
+    """Istio's rules for a RequestAuthentication."""
+    for index, rule in enumerate(resource.spec.jwt_rules):
+        where = faults.at("jwtRules").item(index)
+        where.required(rule.issuer, "issuer")
+        if rule.jwks and rule.jwks_uri:
+            where.at("jwks").add("expected either jwks or jwksUri, found both")
+        if rule.jwks_uri and not rule.jwks_uri.startswith(("http://", "https://")):
+            where.at("jwksUri").add(f"{rule.jwks_uri!r} is not an http or https URL")
+        for number, header in enumerate(rule.from_headers):
+            rules.header_name(header.name, where.at("fromHeaders").item(number).at("name"))
