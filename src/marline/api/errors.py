@@ -34,7 +34,8 @@ class FieldError:
     line: int = 0
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " if self.file and self.line else ""
+        place = f"{self.file}:{self.line}" if self.file else f"line {self.line}"
+        where = f"{place}: " if self.line else ""
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{where}{self.path}: {self.message}{hint}"
 

@@ -4,21 +4,19 @@
 """
 
 import shlex
-from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
-import yaml
 from msgspec import Meta, field
 
 from marline.api import rules
 from marline.api.core import PortNumber
-from marline.api.errors import FieldError, InvalidResource
+from marline.api.documents import Document, read_documents
+from marline.api.errors import InvalidResource
 from marline.api.faults import Faults
 from marline.api.model import Model
 from marline.api.scalars import Duration
 from marline.api.shape import convert
-from marline.node.located import lines_of, nearest_line
 from marline.node.workload import (
     ExecCheck,
     Frozen,
@@ -151,29 +149,19 @@ def parse(text: str, file: str = "", name: str = "application") -> Application:
 
     Raises `InvalidResource` with all faults, located by line.
     """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        obj: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 0
-        said = getattr(error, "problem", None) or str(error)
-        fault = FieldError("(root)", f"is not YAML: {said}", file=file, document=1, line=line)
-        raise InvalidResource(f"application file {file}".rstrip(), (fault,)) from error
+    documents = read_documents(text, file)
     faults = Faults()
-    made = _application(obj, name, faults)
+    if len(documents) > 1:
+        faults.add(f"has {len(documents)} YAML documents; an application file is one")
+    document = documents[0] if documents else Document({}, file, 1, {})
+    made = _application(document.obj, name, faults)
     if made is None or faults.errors:
-        lines = lines_of(node)
-        located = (
-            replace(error, file=file, document=1, line=nearest_line(lines, error.path))
-            for error in faults.errors
-        )
-        raise InvalidResource(f"application file {file}".rstrip(), tuple(located))
+        raise document.locate(InvalidResource(f"application file {file}".rstrip(), tuple(faults.errors)))
     return made
 
 
-def _application(obj: Any, name: str, faults: Faults) -> Application | None:
-    read = convert({} if obj is None else obj, ApplicationFile, faults)
+def _application(obj: dict[str, Any], name: str, faults: Faults) -> Application | None:
+    read = convert(obj, ApplicationFile, faults)
     if read is None:
         return None
     if not read.services and not read.gateways:

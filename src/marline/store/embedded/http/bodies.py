@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 import msgspec
-import yaml
 from aiohttp import web
 
+from marline.api.documents import read_documents
+from marline.api.errors import InvalidResource
 from marline.store.embedded.http import protobuf
 from marline.store.interface import BadRequest, Refused
 
@@ -19,22 +20,6 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 _JSON: Final = ("application/json", "", "application/octet-stream", JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 _YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml", APPLY_PATCH)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON has it: times stay strings, and nothing is repeated by reference."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        # An alias can make a small document huge, and no client sends one.
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 async def read_body(request: web.Request) -> Any:
@@ -65,9 +50,13 @@ def _decode_yaml(text: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # JSON is the common case even here, and faster; anything else must be YAML.
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        # An alias can make a small body large, and no client sends one.
+        documents = read_documents(text.decode(), max_repeated=0)
+    except (InvalidResource, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is neither JSON nor YAML: {error}") from error
+    if len(documents) > 1:
+        raise BadRequest(f"the body has {len(documents)} YAML documents; expected one")
+    return documents[0].obj if documents else None
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
