@@ -1,7 +1,9 @@
-"""The exit codes of `marline`, which scripts may rely on."""
+"""The exit codes of `marline`, which scripts may rely on, and the ends of commands that carry them."""
 
 from enum import IntEnum
 from typing import Final
+
+import click
 
 
 class ExitCode(IntEnum):
@@ -21,3 +23,15 @@ MEANINGS: Final = {
     ExitCode.NOT_FOUND: "what was named is not there",
     ExitCode.INTERRUPTED: "it was interrupted",
 }
+
+
+class Failed(click.ClickException):
+    """Ends a command with one sentence on stderr."""
+
+    exit_code = ExitCode.FAILED
+
+
+class Missing(click.ClickException):
+    """What was named on the command line is not there."""
+
+    exit_code = ExitCode.NOT_FOUND

@@ -1,7 +1,9 @@
 """The options that every command takes, before or after its name: which mesh, and how errors look."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,11 +22,17 @@ class Settings:
     debug: bool = False
 
     @property
-    def home(self) -> "Home":
-        """The home of the mesh that is meant."""
-        from marline.node.home import find_home  # `--help` and `version` do without
+    def directory(self) -> Path:
+        """Where the mesh that is meant is: as given, else `$MARLINE_HOME`, else `~/.marline`."""
+        chosen = self.home_path or os.environ.get("MARLINE_HOME") or "~/.marline"
+        return Path(chosen).expanduser().absolute()
 
-        return find_home(self.home_path)
+    @property
+    def home(self) -> "Home":
+        """The layout of that directory."""
+        from marline.node.home import Home  # `--help` and `version` do without
+
+        return Home(self.directory)
 
 
 def _set_home(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -54,3 +62,18 @@ def mesh_options(command: Command) -> Command:
         help="Show where in the program an error arose.",
     )
     return home(debug(command))
+
+
+def seconds(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A callback for options that take a span of time, such as `90s` or `24h`."""
+    from marline.api.scalars import Duration  # few commands need it
+
+    if value is None:
+        return None
+    try:
+        found = float(Duration.parse(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+    if found <= 0:
+        raise click.BadParameter(f"{value!r} is not longer than nothing", param=parameter)
+    return found

@@ -24,7 +24,7 @@ NAME: Final = "name"
 _GAP: Final = "   "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: Python 3.11 cannot make frozen generic classes with them
 class Column(Generic[Row]):
     """One column of a table of `Row`s."""
 

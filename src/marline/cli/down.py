@@ -1,0 +1,51 @@
+"""`marline down`: stop applications, services or workloads; without names the whole mesh."""
+
+import asyncio
+
+import click
+
+from marline.cli.completing import complete_workload
+from marline.cli.options import Settings, mesh_options
+from marline.cli.progress import progress
+from marline.node.control import NodeClient
+from marline.node.home import Home
+from marline.node.lifecycle import stop
+from marline.node.process import end_process
+from marline.node.workload import WorkloadStatus
+
+_GRACE_SECONDS = 60.0
+
+
+@click.command()
+@click.argument("names", nargs=-1, shell_complete=complete_workload)
+@mesh_options
+@click.pass_obj
+def command(settings: Settings, names: tuple[str, ...]) -> None:
+    """Stop the applications, services or workloads NAMES; without any, everything and the control plane.
+
+    Each workload ends in order: it gets no new requests, finishes those under way, then its application
+    ends, then its proxy. Resources and the certificate authority stay in the mesh's directory.
+    """
+    asyncio.run(_stop_named(settings.home, names) if names else _stop_all(settings.home))
+
+
+async def _stop_all(home: Home) -> None:
+    async with progress("stopping the mesh"):
+        stopped = await stop(home)
+    click.echo("the mesh is stopped" if stopped else f"no mesh is running in {home.path}", err=True)
+
+
+async def _stop_named(home: Home, names: tuple[str, ...]) -> None:
+    client = NodeClient(home)
+    alone = [item for item in await client.list() if started_alone(item, names)]
+    rest = tuple(name for name in names if not any(started_alone(item, (name,)) for item in alone))
+    async with progress(f"stopping {', '.join(names)}"):
+        stopped = await client.down(rest) if rest else ()
+        await asyncio.gather(*(end_process(item.owner_pid, _GRACE_SECONDS) for item in alone))
+    for item in (*stopped, *alone):
+        click.echo(f"{item.name} stopped")
+
+
+def started_alone(workload: WorkloadStatus, names: tuple[str, ...]) -> bool:
+    """Is this one that `marline run` hosts, called by one of these names?"""
+    return not workload.application and bool({workload.name, workload.service}.intersection(names))
