@@ -151,7 +151,8 @@ KINDS: Final[tuple[Kind, ...]] = (
          ("telemetry",), validate=telemetry.validate, categories=("istio-io", "telemetry-istio-io"),
          not_acted_on="every proxy reports the same metrics; they cannot be configured"),
     Kind(GATEWAY_API, "GatewayClass", "gatewayclasses", ("v1", "v1beta1"), gateway_class.GatewayClassSpec,
-         ("gc",), namespaced=False, categories=("gateway-api",), refused=gateway_class.REFUSED,
+         ("gc",), namespaced=False, categories=("gateway-api",),
+         validate=gateway_class.validate, refused=gateway_class.REFUSED,
          columns=(
              Column("Controller", "spec.controllerName"),
              Column("Accepted", "status.conditions[?(@.type=='Accepted')].status"),

@@ -55,7 +55,7 @@ class GRPCRouteSpec(Model, frozen=True):
     parent_refs: tuple[ParentReference, ...] = ()
     hostnames: tuple[str, ...] = ()
     rules: tuple[GRPCRouteRule, ...] = ()
-    use_default_gateways: str = ""
+    use_default_gateways: Literal["All", "None"] | None = None
 
 
 REFUSED: Final[Refusals] = {}

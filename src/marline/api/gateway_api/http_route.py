@@ -1,10 +1,14 @@
 """HTTPRoute (gateway-api.sigs.k8s.io, v1)."""
 
+import re
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from marline.api import rules
+from marline.api.errors import Fault
 from marline.api.faults import Faults
+from marline.api.gateway_api import route_rules
 from marline.api.gateway_api.shared import (
     BackendObjectReference,
     HeaderMatch,
@@ -60,7 +64,29 @@ class HTTPCORSFilter(Model, frozen=True):
     allow_methods: tuple[str, ...] = ()
     allow_headers: tuple[str, ...] = ()
     expose_headers: tuple[str, ...] = ()
-    max_age: int = 5
+    max_age: Annotated[int, Meta(ge=1)] = 5
+
+
+class GRPCAuthConfig(Model, frozen=True):
+    allowed_headers: tuple[str, ...] = ()
+
+
+class HTTPAuthConfig(Model, frozen=True):
+    path: str = ""
+    allowed_headers: tuple[str, ...] = ()
+    allowed_response_headers: tuple[str, ...] = ()
+
+
+class ForwardBodyConfig(Model, frozen=True):
+    max_size: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
+class HTTPExternalAuthFilter(Model, frozen=True):
+    protocol: Literal["HTTP", "GRPC"]
+    backend_ref: BackendObjectReference
+    grpc: GRPCAuthConfig | None = None
+    http: HTTPAuthConfig | None = None
+    forward_body: ForwardBodyConfig | None = None
 
 
 class HTTPRouteFilter(Model, frozen=True):
@@ -72,6 +98,7 @@ class HTTPRouteFilter(Model, frozen=True):
         "URLRewrite",
         "ExtensionRef",
         "CORS",
+        "ExternalAuth",
     ]
     request_header_modifier: HTTPHeaderFilter | None = None
     response_header_modifier: HTTPHeaderFilter | None = None
@@ -79,6 +106,7 @@ class HTTPRouteFilter(Model, frozen=True):
     request_redirect: HTTPRequestRedirectFilter | None = None
     url_rewrite: HTTPURLRewriteFilter | None = None
     cors: HTTPCORSFilter | None = None
+    external_auth: HTTPExternalAuthFilter | None = None
     extension_ref: LocalObjectReference | None = None
 
 
@@ -93,7 +121,7 @@ class HTTPRouteTimeouts(Model, frozen=True):
 
 
 class HTTPRouteRetry(Model, frozen=True):
-    codes: tuple[int, ...] = ()
+    codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
     attempts: int | None = None
     backoff: Duration | None = None
 
@@ -112,11 +140,148 @@ class HTTPRouteSpec(Model, frozen=True):
     parent_refs: tuple[ParentReference, ...] = ()
     hostnames: tuple[str, ...] = ()
     rules: tuple[HTTPRouteRule, ...] = (HTTPRouteRule(),)
-    use_default_gateways: str = ""
+    use_default_gateways: Literal["All", "None"] | None = None
 
 
-REFUSED: Final[Refusals] = {}
+_FILTERS_REFUSED: Final[Refusals] = {
+    "type=CORS": "cross-origin policy; use a VirtualService with corsPolicy",
+    "type=ExternalAuth": "authorization by another service",
+    "type=ExtensionRef": "filters that are resources of their own",
+}
+_BY_REQUEST: Final = "only headers can be changed for a single backend; set the filter on the rule"
+
+_ATTRIBUTES: Final = {
+    "RequestHeaderModifier": "request_header_modifier",
+    "ResponseHeaderModifier": "response_header_modifier",
+    "RequestMirror": "request_mirror",
+    "RequestRedirect": "request_redirect",
+    "URLRewrite": "url_rewrite",
+    "CORS": "cors",
+    "ExternalAuth": "external_auth",
+    "ExtensionRef": "extension_ref",
+}
+"""The attribute that belongs to each type of filter."""
+
+REFUSED: Final[Refusals] = {
+    "useDefaultGateways=All": "default gateways; name the Gateway in parentRefs",
+    "rules[].retry": "retries of one's own; every route has the mesh's default retry policy",
+    "rules[].sessionPersistence": "sticky sessions; use a DestinationRule with consistentHash.httpCookie",
+    **{f"rules[].filters[].{path}": reason for path, reason in _FILTERS_REFUSED.items()},
+    **{f"rules[].backendRefs[].filters[].{path}": reason for path, reason in _FILTERS_REFUSED.items()},
+    "rules[].backendRefs[].filters[].type=RequestMirror": _BY_REQUEST,
+    "rules[].backendRefs[].filters[].type=RequestRedirect": _BY_REQUEST,
+    "rules[].backendRefs[].filters[].type=URLRewrite": _BY_REQUEST,
+}
+
+_MAX_MATCHES: Final = 64
+_MAX_ALL_MATCHES: Final = 128
+_PATH: Final = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
+_NOT_NORMAL: Final = ("//", "/./", "/../", "%2f", "%2F")
+_REPLACEMENT: Final = re.compile(r"/[!-~]*")
+_ONCE: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite")
 
 
 def validate(resource: Resource[HTTPRouteSpec], faults: Faults) -> None:
-    """The Gateway API's rules for this kind."""
+    """The schema's and the CEL rules of HTTPRoute's CRD, and what Envoy would refuse."""
+    spec = resource.spec
+    route_rules.parents(spec.parent_refs, faults.at("parentRefs"))
+    route_rules.hostnames(spec.hostnames, faults.at("hostnames"))
+    where = faults.at("rules")
+    if not spec.rules:
+        where.add("is empty; leave it out to match every request", Fault.REQUIRED)
+    route_rules.limited(spec.rules, route_rules.MAX_ITEMS, where)
+    route_rules.rule_names([rule.name for rule in spec.rules], where)
+    total = sum(len(rule.matches) for rule in spec.rules)
+    where.require(total <= _MAX_ALL_MATCHES, f"have {total} matches; at most {_MAX_ALL_MATCHES} are allowed")
+    for index, rule in enumerate(spec.rules):
+        _rule(rule, where.item(index))
+
+
+def _rule(rule: HTTPRouteRule, faults: Faults) -> None:
+    route_rules.limited(rule.matches, _MAX_MATCHES, faults.at("matches"))
+    for index, match in enumerate(rule.matches):
+        where = faults.at("matches").item(index)
+        if match.path is not None:
+            _path_match(match.path, where.at("path"))
+        route_rules.header_matches(match.headers, where.at("headers"))
+        route_rules.header_matches(match.query_params, where.at("queryParams"))
+    _filters(rule.filters, rule, faults.at("filters"))
+    route_rules.limited(rule.backend_refs, route_rules.MAX_ITEMS, faults.at("backendRefs"))
+    for index, backend in enumerate(rule.backend_refs):
+        where = faults.at("backendRefs").item(index)
+        route_rules.backend(backend, where)
+        _filters(backend.filters, rule, where.at("filters"))
+    if rule.backend_refs and any(item.request_redirect is not None for item in rule.filters):
+        faults.at("backendRefs").add("cannot be combined with a RequestRedirect filter")
+    if rule.timeouts is not None:
+        _timeouts(rule.timeouts, faults.at("timeouts"))
+    if rule.retry is not None:
+        rules.duration(rule.retry.backoff, faults.at("retry").at("backoff"))
+
+
+def _path_match(path: HTTPPathMatch, faults: Faults) -> None:
+    where = faults.at("value")
+    if path.type == "RegularExpression":
+        rules.regex(path.value, where)
+    elif not path.value.startswith("/"):
+        where.add(f"{path.value!r} must start with '/'")
+    elif any(part in path.value for part in _NOT_NORMAL) or path.value.endswith(("/.", "/..")):
+        where.add(f"{path.value!r} is not a normal path: no '//', '/./', '/../' or '%2F' in it")
+    elif not _PATH.fullmatch(path.value):
+        where.add(f"{path.value!r} has a character that is not allowed in a path, such as '?', '#' or ' '")
+    where.require(len(path.value) <= 1024, "is longer than 1024 characters")
+
+
+def _filters(filters: tuple[HTTPRouteFilter, ...], rule: HTTPRouteRule, faults: Faults) -> None:
+    route_rules.limited(filters, route_rules.MAX_ITEMS, faults)
+    kinds = [item.type for item in filters]
+    for index, item in enumerate(filters):
+        where = faults.item(index)
+        if item.type in _ONCE and item.type in kinds[:index]:
+            where.add(f"a filter of type {item.type} is there twice")
+        _filter(item, rule, where)
+    if "RequestRedirect" in kinds and "URLRewrite" in kinds:
+        faults.add("expected either a RequestRedirect or a URLRewrite, found both")
+
+
+def _filter(item: HTTPRouteFilter, rule: HTTPRouteRule, faults: Faults) -> None:
+    given = {kind: getattr(item, attribute) for kind, attribute in _ATTRIBUTES.items()}
+    route_rules.typed_once(given, item.type, faults)
+    for kind in ("RequestHeaderModifier", "ResponseHeaderModifier"):
+        if given[kind] is not None:
+            route_rules.header_filter(given[kind], faults.at(route_rules.field_of(kind)))
+    if item.request_mirror is not None:
+        route_rules.mirror(item.request_mirror, faults.at("requestMirror"))
+    for name, change in (("requestRedirect", item.request_redirect), ("urlRewrite", item.url_rewrite)):
+        if change is None:
+            continue
+        where = faults.at(name)
+        if change.hostname is not None:
+            route_rules.hostname(change.hostname, where.at("hostname"), wildcard=False)
+        if change.path is not None:
+            _path_modifier(change.path, rule, where.at("path"))
+
+
+def _path_modifier(change: HTTPPathModifier, rule: HTTPRouteRule, faults: Faults) -> None:
+    full, prefix = change.replace_full_path, change.replace_prefix_match
+    route_rules.typed_once({"ReplaceFullPath": full, "ReplacePrefixMatch": prefix}, change.type, faults)
+    for name, value in (("replaceFullPath", full), ("replacePrefixMatch", prefix)):
+        if not value and (value is None or name == "replacePrefixMatch"):
+            continue
+        if len(value) > 1024 or not _REPLACEMENT.fullmatch(value):
+            faults.at(name).add(f"{value!r} is not a path: '/' and at most 1023 printable ASCII characters")
+    if change.type == "ReplacePrefixMatch":
+        paths = [match.path or HTTPPathMatch() for match in rule.matches or (HTTPRouteMatch(),)]
+        if len(paths) != 1 or paths[0].type != "PathPrefix":
+            faults.at("type").add(
+                "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix"
+            )
+
+
+def _timeouts(timeouts: HTTPRouteTimeouts, faults: Faults) -> None:
+    rules.duration(timeouts.request, faults.at("request"), least=0)
+    rules.duration(timeouts.backend_request, faults.at("backendRequest"), least=0)
+    if timeouts.request and timeouts.backend_request and timeouts.backend_request > timeouts.request:
+        faults.at("backendRequest").add(
+            f"{timeouts.backend_request} is longer than the request's {timeouts.request}"
+        )

@@ -61,12 +61,16 @@ class HeaderMatch(Model, frozen=True):
     type: Literal["Exact", "RegularExpression"] = "Exact"
 
 
+class CookieConfig(Model, frozen=True):
+    lifetime_type: Literal["Permanent", "Session"] = "Session"
+
+
 class SessionPersistence(Model, frozen=True):
     session_name: str | None = None
     absolute_timeout: str | None = None
     idle_timeout: str | None = None
     type: Literal["Cookie", "Header"] = "Cookie"
-    cookie_config: dict[str, str] = {}
+    cookie_config: CookieConfig | None = None
 
 
 class LabelSelectorRequirement(Model, frozen=True):
