@@ -1,0 +1,153 @@
+"""`marline apply`: create or change resources as files describe them, all or none.
+
+Server-side apply (kubernetes.io, "Server-Side Apply") is the only way: the server knows who owns which field.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from marline.api.errors import FieldError, InvalidResource
+from marline.api.resource import Ref, Resource
+from marline.cli.batch import Item, make_batch
+from marline.cli.exits import Failed
+from marline.cli.failures import explain
+from marline.cli.files import file_option, read_files, recursive_option
+from marline.cli.kinds import said
+from marline.cli.mesh import open_api
+from marline.cli.options import Settings, mesh_options
+from marline.cli.output import JSON, TABLE, YAML, dump, output_option
+from marline.cli.progress import progress
+from marline.node.home import Home
+from marline.store.interface import NotFound, ResourceStore, StoreError, Unavailable
+
+FIELD_MANAGER: Final = "marline"
+_AT_ONCE: Final = 16
+"""Resources that are checked at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one resource."""
+
+    ref: Ref
+    action: str
+    """`created`, `configured` or `unchanged`."""
+
+    @property
+    def plain(self) -> dict[str, str]:
+        return {**self.ref._asdict(), "action": self.action}
+
+
+@click.command()
+@file_option
+@recursive_option
+@click.option(
+    "-n", "--namespace", metavar="NAMESPACE", help="For resources that say none (default: default)."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
+@click.option("--force-conflicts", is_flag=True, help="Take over fields that others have set.")
+@output_option(TABLE, JSON, YAML)
+@mesh_options
+@click.pass_obj
+def command(
+    settings: Settings,
+    files: tuple[Path, ...],
+    recursive: bool,
+    namespace: str | None,
+    dry_run: bool,
+    force_conflicts: bool,
+    output: str,
+) -> None:
+    """Create or change resources as files describe them.
+
+    All resources of all files are checked first, here and by the control plane; if one of them is refused,
+    none is written. Fields that others have set stay theirs: changing them is a conflict.
+    """
+    if not files:
+        raise click.UsageError("say what to apply with -f FILE")
+    batch = make_batch(read_files(files, recursive=recursive), namespace)
+    outcomes = asyncio.run(_apply(settings.home, batch, force=force_conflicts, dry_run=dry_run))
+    if output != TABLE:
+        dump([outcome.plain for outcome in outcomes], output)
+        return
+    for outcome in outcomes:
+        click.echo(f"{said(outcome.ref)} {outcome.action}{' (dry run)' if dry_run else ''}")
+
+
+async def _apply(home: Home, batch: Sequence[Item], *, force: bool, dry_run: bool) -> list[Outcome]:
+    async with open_api(home) as store, progress(f"applying {len(batch)} resources"):
+        checked = await check(store, batch, force=force)
+        return checked if dry_run else await write(store, batch, force=force)
+
+
+async def check(store: ResourceStore, batch: Sequence[Item], *, force: bool) -> list[Outcome]:
+    """What would become of each resource. Raises `InvalidResource` or `Failed` with what the server
+    refuses, each at its place in a file."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+    made = {item.ref for item in batch if item.ref.kind == "Namespace"}
+
+    async def one(item: Item) -> Outcome | StoreError | InvalidResource:
+        async with limit:
+            try:
+                before = await current(store, item.ref)
+                after = await store.apply(item.obj, field_manager=FIELD_MANAGER, force=force, dry_run=True)
+            except Unavailable:
+                raise
+            except NotFound as error:
+                # Its namespace comes with the same files, so nothing can be said yet.
+                return Outcome(item.ref, "created") if error.ref in made else error
+            except (StoreError, InvalidResource) as error:
+                return error
+            action = "created" if before is None else "unchanged" if before == after else "configured"
+            return Outcome(item.ref, action)
+
+    results = await asyncio.gather(*(one(item) for item in batch))
+    _raise_refusals(batch, results)
+    return [result for result in results if isinstance(result, Outcome)]
+
+
+def _raise_refusals(batch: Sequence[Item], results: Sequence[Outcome | StoreError | InvalidResource]) -> None:
+    faults: list[FieldError] = []
+    refusals: list[str] = []
+    for item, result in zip(batch, results, strict=True):
+        if isinstance(result, InvalidResource):
+            faults += item.document.locate(result).errors
+        elif isinstance(result, StoreError):
+            refusals.append(f"{item.place}: {explain(result)}")
+    lines = [*(str(fault) for fault in faults), *refusals]
+    if lines:
+        raise Failed("nothing was applied:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+async def write(store: ResourceStore, batch: Sequence[Item], *, force: bool) -> list[Outcome]:
+    """Apply one after the other. Raises `Failed` if the server changes its mind, with what was done."""
+    outcomes: list[Outcome] = []
+    for item in batch:
+        try:
+            before = await current(store, item.ref)
+            after = await store.apply(item.obj, field_manager=FIELD_MANAGER, force=force)
+        except (StoreError, InvalidResource) as error:
+            done = ", ".join(f"{said(outcome.ref)} {outcome.action}" for outcome in outcomes) or "nothing"
+            raise Failed(f"{item.place}: {explain(error)}\nbefore that: {done}") from error
+        outcomes.append(Outcome(item.ref, _action(before, after)))
+    return outcomes
+
+
+async def current(store: ResourceStore, ref: Ref) -> Resource[Any] | None:
+    """The resource as it is, or None."""
+    try:
+        return await store.get(ref)
+    except NotFound:
+        return None
+
+
+def _action(before: Resource[Any] | None, after: Resource[Any]) -> str:
+    if before is None:
+        return "created"
+    same = before.metadata.resource_version == after.metadata.resource_version
+    return "unchanged" if same else "configured"
