@@ -111,9 +111,12 @@ class EventBody(Model, frozen=True):
     reporting_instance: str = ""
 
 
+_NO_NODES: Final = "ports on nodes; expose a service with a Gateway"
+_NO_BALANCER: Final = "load balancers outside the mesh; expose a service with a Gateway"
+
 REFUSED_SERVICE: Final[Refusals] = {
-    "type=NodePort": "ports on nodes; expose a service with a Gateway",
-    "type=LoadBalancer": "load balancers outside the mesh; expose a service with a Gateway",
+    "type=NodePort": _NO_NODES,
+    "type=LoadBalancer": _NO_BALANCER,
     "type=ExternalName": "aliases; use a ServiceEntry with resolution DNS",
     "sessionAffinity=ClientIP": "use a DestinationRule with consistentHash.useSourceIp",
     "externalIPs": "addresses outside the mesh",
@@ -121,6 +124,18 @@ REFUSED_SERVICE: Final[Refusals] = {
     "publishNotReadyAddresses": "only ready workloads get traffic",
     "trafficDistribution": "locality-aware load balancing",
     "internalTrafficPolicy=Local": "locality-aware load balancing",
+    "externalTrafficPolicy": _NO_NODES,
+    "healthCheckNodePort": _NO_NODES,
+    "ports[].nodePort": _NO_NODES,
+    "ports[].protocol=UDP": "the mesh carries TCP",
+    "ports[].protocol=SCTP": "the mesh carries TCP",
+    "allocateLoadBalancerNodePorts": _NO_BALANCER,
+    "loadBalancerIP": _NO_BALANCER,
+    "loadBalancerClass": _NO_BALANCER,
+    "loadBalancerSourceRanges": _NO_BALANCER,
+    "externalName": "aliases; use a ServiceEntry with resolution DNS",
+    "sessionAffinityConfig": "use a DestinationRule with consistentHash.useSourceIp",
+    "ipFamilies[]=IPv6": "the mesh's virtual addresses are IPv4",
 }
 
 

@@ -14,6 +14,7 @@ from marline.api.networking import (
     service_entry,
     sidecar,
     virtual_service,
+    virtual_service_rules,
     workload_entry,
     workload_group,
 )
@@ -110,7 +111,7 @@ KINDS: Final[tuple[Kind, ...]] = (
              Column("Endpoints", "endpoints"),
          )),
     Kind(NETWORKING, "VirtualService", "virtualservices", _ISTIO, virtual_service.VirtualServiceSpec,
-         ("vs",), validate=virtual_service.validate, refused=virtual_service.REFUSED, categories=_ALL,
+         ("vs",), validate=virtual_service_rules.validate, refused=virtual_service.REFUSED, categories=_ALL,
          columns=(Column("Gateways", "spec.gateways"), Column("Hosts", "spec.hosts"))),
     Kind(NETWORKING, "DestinationRule", "destinationrules", _ISTIO, destination_rule.DestinationRuleSpec,
          ("dr",), validate=destination_rule.validate, refused=destination_rule.REFUSED, categories=_ALL,
@@ -125,7 +126,7 @@ KINDS: Final[tuple[Kind, ...]] = (
              Column("Resolution", "spec.resolution"),
          )),
     Kind(NETWORKING, "WorkloadEntry", "workloadentries", _ISTIO, workload_entry.WorkloadEntrySpec, ("we",),
-         validate=workload_entry.validate, categories=_ALL,
+         validate=workload_entry.validate, refused=workload_entry.REFUSED, categories=_ALL,
          columns=(
              Column("Address", "spec.address"), Column("Service Account", "spec.serviceAccount", wide=True),
              Column("Healthy", "status.conditions[?(@.type=='Healthy')].status"),

@@ -183,14 +183,16 @@ class DestinationRuleSpec(Model, frozen=True):
     workload_selector: NetworkingSelector | None = None
 
 
-_POLICY_REFUSED: Final[Refusals] = {
+_SETTINGS_REFUSED: Final[Refusals] = {
     "loadBalancer.localityLbSetting": "locality-aware load balancing",
     "loadBalancer.warmupDurationSecs": "warm-up of new endpoints",
     "loadBalancer.warmup": "warm-up of new endpoints",
-    "loadBalancer.consistentHash.httpCookie.attributes": "attributes of the hash cookie",
     "outlierDetection.consecutiveErrors": "deprecated; use consecutive5xxErrors or consecutiveGatewayErrors",
     "tls.credentialName": "client credentials from Secrets; name files with clientCertificate and privateKey",
     "tls.caCrl": "certificate revocation lists",
+}
+_POLICY_REFUSED: Final[Refusals] = {
+    **_SETTINGS_REFUSED,
     "tunnel": "tunnelling through another proxy",
     "proxyProtocol": "the PROXY protocol",
     "retryBudget": "retry budgets",
@@ -200,13 +202,13 @@ REFUSED: Final[Refusals] = {
     "workloadSelector": "DestinationRules for selected client workloads",
     **{
         f"{place}.{path}": reason
-        for place in (
-            "trafficPolicy",
-            "trafficPolicy.portLevelSettings[]",
-            "subsets[].trafficPolicy",
-            "subsets[].trafficPolicy.portLevelSettings[]",
-        )
+        for place in ("trafficPolicy", "subsets[].trafficPolicy")
         for path, reason in _POLICY_REFUSED.items()
+    },
+    **{
+        f"{place}.portLevelSettings[].{path}": reason
+        for place in ("trafficPolicy", "subsets[].trafficPolicy")
+        for path, reason in _SETTINGS_REFUSED.items()
     },
 }
 
@@ -249,6 +251,11 @@ def _settings(policy: TrafficPolicy | PortTrafficPolicy, faults: Faults) -> None
         where = faults.at("outlierDetection")
         rules.duration(policy.outlier_detection.interval, where.at("interval"))
         rules.duration(policy.outlier_detection.base_ejection_time, where.at("baseEjectionTime"))
+        local = policy.outlier_detection.consecutive_local_origin_failures
+        if local is not None and not policy.outlier_detection.split_external_local_origin_errors:
+            where.at("consecutiveLocalOriginFailures").add(
+                "has no effect without splitExternalLocalOriginErrors: true"
+            )
     if policy.tls:
         _tls(policy.tls, faults.at("tls"))
 
@@ -275,8 +282,14 @@ def _load_balancer(settings: LoadBalancerSettings, faults: Faults) -> None:
         rules.header_value(hashing.http_cookie.name, where.at("httpCookie").at("name"))
         rules.header_value(hashing.http_cookie.path, where.at("httpCookie").at("path"))
         rules.duration(hashing.http_cookie.ttl, where.at("httpCookie").at("ttl"), least=0)
+        for index, attribute in enumerate(hashing.http_cookie.attributes):
+            at = where.at("httpCookie").at("attributes").item(index)
+            rules.header_name(attribute.name, at.at("name"))
+            rules.header_value(attribute.value, at.at("value"))
     if hashing.ring_hash and hashing.maglev:
         where.add("expected either ringHash or maglev, found both")
+    if hashing.maglev and hashing.minimum_ring_size:
+        where.at("minimumRingSize").add("has no effect with maglev")
     if hashing.maglev and hashing.maglev.table_size and not _prime(hashing.maglev.table_size):
         where.at("maglev").at("tableSize").add(f"{hashing.maglev.table_size} is not a prime number")
 
@@ -303,15 +316,9 @@ def _pool(pool: ConnectionPoolSettings, faults: Faults) -> None:
 
 
 def _tls(settings: ClientTLSSettings, faults: Faults) -> None:
-    files = {
-        "clientCertificate": settings.client_certificate,
-        "privateKey": settings.private_key,
-        "caCertificates": settings.ca_certificates,
-    }
-    if settings.mode in ("ISTIO_MUTUAL", "DISABLE"):
-        for name, value in {**files, "credentialName": settings.credential_name}.items():
-            if value:
-                faults.at(name).add(f"has no effect with mode {settings.mode}")
+    for name, value in _without_effect(settings).items():
+        if value:
+            faults.at(name).add(f"has no effect with mode {settings.mode}")
     if settings.mode == "MUTUAL" and not settings.credential_name:
         faults.required(settings.client_certificate, "clientCertificate")
         faults.required(settings.private_key, "privateKey")
@@ -319,3 +326,23 @@ def _tls(settings: ClientTLSSettings, faults: Faults) -> None:
         faults.at("insecureSkipVerify").add("cannot be combined with caCertificates or subjectAltNames")
     if settings.sni:
         rules.host(settings.sni, faults.at("sni"), wildcard=False, address=False)
+
+
+def _without_effect(settings: ClientTLSSettings) -> dict[str, object]:
+    """What a mode makes no use of (istio.io, `ClientTLSSettings`)."""
+    own: dict[str, object] = {
+        "clientCertificate": settings.client_certificate,
+        "privateKey": settings.private_key,
+    }
+    peer: dict[str, object] = {
+        "caCertificates": settings.ca_certificates,
+        "credentialName": settings.credential_name,
+        "insecureSkipVerify": settings.insecure_skip_verify,
+    }
+    if settings.mode == "MUTUAL":
+        return {}
+    if settings.mode == "SIMPLE":
+        return own
+    if settings.mode == "ISTIO_MUTUAL":
+        return {**own, **peer}
+    return {**own, **peer, "subjectAltNames": settings.subject_alt_names, "sni": settings.sni}

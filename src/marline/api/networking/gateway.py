@@ -66,6 +66,7 @@ class GatewaySpec(Model, frozen=True):
 _FILES: Final = "certificates from files; put them into a Secret and use credentialName"
 
 REFUSED: Final[Refusals] = {
+    "servers[].port.targetPort": "the gateway's own ports are mapped where it is started",
     "servers[].bind": "binding to a given address; a gateway listens on the address that it was started with",
     "servers[].defaultEndpoint": "default endpoints",
     "servers[].tls.mode=AUTO_PASSTHROUGH": "multi-network gateways",
@@ -106,6 +107,10 @@ def validate(resource: Resource[GatewaySpec], faults: Faults) -> None:
     spec = resource.spec
     faults.required(spec.servers, "servers")
     rules.labels(spec.selector, faults.at("selector"))
+    for index, name in enumerate(names := [server.port.name for server in spec.servers]):
+        if name in names[:index]:
+            where = faults.at("servers").item(index).at("port").at("name")
+            where.add(f"{name!r} is the name of another server's port, too; it must be unique")
     for index, server in enumerate(spec.servers):
         _server(server, faults.at("servers").item(index))
 
@@ -150,8 +155,9 @@ def _tls(settings: ServerTLSSettings, protocol: str, faults: Faults) -> None:
             faults.at("credentialName").add(f"is required with mode {settings.mode}", Fault.REQUIRED)
         if settings.credential_name:
             rules.dns_subdomain(settings.credential_name, faults.at("credentialName"))
-    if settings.mode == "PASSTHROUGH" and settings.credential_name:
-        faults.at("credentialName").add("has no effect with mode PASSTHROUGH")
+    for name, value in _without_effect(settings).items():
+        if value not in ("", (), "TLS_AUTO"):
+            faults.at(name).add(f"has no effect with mode {settings.mode}")
     for index, cipher in enumerate(settings.cipher_suites):
         if cipher not in _CIPHERS:
             faults.at("cipherSuites").item(index).add(
@@ -166,6 +172,26 @@ def _tls(settings: ServerTLSSettings, protocol: str, faults: Faults) -> None:
     for index, digest in enumerate(settings.verify_certificate_hash):
         if not re.fullmatch(r"[0-9a-fA-F]{64}|([0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2}", digest):
             faults.at("verifyCertificateHash").item(index).add("is not a SHA-256 digest in hexadecimal")
+
+
+def _without_effect(settings: ServerTLSSettings) -> dict[str, object]:
+    """What a mode makes no use of: demands on clients' certificates are for MUTUAL only."""
+    clients: dict[str, object] = {
+        "subjectAltNames": settings.subject_alt_names,
+        "verifyCertificateSpki": settings.verify_certificate_spki,
+        "verifyCertificateHash": settings.verify_certificate_hash,
+    }
+    if settings.mode == "SIMPLE":
+        return clients
+    if settings.mode != "PASSTHROUGH":
+        return {}
+    return {
+        **clients,
+        "credentialName": settings.credential_name,
+        "minProtocolVersion": settings.min_protocol_version,
+        "maxProtocolVersion": settings.max_protocol_version,
+        "cipherSuites": settings.cipher_suites,
+    }
 
 
 def _base64_digest(value: str, faults: Faults) -> None:

@@ -1,12 +1,13 @@
 """WorkloadEntry: one instance that is no pod (istio.io, "Workload Entry" reference)."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from marline.api import rules
 from marline.api.faults import Faults
 from marline.api.model import Model
+from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 
 
@@ -18,6 +19,9 @@ class WorkloadEntrySpec(Model, frozen=True):
     locality: str = ""
     weight: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     service_account: str = ""
+
+
+REFUSED: Final[Refusals] = {"network": "multi-network meshes"}
 
 
 def validate(resource: Resource[WorkloadEntrySpec], faults: Faults) -> None:
