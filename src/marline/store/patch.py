@@ -7,10 +7,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from marline.store.list_types import ListMap, ListSet, Path, Types
 
 _LIMIT: Final = 10_000
 """Operations in one JSON patch, as kube-apiserver limits them."""
+_COPIED: Final = 3 * 1024 * 1024
+"""Bytes that the copy operations of one JSON patch may add, for each can double the object."""
 
 
 class BadPatch(ValueError):
@@ -40,8 +44,12 @@ def json_patch(target: Any, operations: Any) -> Any:
         raise BadPatch("a JSON patch is a list of operations")
     if len(operations) > _LIMIT:
         raise BadPatch(f"a JSON patch has at most {_LIMIT} operations")
-    document = copy.deepcopy(target)
+    document, copied = copy.deepcopy(target), 0
     for operation in operations:
+        if isinstance(operation, Mapping) and operation.get("op") == "copy":
+            copied += len(msgspec.json.encode(_at(document, _source(operation))))
+            if copied > _COPIED:
+                raise Inapplicable(f"its copy operations add more than {_COPIED} bytes")
         document = _operate(document, operation)
     return document
 
@@ -70,15 +78,19 @@ def _operate(document: Any, operation: Any) -> Any:
 
 
 def _transfer(document: Any, operation: Mapping[str, Any], path: list[str]) -> Any:
+    source = _source(operation)
+    value = _at(document, source)
+    if operation["op"] == "copy":
+        return _add(document, path, copy.deepcopy(value))
+    if path[: len(source)] == source and path != source:
+        raise Inapplicable("a value cannot be moved into itself")
+    return _add(_remove(document, source), path, value)
+
+
+def _source(operation: Mapping[str, Any]) -> list[str]:
     if not isinstance(operation.get("from"), str):
         raise BadPatch(f"operation {operation['op']} needs from")
-    source = _pointer(operation["from"])
-    value = copy.deepcopy(_at(document, source))
-    if operation["op"] == "move":
-        if path[: len(source)] == source and path != source:
-            raise Inapplicable("a value cannot be moved into itself")
-        document = _remove(document, source)
-    return _add(document, path, value)
+    return _pointer(operation["from"])
 
 
 def _pointer(text: str) -> list[str]:
@@ -166,7 +178,7 @@ def strategic_merge_patch(target: Any, patch: Any, types: Types, path: Path = ()
         raise BadPatch(f"{directive!r} is not a $patch directive: replace, merge or delete")
     result = dict(target) if isinstance(target, Mapping) else {}
     if "$retainKeys" in patch:
-        retained = patch["$retainKeys"]
+        retained = _directive_list("$retainKeys", patch["$retainKeys"])
         result = {key: value for key, value in result.items() if key in retained}
     for key, value in patch.items():
         if not key.startswith("$"):
@@ -190,15 +202,15 @@ def _merge_field(result: dict[str, Any], key: str, value: Any, types: Types, pat
 
 
 def _merge_items(have: list[Any], patch: list[Any], merge_key: str, types: Types, path: Path) -> list[Any]:
-    if any(isinstance(item, Mapping) and item.get("$patch") == "replace" for item in patch):
-        return [copy.deepcopy(item) for item in patch if item.get("$patch") != "replace"]
+    if {"$patch": "replace"} in patch:
+        return [copy.deepcopy(item) for item in patch if item != {"$patch": "replace"}]
     result = list(have)
     for item in patch:
         if not isinstance(item, Mapping) or merge_key not in item:
             raise BadPatch(f"an item of {'.'.join(path)} has no {merge_key}, by which the list is merged")
-        places = [index for index, old in enumerate(result) if old.get(merge_key) == item[merge_key]]
+        places = [index for index, old in enumerate(result) if _key(old, merge_key) == item[merge_key]]
         if item.get("$patch") == "delete":
-            result = [old for old in result if old.get(merge_key) != item[merge_key]]
+            result = [old for old in result if _key(old, merge_key) != item[merge_key]]
         elif places:
             result[places[0]] = strategic_merge_patch(result[places[0]], item, types, path)
         else:
@@ -210,14 +222,26 @@ def _direct(result: dict[str, Any], key: str, value: Any, types: Types, path: Pa
     """Perform a directive that stands beside the field that it is about."""
     directive, _, name = key.partition("/")
     if directive == "$deleteFromPrimitiveList" and isinstance(result.get(name), list):
-        result[name] = [item for item in result[name] if item not in value]
+        gone = _directive_list(directive, value)
+        result[name] = [item for item in result[name] if item not in gone]
     elif directive == "$setElementOrder" and isinstance(result.get(name), list):
         kind = types.get((*path, name))
         merge_key = kind.patch_key if isinstance(kind, ListMap) else ""
-        order = [item.get(merge_key) if isinstance(item, Mapping) else item for item in value]
+        order = [_key(item, merge_key) for item in _directive_list(directive, value)]
         result[name] = _in_order(result[name], order, merge_key)
     elif key.startswith("$") and directive not in ("$patch", "$retainKeys", *_BESIDE):
         raise BadPatch(f"{key!r} is not a directive of a strategic merge patch")
+
+
+def _key(item: Any, merge_key: str) -> Any:
+    """What an item of a merged list is known by: a field of a map, else itself."""
+    return item.get(merge_key) if isinstance(item, Mapping) else item
+
+
+def _directive_list(directive: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadPatch(f"{directive} is followed by a list")
+    return value
 
 
 _BESIDE: Final = ("$setElementOrder", "$deleteFromPrimitiveList")
@@ -225,10 +249,10 @@ _BESIDE: Final = ("$setElementOrder", "$deleteFromPrimitiveList")
 
 def _in_order(items: list[Any], order: list[Any], merge_key: str) -> list[Any]:
     """Items named by the patch in its order; the others keep their place relative to their predecessor."""
-    rank = {value: index for index, value in enumerate(order)}
     ranks: list[tuple[int, int]] = []
     last = -1
     for index, item in enumerate(items):
-        last = rank.get(item.get(merge_key) if merge_key else item, last)
+        value = _key(item, merge_key)
+        last = order.index(value) if value in order else last
         ranks.append((last, index))
     return [items[index] for _, index in sorted(ranks)]

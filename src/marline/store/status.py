@@ -71,8 +71,8 @@ def resource_name(ref: Ref) -> str:
 
 def _details(ref: Ref) -> dict[str, Any]:
     kind = kind_of(ref.group, ref.kind)
-    group = {"group": ref.group} if ref.group else {}
-    return {"name": ref.name, **group, "kind": kind.plural if kind else ref.kind}
+    name, group = {"name": ref.name} if ref.name else {}, {"group": ref.group} if ref.group else {}
+    return {**name, **group, "kind": kind.plural if kind else ref.kind}
 
 
 def _invalid(error: InvalidResource, ref: Ref | None) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def from_status(status: Mapping[str, Any], code: int, ref: Ref | None = None) ->
     details = status.get("details") or {}
     code = int(status.get("code") or code)
     if reason == "Invalid":
-        what = str(ref) if ref else f"{details.get('kind', 'object')} {details.get('name', '')}"
+        what = str(ref) if ref else f"{details.get('kind', 'object')} {details.get('name', '')}".rstrip()
         return InvalidResource(what, _faults(details, message))
     if reason == "NotFound" and (absent := _absent(details, ref)):
         return NotFound(absent)

@@ -16,7 +16,7 @@ from marline.api.errors import Fault, FieldError, InvalidResource
 from marline.api.registry import Kind, kind_of
 from marline.api.resource import Ref
 from marline.store import field_set, managed_fields
-from marline.store.embedded import admission
+from marline.store.embedded import admission, limits
 from marline.store.embedded.addresses import Addresses
 from marline.store.embedded.deletion import Deletion, remove, remove_if_finished
 from marline.store.embedded.index import Object, Stored
@@ -24,6 +24,7 @@ from marline.store.embedded.state import State, Transaction
 from marline.store.interface import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound
 from marline.store.list_types import list_types
 from marline.store.managed_fields import FieldConflict, Manager
+from marline.store.status import resource_name
 
 _SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: as Kubernetes, without those that make words or look alike."""
@@ -131,6 +132,7 @@ class Objects:
             )
 
     async def _put(self, ref: Ref, obj: dict[str, Any], options: Options) -> Stored:
+        limits.check(ref, obj)
         if options.dry_run:
             metadata = dict(obj["metadata"])
             return Stored(ref, self._state.resource_version, {**obj, "metadata": metadata})
@@ -327,7 +329,8 @@ def _check_preconditions(old: Stored, resource_version: str, uid: str) -> None:
             old.ref, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.uid}"
         )
     if resource_version and resource_version != str(old.rv):
-        raise Conflict(old.ref, f'Operation cannot be fulfilled on {old.ref.kind} "{old.ref.name}": {STALE}')
+        what = f'{resource_name(old.ref)} "{old.ref.name}"'
+        raise Conflict(old.ref, f"Operation cannot be fulfilled on {what}: {STALE}")
 
 
 def _conflict(ref: Ref, error: FieldConflict) -> Conflict:

@@ -111,6 +111,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         body = status.failure(405, "MethodNotAllowed", "the server does not allow this method here")
     except web.HTTPNotFound:
         body = status.failure(404, "NotFound", "the server could not find the requested resource")
+    except RecursionError:
+        body = status.failure(400, "BadRequest", "the body of the request is nested too deeply")
     except TimeoutError:
         body = status.failure(408, "Timeout", "the body of the request did not arrive in time")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -149,6 +151,7 @@ class _Root:
         app.router.add_get("/version", self._version)
         app.router.add_get("/api", self._api)
         app.router.add_get("/apis", self._apis)
+        app.router.add_get("/openapi/v2", self._openapi_v2)
         app.router.add_get("/openapi/v3", self._openapi_root)
         app.router.add_get("/openapi/v3/{path:.+}", self._openapi)
         app.router.add_get("/apis/{group}", self._group)
@@ -192,6 +195,11 @@ class _Root:
             raise web.HTTPNotFound
         return json_response(discovery.resource_list(group, version))
 
+    async def _openapi_v2(self, request: web.Request) -> web.Response:
+        if "protobuf" in request.headers.get("Accept", ""):
+            return web.Response(body=openapi.V2_PROTOBUF, content_type=openapi.V2_PROTOBUF_MEDIA)
+        return json_response(openapi.V2)
+
     async def _openapi_root(self, request: web.Request) -> web.Response:
         return json_response(openapi.root())
 
@@ -207,16 +215,12 @@ class _Root:
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         group, version = request.match_info.get("group", ""), request.match_info["version"]
         steps = request.match_info["rest"].split("/")
-        for review_group, review_version, plural, _ in discovery.REVIEWS:
-            if (group, version, steps) == (
-                review_group,
-                review_version,
-                [plural],
-            ) and request.method == "POST":
+        for review_group, review_version, plural, kind in discovery.REVIEWS:
+            asked = (group, version, steps) == (review_group, review_version, [plural])
+            if asked and request.method == "POST":
                 obj = await bodies.read_object(request)
-                return json_response(
-                    reviews.review(plural, f"{group}/{version}", obj, request[auth.USER]), 201
-                )
+                answer = reviews.review(kind, f"{group}/{version}", obj, request[auth.USER])
+                return json_response(answer, 201)
         target = parse_target(group, version, steps)
         if target is None:
             raise web.HTTPNotFound

@@ -23,6 +23,15 @@ class Document:
     digest: str
 
 
+V2: Final = {"swagger": "2.0", "info": {"title": "Marline", "version": "v1.37.0"}, "paths": {}}
+"""There is nothing in OpenAPI v2. kubectl asks for it when v3 does not know a kind, and says only then that
+the server does not either."""
+V2_PROTOBUF: Final = b"\x0a\x032.0"
+"""A gnostic `openapi.v2.Document` of which `swagger`, field 1, is all."""
+V2_PROTOBUF_MEDIA: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""Clients ask for it with an @ in place of one dot, which Go's parser of media types refuses in an answer."""
+
+
 def _path(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 

@@ -122,6 +122,10 @@ _MESSAGES: Final[Mapping[str, _Table]] = {
     "SelfSubjectAccessReview": {
         1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "AccessSpec"), 3: _Field("status", "Ignored"),
     },
+    "SelfSubjectRulesReview": {
+        1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "RulesSpec"), 3: _Field("status", "Ignored"),
+    },
+    "RulesSpec": {1: _Field("namespace")},
     "AccessSpec": {
         1: _Field("resourceAttributes", "ResourceAttributes"),
         2: _Field("nonResourceAttributes", "PathAttributes"),
@@ -140,7 +144,7 @@ _MESSAGES: Final[Mapping[str, _Table]] = {
 }  # fmt: skip
 _BODIES: Final = (
     "Namespace", "ConfigMap", "Secret", "Service", "Event", "SelfSubjectReview", "SelfSubjectAccessReview",
-    "DeleteOptions",
+    "SelfSubjectRulesReview", "DeleteOptions",
 )  # fmt: skip
 
 

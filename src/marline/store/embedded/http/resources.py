@@ -2,16 +2,19 @@
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
 from aiohttp import web
 
+from marline.api.errors import FieldError, InvalidResource
 from marline.store import status
 from marline.store.embedded.deletion import Deletion, Propagation
 from marline.store.embedded.http import auth, bodies, table, watch
 from marline.store.embedded.http.target import (
+    TARGET,
     Selection,
     Target,
     accepted_form,
@@ -109,6 +112,9 @@ class Resources:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         obj = await _object(request, target)
+        metadata = obj["metadata"]
+        name = str(metadata.get("name") or metadata.get("generateName") or "")
+        request[TARGET] = replace(target, name=name)  # What errors are about.
         stored = await self._objects.create(obj, _options(request, target))
         return self._one(request, target, stored, 201)
 
@@ -152,8 +158,8 @@ class Resources:
         except BadPatch as error:
             raise BadRequest(str(error)) from error
         except Inapplicable as error:
-            raise Refused(f"the server rejected our request due to an error in our request: {error}",
-                          "Invalid", 422) from error  # fmt: skip
+            # A fault of a field, since kubectl shows nothing else of an Invalid status.
+            raise InvalidResource(str(target.ref), (FieldError("patch", str(error)),)) from error
         return self._one(request, target, stored)
 
     async def _apply(self, request: web.Request, target: Target, body: Any, options: Options) -> web.Response:

@@ -1,4 +1,7 @@
-"""Questions about oneself: `kubectl auth whoami` and `kubectl auth can-i`."""
+"""Questions about oneself: `kubectl auth whoami`, `kubectl auth can-i` and `kubectl auth can-i --list`.
+
+Source: kubernetes.io API reference, SelfSubjectReview, SelfSubjectAccessReview, SelfSubjectRulesReview.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,17 +10,34 @@ from marline.store.embedded.credentials import User
 from marline.store.embedded.http import auth
 
 
-def review(plural: str, api_version: str, obj: Mapping[str, Any], user: User) -> dict[str, Any]:
-    """The answer to a SelfSubjectReview or a SelfSubjectAccessReview."""
-    answered: dict[str, Any] = {"apiVersion": api_version, "metadata": {}}
-    if plural == "selfsubjectreviews":
-        info = {"username": user.name, "groups": list(user.groups)}
-        return answered | {"kind": "SelfSubjectReview", "status": {"userInfo": info}}
+def review(kind: str, api_version: str, obj: Mapping[str, Any], user: User) -> dict[str, Any]:
+    """The answer to a review of this kind."""
+    answered = {"apiVersion": api_version, "kind": kind, "metadata": {}}
     spec = obj.get("spec") or {}
+    match kind:
+        case "SelfSubjectReview":
+            info = {"username": user.name, "groups": list(user.groups)}
+            return answered | {"status": {"userInfo": info}}
+        case "SelfSubjectRulesReview":
+            return answered | {"spec": spec, "status": _rules(user)}
+    return answered | {"spec": spec, "status": {"allowed": _may(spec, user)}}
+
+
+def _may(spec: Mapping[str, Any], user: User) -> bool:
+    if path := spec.get("nonResourceAttributes"):
+        return auth.allowed_path(user, str(path.get("verb") or ""), str(path.get("path") or ""))
     about = spec.get("resourceAttributes") or {}
-    path = spec.get("nonResourceAttributes") or {}
-    may = auth.allowed(
-        user, str(about.get("verb") or path.get("verb") or ""), str(about.get("group") or ""),
-        str(about.get("resource") or ""),
-    )  # fmt: skip
-    return answered | {"kind": "SelfSubjectAccessReview", "spec": spec, "status": {"allowed": may}}
+    verb, group, plural = (str(about.get(key) or "") for key in ("verb", "group", "resource"))
+    return auth.allowed(user, verb, group, plural)
+
+
+def _rules(user: User) -> dict[str, Any]:
+    """What a user may do is the same in every namespace."""
+    return {
+        "resourceRules": [
+            {"verbs": list(rule.verbs), "apiGroups": [rule.group], "resources": list(rule.resources)}
+            for rule in auth.rules_of(user)
+        ],
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": list(auth.paths_of(user))}],
+        "incomplete": False,
+    }

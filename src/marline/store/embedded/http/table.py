@@ -28,35 +28,37 @@ _AGE_COLUMN: Final = {
 
 def columns(kind: Kind) -> list[dict[str, Any]]:
     """The definitions of a kind's columns: the name, its own, the age."""
-    own = [
-        {
-            "name": column.name,
-            "type": "integer" if column.type == "integer" else "string",
-            "format": "",
-            "priority": 1 if column.wide else 0,
-            "description": column.path,
-        }
-        for column in kind.columns
-    ]
-    age = [] if _has_age(kind) else [_AGE_COLUMN]
-    return [*([_NAME_COLUMN] if not _name_later(kind) else []), *own, *age]
+    usual, wide = ([_definition(column) for column in part] for part in _columns(kind))
+    return [*usual, *wide] if _is_event(kind) else [_NAME_COLUMN, *usual, _AGE_COLUMN, *wide]
 
 
-def _has_age(kind: Kind) -> bool:
-    """Events say when they were last seen instead."""
+def _columns(kind: Kind) -> tuple[list[Column], list[Column]]:
+    """A kind's own columns: those that are always shown, and those of `-o wide`, which come last."""
+    usual = [column for column in kind.columns if not column.wide]
+    return usual, [column for column in kind.columns if column.wide]
+
+
+def _definition(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "type": "integer" if column.type == "integer" else "string",
+        "format": "",
+        "priority": 1 if column.wide else 0,
+        "description": column.path,
+    }
+
+
+def _is_event(kind: Kind) -> bool:
+    """Events have no names that anyone reads, and say when they were last seen instead of their age."""
     return (kind.group, kind.kind) == ("", "Event")
-
-
-def _name_later(kind: Kind) -> bool:
-    return _has_age(kind)
 
 
 def row(served: Served, obj: Mapping[str, Any], now: datetime, include: IncludeObject) -> dict[str, Any]:
     kind = served.kind
-    cells: list[Any] = [] if _name_later(kind) else [obj["metadata"]["name"]]
-    cells += [_cell(kind, column, obj, now) for column in kind.columns]
-    if not _has_age(kind):
-        cells.append(age(str(obj["metadata"].get("creationTimestamp") or ""), now))
+    usual, wide = ([_cell(kind, column, obj, now) for column in part] for part in _columns(kind))
+    metadata = obj["metadata"]
+    created = age(str(metadata.get("creationTimestamp") or ""), now)
+    cells = [*usual, *wide] if _is_event(kind) else [metadata["name"], *usual, created, *wide]
     result: dict[str, Any] = {"cells": cells}
     if include == "Object":
         result["object"] = served.shown(obj)
