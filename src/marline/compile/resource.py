@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf import any_pb2
 from google.protobuf.message import Message
 
 from marline.api.resource import Ref
@@ -22,7 +24,7 @@ MAKE_ORDER: Final = (SECRET, CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)
 considerations"). Removals go in the reverse order, last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Blob:
     """One Envoy resource, serialised once; the same bytes go to every proxy that needs it."""
 
@@ -30,7 +32,9 @@ class Blob:
     name: str
     version: str
     """A digest of the bytes: equal content has an equal version, also after a restart."""
-    payload: bytes
+    wire: bytes
+    """A `DeltaDiscoveryResponse` with this resource alone. Encoded messages that are joined make one with
+    all their repeated fields (protobuf.dev, "Encoding"), so a response is a head and such bytes."""
     sources: tuple[Ref, ...] = ()
     """The resources at fault if Envoy rejects it."""
 
@@ -44,8 +48,21 @@ class Recipe:
     build: Callable[..., Message]
     inputs: tuple[Any, ...]
     sources: tuple[Ref, ...] = ()
+    _hash: int = field(init=False, compare=False, repr=False)
+    """Computed once, since one recipe is looked up for every proxy that shares it."""
+
+    def __post_init__(self) -> None:
+        made = hash((self.type_url, self.name, self.build, self.inputs))
+        object.__setattr__(self, "_hash", made)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def make(self) -> Blob:
         payload = self.build(*self.inputs).SerializeToString(deterministic=True)
         version = hashlib.blake2b(payload, digest_size=8).hexdigest()
-        return Blob(self.type_url, self.name, version, payload, self.sources)
+        resource = discovery_pb2.Resource(
+            name=self.name, version=version, resource=any_pb2.Any(type_url=self.type_url, value=payload)
+        )
+        wire = discovery_pb2.DeltaDiscoveryResponse(resources=[resource]).SerializeToString()
+        return Blob(self.type_url, self.name, version, wire, self.sources)

@@ -53,6 +53,8 @@ class ControlPlane:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _supervisor: Supervisor | None = None
     _stopping: bool = False
+    _was_ready: bool = False
+    _ended_early: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def pid(self) -> int:
@@ -74,7 +76,7 @@ class ControlPlane:
         self._supervisor = supervisor
         task = asyncio.create_task(supervisor.run(), name="control plane")
         try:
-            await self._first_start(supervisor)
+            await self._first_start()
             yield
         finally:
             self._stopping = True
@@ -82,14 +84,20 @@ class ControlPlane:
             await task
             listener.close()
 
-    async def _first_start(self, supervisor: Supervisor) -> None:
+    async def _first_start(self) -> None:
+        """Wait for the first time that it is ready. One that ends before that would end again."""
+        waits = [asyncio.create_task(event.wait()) for event in (self.ready, self._ended_early)]
         try:
-            async with asyncio.timeout(_FIRST_START_SECONDS):
-                await self.ready.wait()
-        except TimeoutError:
-            ended = supervisor.last_exit
-            reason = f"it ended with {ended}" if ended is not None else "it is not ready"
-            raise StartFailed("the control plane", reason, str(self.log)) from None
+            await asyncio.wait(waits, timeout=_FIRST_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        if self._ended_early.is_set():
+            raise StartFailed("the control plane", _last_line(self.log), str(self.log))
+        if not self.ready.is_set():
+            reason = f"it is not ready after {_FIRST_START_SECONDS:g} s"
+            raise StartFailed("the control plane", reason, str(self.log))
+        self._was_ready = True
 
     async def _spawn(self) -> Process:
         command = (sys.executable, "-m", "marline.control_plane", "--home", str(self.home.path))
@@ -99,7 +107,15 @@ class ControlPlane:
     def _changed(self) -> None:
         self.ready.clear()
         if self._supervisor is not None and self._supervisor.process is None and not self._stopping:
+            if not self._was_ready and self._supervisor.last_exit is not None:
+                self._ended_early.set()
             _log.warning("the control plane ended with %s", self._supervisor.last_exit)
+
+
+def _last_line(log: Path) -> str:
+    """What a process said last, as far as that fits into a sentence."""
+    lines = log.read_text(errors="replace").splitlines()
+    return lines[-1][-500:] if lines else "it ended at once"
 
 
 @dataclass(slots=True)

@@ -1,0 +1,41 @@
+"""The compiler's verdict on Gateway API resources, written to their statuses."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from marline.compile.gateway_api_status import statuses
+from marline.controllers.status_writes import keep_trying, rfc3339, write_status
+from marline.mesh.model import Impact, Proxy, Role
+from marline.store.interface import ResourceStore
+from marline.xds.hub import Hub
+
+
+@dataclass(slots=True)
+class GatewayStatuses:
+    """Recomputed when something that gateways read has changed, or when a gateway comes or goes."""
+
+    store: ResourceStore
+    hub: Hub
+    clock: Callable[[], datetime]
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def changed(self, impact: Impact) -> None:
+        if impact.gateways or impact.everything:
+            self._woken.set()
+
+    def came_or_went(self, proxy: Proxy) -> None:
+        if proxy.role is Role.GATEWAY:
+            self._woken.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            gateways = (proxy for proxy in self.hub.proxies() if proxy.role is Role.GATEWAY)
+            addresses = sorted({proxy.bind_address for proxy in gateways if proxy.bind_address})
+            for ref, status in statuses(self.hub.snapshot, rfc3339(self.clock()), addresses):
+                await keep_trying(partial(write_status, self.store, ref, status))

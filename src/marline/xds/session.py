@@ -1,0 +1,156 @@
+"""The delta-ADS protocol of one stream, without I/O: requests and changes in, responses out.
+
+Make before break (Envoy documentation, "Eventual consistency considerations"): what is referred to goes
+first, each type waits until the one before is acknowledged, and what is no longer needed is removed last,
+in the reverse order. One response a type is under way at a time, so a slow proxy gets the latest state and
+never a queue.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from marline.compile.resource import CLUSTER, ENDPOINT, MAKE_ORDER, ROUTE, VIRTUAL_HOST, Blob
+from marline.xds import status
+from marline.xds.messages import Effect, Refused, Request, Response, Settled
+from marline.xds.subscription import Flight, Subscription
+from marline.xds.view import Key, View
+
+
+def _subscriptions() -> dict[str, Subscription]:
+    return {type_url: Subscription(type_url) for type_url in MAKE_ORDER}
+
+
+@dataclass(slots=True)
+class Session:
+    """Brings one proxy to its view, and keeps it there."""
+
+    view: View
+    types: dict[str, Subscription] = field(default_factory=_subscriptions)
+    messages: dict[Key, str] = field(default_factory=dict)
+    """Why resources are refused at present, in Envoy's words."""
+    _awaited: set[str] = field(default_factory=set)
+    """Endpoints that the proxy will ask for, since it has just taken their clusters. A route to a cluster
+    without endpoints would fail its requests, so nothing that may refer to one is sent before."""
+    _nonces: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def receive(self, request: Request) -> tuple[Effect, ...]:
+        """The proxy says something."""
+        of_type = self.types.get(request.type_url)
+        if of_type is None:
+            # A type that is never sent. An empty response keeps the proxy from waiting for it.
+            nothing = Response(request.type_url, self._nonce())
+            return (nothing,) if not request.nonce else ()
+        return (*self._landed(of_type, request), *self._subscribed(of_type, request), *self._next())
+
+    def changed(self, keys: Iterable[Key]) -> tuple[Effect, ...]:
+        """The view differs in these resources."""
+        effects: list[Effect] = []
+        for type_url, name in keys:
+            now = self.view.get(type_url, name)
+            if self.types[type_url].changed(name, now):
+                effects.append(self._settled(type_url, name))
+            if now is None and type_url in (CLUSTER, ENDPOINT):
+                self._awaited.discard(name)
+        return (*effects, *self._next())
+
+    def _landed(self, of_type: Subscription, request: Request) -> Iterator[Effect]:
+        """The proxy took what was under way, or refused it."""
+        flight = of_type.flight
+        if flight is None or request.nonce != flight.nonce:
+            return
+        if request.error is not None:
+            at_fault = of_type.crash(flight)
+            if at_fault is not None:
+                yield self._refused(of_type.type_url, *at_fault, request.error)
+            return
+        for name in of_type.land(flight):
+            yield self._settled(of_type.type_url, name)
+        if of_type.type_url == CLUSTER:
+            self._await_endpoints(flight.sent)
+
+    def _await_endpoints(self, clusters: Iterable[str]) -> None:
+        """A cluster that is new or changed takes no requests before it was told its endpoints, those that
+        it had before included (Envoy documentation, "Cluster warming")."""
+        endpoints = self.types[ENDPOINT]
+        for name in clusters:
+            if self.view.get(ENDPOINT, name) is None:
+                continue
+            if name in endpoints.names:
+                endpoints.resend(name)
+            else:
+                self._awaited.add(name)
+
+    def _subscribed(self, of_type: Subscription, request: Request) -> Iterator[Effect]:
+        view = self.view.resources[of_type.type_url]
+        if not of_type.started:
+            of_type.begin(request.subscribe, request.initial_versions, view)
+        else:
+            for name in of_type.unsubscribe(request.unsubscribe):
+                yield self._settled(of_type.type_url, name)
+            of_type.subscribe(request.subscribe, view)
+        if of_type.type_url == ROUTE:
+            self._send_virtual_hosts(request)
+        elif of_type.type_url == ENDPOINT:
+            for name in self._awaited.intersection(request.subscribe):
+                of_type.resend(name)
+            self._awaited.difference_update(request.subscribe)
+
+    def _send_virtual_hosts(self, request: Request) -> None:
+        """An Envoy that asks for a route configuration needs all of its virtual hosts, `<route
+        configuration>/<name>`, and does not ask for those: of VHDS it has one subscription to everything."""
+        tables = {name for name in request.subscribe if name not in request.initial_versions}
+        virtual_hosts = self.types[VIRTUAL_HOST]
+        for name in self.view.resources[VIRTUAL_HOST] if tables else ():
+            if name.partition("/")[0] in tables:
+                virtual_hosts.resend(name)
+
+    def _next(self) -> Iterator[Effect]:
+        """The response whose turn it is, if it is anybody's."""
+        for type_url in MAKE_ORDER:
+            of_type = self.types[type_url]
+            if of_type.flight is not None:
+                return
+            made = of_type.next_to_make(self.view.resources[type_url])
+            if made or of_type.owed:
+                yield self._send(of_type, made)
+                return
+            if type_url == ENDPOINT and self._awaited:
+                return
+        for type_url in reversed(MAKE_ORDER):
+            of_type = self.types[type_url]
+            removed = of_type.next_to_remove(self.view.resources[type_url])
+            if removed:
+                yield self._send(of_type, {}, removed)
+                return
+
+    def _send(self, of_type: Subscription, made: dict[str, Blob], removed: tuple[str, ...] = ()) -> Response:
+        flight = Flight(self._nonce(), made, removed)
+        of_type.fly(flight)
+        return Response(of_type.type_url, flight.nonce, tuple(made.values()), removed)
+
+    def _nonce(self) -> str:
+        return str(next(self._nonces))
+
+    def _refused(self, type_url: str, name: str, blob: Blob, message: str) -> Refused:
+        self.messages[type_url, name] = message
+        return Refused(type_url, name, message, blob.sources)
+
+    def _settled(self, type_url: str, name: str) -> Settled:
+        self.messages.pop((type_url, name), None)
+        return Settled(type_url, name)
+
+    def statuses(self) -> tuple[status.TypeStatus, ...]:
+        """How far the proxy is, type by type; types that it never asked for are left out."""
+        return tuple(self._status(item) for item in self.types.values() if item.started)
+
+    def _status(self, of_type: Subscription) -> status.TypeStatus:
+        view = self.view.resources[of_type.type_url]
+        wanted = [blob for name, blob in view.items() if of_type.wants(name)]
+        current = sum(of_type.has.get(blob.name) == blob.version for blob in wanted)
+        state = status.SYNCED
+        if of_type.refused:
+            state = status.REJECTED
+        elif of_type.flight is not None or current < len(wanted):
+            state = status.PENDING
+        return status.TypeStatus(of_type.type_url, state, len(wanted), current)

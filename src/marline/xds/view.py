@@ -1,0 +1,45 @@
+"""What one proxy should have: its resources by type and name, and which unit each came from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from marline.compile.catalog import Unit
+from marline.compile.resource import MAKE_ORDER, Blob
+
+Key = tuple[str, str]
+"""Type and name of a resource."""
+
+
+def _by_type() -> dict[str, dict[str, Blob]]:
+    return {type_url: {} for type_url in MAKE_ORDER}
+
+
+@dataclass(slots=True)
+class View:
+    """Kept current unit by unit; a `Session` brings its proxy to it."""
+
+    resources: dict[str, dict[str, Blob]] = field(default_factory=_by_type)
+    _units: dict[Unit, tuple[Blob, ...]] = field(default_factory=dict)
+
+    def get(self, type_url: str, name: str) -> Blob | None:
+        return self.resources[type_url].get(name)
+
+    def replace(self, units: Mapping[Unit, Iterable[Blob]]) -> tuple[Key, ...]:
+        """Put what these units now consist of in the place of what they did; a unit of nothing is gone.
+        Returns what differs."""
+        before: dict[Key, Blob | None] = {}
+        made = {unit: tuple(blobs) for unit, blobs in units.items()}
+        for unit in made:
+            for blob in self._units.pop(unit, ()):
+                before[blob.type_url, blob.name] = self.resources[blob.type_url].pop(blob.name, None)
+        for unit, blobs in made.items():
+            if blobs:
+                self._units[unit] = blobs
+            for blob in blobs:
+                before.setdefault((blob.type_url, blob.name), self.get(blob.type_url, blob.name))
+                self.resources[blob.type_url][blob.name] = blob
+        return tuple(key for key, old in before.items() if _version(old) != _version(self.get(*key)))
+
+
+def _version(blob: Blob | None) -> str:
+    return "" if blob is None else blob.version
