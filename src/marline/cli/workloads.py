@@ -19,7 +19,7 @@ def choose_workload(name: str, workloads: Sequence[WorkloadStatus]) -> WorkloadS
             listed = ", ".join(sorted(qualified(item) for item in found))
             raise Failed(f"{name!r} may mean {listed}; name one of them")
     known = ", ".join(sorted(qualified(item) for item in workloads)) or "nothing"
-    raise Missing(f"there is no workload {name!r} on this machine; {known} runs")
+    raise Missing(f"there is no workload {name!r} on this machine; running: {known}")
 
 
 def qualified(workload: WorkloadStatus) -> str:
