@@ -43,7 +43,7 @@ def admit(obj: Mapping[str, Any]) -> Resource[Any]:
 def encode(resource: Resource[Any]) -> dict[str, Any]:
     """The plain JSON object of a resource."""
     kind = kind_of(resource.group, resource.kind)
-    body = msgspec.to_builtins(resource.spec, enc_hook=encode_scalar)
+    body = msgspec.to_builtins(resource.spec, str_keys=True, enc_hook=encode_scalar)
     obj: dict[str, Any] = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,

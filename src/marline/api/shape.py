@@ -25,7 +25,8 @@ _NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or 
 def convert(obj: Any, model: type[ModelT], faults: Faults) -> ModelT | None:
     """The object as a `model`, or None with every fault added to `faults`."""
     try:
-        return msgspec.convert(obj, model, dec_hook=_decode_scalar)
+        # In JSON all keys are strings, also those of PeerAuthentication's `portLevelMtls`.
+        return msgspec.convert(obj, model, str_keys=True, dec_hook=_decode_scalar)
     except msgspec.ValidationError as error:
         before = len(faults.errors)
         _check(obj, model, faults)
