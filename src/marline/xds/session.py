@@ -9,12 +9,16 @@ never a queue.
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from marline.compile.resource import CLUSTER, ENDPOINT, MAKE_ORDER, ROUTE, VIRTUAL_HOST, Blob
+from marline.compile.resource import CLUSTER, ENDPOINT, MAKE_ORDER, ROUTE, SECRET, VIRTUAL_HOST, Blob
 from marline.xds import status
 from marline.xds.messages import Effect, Refused, Request, Response, Settled
 from marline.xds.subscription import Flight, Subscription
 from marline.xds.view import Key, View
+
+_TOGETHER: Final = (SECRET, CLUSTER, ENDPOINT)
+"""Types that do not wait for one another: clusters, and what those need before they take requests."""
 
 
 def _subscriptions() -> dict[str, Subscription]:
@@ -62,12 +66,11 @@ class Session:
         if request.error is not None:
             at_fault = of_type.crash(flight)
             if at_fault is not None:
+                self._awaited.discard(at_fault[0])
                 yield self._refused(of_type.type_url, *at_fault, request.error)
             return
         for name in of_type.land(flight):
             yield self._settled(of_type.type_url, name)
-        if of_type.type_url == CLUSTER:
-            self._await_endpoints(flight.sent)
 
     def _await_endpoints(self, clusters: Iterable[str]) -> None:
         """A cluster that is new or changed takes no requests before it was told its endpoints, those that
@@ -106,16 +109,15 @@ class Session:
                 virtual_hosts.resend(name)
 
     def _next(self) -> Iterator[Effect]:
-        """The response whose turn it is, if it is anybody's."""
+        """The responses whose turn it is."""
+        # An Envoy acknowledges clusters when they are warm, so their endpoints cannot wait for that.
+        for type_url in _TOGETHER:
+            yield from self._make(self.types[type_url])
+        if self._awaited or any(self.types[type_url].flight is not None for type_url in _TOGETHER):
+            return
         for type_url in MAKE_ORDER:
-            of_type = self.types[type_url]
-            if of_type.flight is not None:
-                return
-            made = of_type.next_to_make(self.view.resources[type_url])
-            if made or of_type.owed:
-                yield self._send(of_type, made)
-                return
-            if type_url == ENDPOINT and self._awaited:
+            yield from self._make(self.types[type_url])
+            if self.types[type_url].flight is not None:
                 return
         for type_url in reversed(MAKE_ORDER):
             of_type = self.types[type_url]
@@ -124,9 +126,17 @@ class Session:
                 yield self._send(of_type, {}, removed)
                 return
 
+    def _make(self, of_type: Subscription) -> Iterator[Response]:
+        if of_type.flight is None:
+            made = of_type.next_to_make(self.view.resources[of_type.type_url])
+            if made or of_type.owed:
+                yield self._send(of_type, made)
+
     def _send(self, of_type: Subscription, made: dict[str, Blob], removed: tuple[str, ...] = ()) -> Response:
         flight = Flight(self._nonce(), made, removed)
         of_type.fly(flight)
+        if of_type.type_url == CLUSTER:
+            self._await_endpoints(made)
         return Response(of_type.type_url, flight.nonce, tuple(made.values()), removed)
 
     def _nonce(self) -> str:
