@@ -4,6 +4,7 @@
 """
 
 import shlex
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -179,7 +180,9 @@ def _application(obj: dict[str, Any], name: str, faults: Faults) -> Application 
 
 def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) -> list[PlannedWorkload]:
     ports = tuple(_port(port, faults.at("ports").item(index)) for index, port in enumerate(item.ports))
+    upstreams = tuple(_upstream(up, faults.at("upstreams").item(i)) for i, up in enumerate(item.upstreams))
     rules.named_once([port.name for port in ports], faults.at("ports"), "port")
+    check_variables(upstreams, faults.at("upstreams"))
     rules.labels(item.labels, faults.at("labels"))
     if item.versions and (item.version or item.replicas is not None):
         faults.at("versions").add("stands instead of version and replicas; give either")
@@ -189,7 +192,7 @@ def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) ->
         namespace=item.namespace or namespace,
         service_account=item.service_account or service,
         ports=ports,
-        upstreams=tuple(_upstream(up, faults.at("upstreams").item(i)) for i, up in enumerate(item.upstreams)),
+        upstreams=upstreams,
         working_directory=item.working_directory,
         user=str(item.user),
         readiness=_probe(item.probes, faults.at("probes").at("readiness")),
@@ -261,6 +264,18 @@ def parse_upstream(text: str, faults: Faults) -> UpstreamSpec:
         return UpstreamSpec(text, 1)
     rules.host(host, faults, wildcard=False)
     return UpstreamSpec(host, int(port))
+
+
+def check_variables(upstreams: Sequence[UpstreamSpec], faults: Faults) -> None:
+    """Each upstream is told to the application in variables of its own."""
+    seen: set[str] = set()
+    for index, upstream in enumerate(upstreams):
+        if upstream.variable in seen:
+            faults.item(index).add(
+                f"another upstream is told in {upstream.variable}_URL already; give this one a name of its"
+                f" own, as in {{host: {upstream.host}, port: {upstream.port}, env: {upstream.variable}_2}}"
+            )
+        seen.add(upstream.variable)
 
 
 def _upstream(item: UpstreamItem | str, faults: Faults) -> UpstreamSpec:
