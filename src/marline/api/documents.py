@@ -73,7 +73,9 @@ def _explain(error: Exception, text: str) -> tuple[str, int]:
     """What is wrong with a text that is not YAML, and in which line."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
+        begin = f" that begins in line {error.context_mark.line + 1}" if error.context_mark else ""
+        context = f"{error.context}{begin}" if error.context else ""
+        said = ", ".join(part for part in (context, error.problem) if part)
         return f"is not YAML: {said}", mark.line + 1 if mark else 1
     if isinstance(error, ReaderError):
         line = text.encode(errors="replace")[: error.position].count(b"\n") + 1

@@ -1,4 +1,4 @@
-"""YAML as Kubernetes' clients read it: plain JSON values, and the line of every field.
+"""YAML as Kubernetes' clients read and write it: plain JSON values, and the line of every field.
 
 kubectl turns YAML into JSON (sigs.k8s.io/yaml, on YAML 1.1), so there are no timestamps and no base-60
 numbers, `on` and `yes` are booleans, and every key is a string. In two ways this is stricter, since the
@@ -58,6 +58,20 @@ def compose_documents(text: str) -> Iterator[yaml.Node]:
                 yield node
     finally:
         loader.dispose()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that would be read as something else, and repeats instead of using aliases."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def write_yaml(value: Any) -> str:
+    """A plain JSON value as YAML that is read back as the same, here and by kubectl."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 class Reading:
