@@ -5,11 +5,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ from marline.store.embedded.credentials import ADMINS, ApiCredentials, User, wri
 from marline.store.embedded.http.bodies import read_object
 from marline.store.embedded.server import USER, Extra, serve
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import Forbidden, ResourceStore, StoreError
+from marline.store.interface import BadRequest, Forbidden, ResourceStore, StoreError
 from marline.store.status import failure
 from marline.xds import status
 from marline.xds.hub import Hub
@@ -139,9 +140,23 @@ def _endpoints(hub: Hub, signing: endpoint.SignEndpoint) -> tuple[Extra, ...]:
     async def proxies(request: web.Request) -> web.Response:
         if endpoint.ALLOWED_GROUPS.isdisjoint(request[USER].groups):
             raise Forbidden(f'User "{request[USER].name}" cannot list proxies')
+        await _settled(hub, request.query)
         return web.Response(body=msgspec.json.encode(hub.statuses()), content_type="application/json")
 
     return ("POST", endpoint.PATH, sign), ("GET", status.PATH, proxies)
+
+
+async def _settled(hub: Hub, query: Mapping[str, str]) -> None:
+    """Wait as the query asks for. Raises `BadRequest`."""
+    try:
+        version = int(query.get(status.SETTLED_AT, "0"))
+        seconds = float(query.get(status.TIMEOUT_SECONDS, "10"))
+    except ValueError as error:
+        raise BadRequest(f"{status.SETTLED_AT} and {status.TIMEOUT_SECONDS} are numbers") from error
+    if version:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, status.MAX_TIMEOUT_SECONDS)):
+                await hub.settled(version)
 
 
 async def run(home: Home, config: MeshConfig) -> None:

@@ -18,12 +18,13 @@ from marline.cli.exits import Failed
 from marline.cli.failures import explain
 from marline.cli.files import file_option, read_files, recursive_option
 from marline.cli.kinds import said
-from marline.cli.mesh import open_api
-from marline.cli.options import Settings, mesh_options
-from marline.cli.output import JSON, TABLE, YAML, dump, output_option
+from marline.cli.mesh import connected_proxies, open_api
+from marline.cli.options import Settings, mesh_options, seconds
+from marline.cli.output import JSON, TABLE, YAML, dump, duration, output_option
 from marline.cli.progress import progress
 from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore, StoreError, Unavailable
+from marline.xds.status import PENDING
 
 FIELD_MANAGER: Final = "marline"
 _AT_ONCE: Final = 16
@@ -37,10 +38,12 @@ class Outcome:
     ref: Ref
     action: str
     """`created`, `configured` or `unchanged`."""
+    resource_version: str = ""
+    """Of what was written."""
 
     @property
     def plain(self) -> dict[str, str]:
-        return {**self.ref._asdict(), "action": self.action}
+        return {**self.ref._asdict(), "action": self.action, "resourceVersion": self.resource_version}
 
 
 @click.command()
@@ -51,6 +54,15 @@ class Outcome:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that others have set.")
+@click.option("--wait", is_flag=True, help="Wait until every proxy has what follows from it.")
+@click.option(
+    "--timeout",
+    metavar="DURATION",
+    callback=seconds,
+    default="30s",
+    show_default=True,
+    help="How long to wait.",
+)
 @output_option(TABLE, JSON, YAML)
 @mesh_options
 @click.pass_obj
@@ -61,6 +73,8 @@ def command(
     namespace: str | None,
     dry_run: bool,
     force_conflicts: bool,
+    wait: bool,
+    timeout: float,
     output: str,
 ) -> None:
     """Create or change resources as files describe them.
@@ -74,15 +88,34 @@ def command(
     outcomes = asyncio.run(_apply(settings.home, batch, force=force_conflicts, dry_run=dry_run))
     if output != TABLE:
         dump([outcome.plain for outcome in outcomes], output)
-        return
-    for outcome in outcomes:
-        click.echo(f"{said(outcome.ref)} {outcome.action}{' (dry run)' if dry_run else ''}")
+    else:
+        for outcome in outcomes:
+            click.echo(f"{said(outcome.ref)} {outcome.action}{' (dry run)' if dry_run else ''}")
+    if wait and not dry_run:
+        asyncio.run(_wait(settings.home, outcomes, timeout))
 
 
 async def _apply(home: Home, batch: Sequence[Item], *, force: bool, dry_run: bool) -> list[Outcome]:
     async with open_api(home) as store, progress(f"applying {len(batch)} resources"):
         checked = await check(store, batch, force=force)
         return checked if dry_run else await write(store, batch, force=force)
+
+
+async def _wait(home: Home, outcomes: Sequence[Outcome], timeout: float) -> None:
+    """Raises `Failed` if a proxy refuses something, or is not there in time."""
+    newest = max(outcomes, key=lambda outcome: int(outcome.resource_version or 0)).resource_version
+    async with open_api(home) as store, progress("waiting for proxies"):
+        found = await connected_proxies(store, newest, timeout)
+    lines = [
+        f"{proxy.name} refuses {one.name}: {one.message}"
+        for proxy in found.proxies
+        for one in proxy.rejections
+    ]
+    late = [proxy.name for proxy in found.proxies if proxy.state == PENDING]
+    if late:
+        lines.append(f"not up to date after {duration(timeout)}: {', '.join(late)}")
+    if lines:
+        raise Failed("\n".join(["not every proxy has it:", *(f"  {line}" for line in lines)]))
 
 
 async def check(store: ResourceStore, batch: Sequence[Item], *, force: bool) -> list[Outcome]:
@@ -134,7 +167,7 @@ async def write(store: ResourceStore, batch: Sequence[Item], *, force: bool) -> 
         except (StoreError, InvalidResource) as error:
             done = ", ".join(f"{said(outcome.ref)} {outcome.action}" for outcome in outcomes) or "nothing"
             raise Failed(f"{item.place}: {explain(error)}\nbefore that: {done}") from error
-        outcomes.append(Outcome(item.ref, _action(before, after)))
+        outcomes.append(Outcome(item.ref, _action(before, after), after.metadata.resource_version))
     return outcomes
 
 

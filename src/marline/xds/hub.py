@@ -63,6 +63,7 @@ class Hub:
     snapshot: MeshSnapshot = field(init=False)
     connections: list[Connection] = field(default_factory=list)
     _changes: int = 0
+    _pulse: asyncio.Event = field(default_factory=asyncio.Event)
     _blobs: WeakValueDictionary[Recipe, Blob] = field(default_factory=WeakValueDictionary)
 
     def __post_init__(self) -> None:
@@ -78,7 +79,19 @@ class Hub:
                 self._refresh(connection, affected(self.snapshot, connection.proxy, impact))
             if count % _PROXIES_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+        self._pulse.set()
         return impact
+
+    async def settled(self, resource_version: int) -> None:
+        """Wait until every proxy has what follows from the mesh at this version, or refuses it."""
+        while not self._is_settled(resource_version):
+            self._pulse.clear()
+            await self._pulse.wait()
+
+    def _is_settled(self, resource_version: int) -> bool:
+        if int(self.snapshot.resource_version or 0) < resource_version:
+            return False
+        return all(item.current == self._changes and item.session.is_settled for item in self.connections)
 
     def connect(self, proxy: Proxy, deliver: Callable[[Response], None]) -> Connection:
         """A proxy has opened a stream."""
@@ -91,11 +104,13 @@ class Hub:
     def disconnect(self, connection: Connection) -> None:
         """The stream has ended."""
         self.connections.remove(connection)
+        self._pulse.set()
         self.observer.disconnected(connection.proxy)
 
     def receive(self, connection: Connection, request: Request) -> None:
         """The proxy says something."""
         self._perform(connection, connection.session.receive(request))
+        self._pulse.set()
 
     def _refresh(self, connection: Connection, touched: Iterable[Unit]) -> None:
         connection.current = self._changes

@@ -150,6 +150,12 @@ class Session:
         self.messages.pop((type_url, name), None)
         return Settled(type_url, name)
 
+    @property
+    def is_settled(self) -> bool:
+        """Does the proxy have all that it should have and is willing to take?"""
+        started = (item for item in self.types.values() if item.started)
+        return not self._awaited and all(item.flight is None and not item.dirty for item in started)
+
     def statuses(self) -> tuple[status.TypeStatus, ...]:
         """How far the proxy is, type by type; types that it never asked for are left out."""
         return tuple(self._status(item) for item in self.types.values() if item.started)

@@ -8,6 +8,11 @@ from typing import Final
 import msgspec
 
 PATH: Final = "/marline/v1/proxies"
+SETTLED_AT: Final = "settledAt"
+"""Query parameter: answer when all proxies have what follows from this resourceVersion …"""
+TIMEOUT_SECONDS: Final = "timeoutSeconds"
+"""… or when so many seconds are over; the states tell which."""
+MAX_TIMEOUT_SECONDS: Final = 300.0
 
 SYNCED: Final = "SYNCED"
 """It has acknowledged all that it should have."""
