@@ -1,33 +1,16 @@
 """Stores to test: the embedded one in a temporary file, and a client of it over HTTPS."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from served_store import Served
 
-from marline.store.embedded.credentials import ADMINS, ApiCredentials, User, write_kubeconfig
-from marline.store.embedded.server import RunningServer, serve
+from marline.store.embedded.credentials import ApiCredentials
+from marline.store.embedded.server import serve
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import ResourceStore
 from marline.store.remote.client import RemoteStore
-
-
-@dataclass
-class Served:
-    """A served store and how to reach it."""
-
-    store: EmbeddedStore
-    server: RunningServer
-    credentials: ApiCredentials
-    directory: Path
-
-    def client(self, user: str = "admin", *groups: str) -> RemoteStore:
-        path = self.directory / f"kubeconfig-{user}"
-        pair = self.credentials.issue(User(user, groups or (ADMINS,)))
-        address = f"https://127.0.0.1:{self.server.port}"
-        write_kubeconfig(path, address, self.credentials.authority, pair)
-        return RemoteStore.from_kubeconfig(path)
 
 
 @pytest.fixture

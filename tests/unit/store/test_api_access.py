@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from conftest import Served
+from served_store import Served
 from store_objects import configmap, service
 
 from marline.store.embedded.credentials import ADMINS, NODES, ApiCredentials, User, write_kubeconfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import Served
+from served_store import Served
 from store_objects import configmap, namespace, service, virtual_service
 
 from marline.store.interface import BadRequest, Expired, Refused

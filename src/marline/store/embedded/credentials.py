@@ -29,8 +29,9 @@ ADMINS: Final = "system:masters"
 NODES: Final = "marline:nodes"
 
 _AUTHORITY_LIFE: Final = datetime.timedelta(days=3650)
-_LIFE: Final = datetime.timedelta(days=30)
-"""Certificates of the server and of clients are made anew at each start, so they need not live long."""
+_LIFE: Final = datetime.timedelta(days=365)
+"""Certificates of the server and of clients are made anew at each start, and must outlive the run; a year is
+what kubeadm gives them."""
 _SKEW: Final = datetime.timedelta(minutes=5)
 
 
