@@ -97,9 +97,11 @@ def _unknown_kind(group: str, api_version: str, name: str) -> FieldError:
 
 def _typed(obj: Mapping[str, Any], kind: Kind, version: str, faults: Faults) -> Resource[Any] | None:
     metadata = convert(obj.get("metadata", {}), ObjectMeta, faults.at("metadata"))
-    status = obj.get("status") or {}
+    status = {} if obj.get("status") is None else obj["status"]
     if not isinstance(status, Mapping):
         faults.at("status").add("expected an object", Fault.TYPE)
+    elif status and not kind.status:
+        faults.at("status").add(f"unknown field: a {kind.kind} has no status", Fault.UNKNOWN)
     if kind.in_spec:
         for name in obj:
             if name not in (*_ENVELOPE, "spec"):
@@ -108,8 +110,7 @@ def _typed(obj: Mapping[str, Any], kind: Kind, version: str, faults: Faults) -> 
                 )
         spec = convert(_default_spec(obj), kind.spec, faults.at("spec"))
     else:
-        body = {name: value for name, value in obj.items() if name not in _ENVELOPE or name == "status"}
-        body.pop("status", None)
+        body = {name: value for name, value in obj.items() if name not in _ENVELOPE}
         spec = convert(body, kind.spec, faults)
     if metadata is None or spec is None or faults.errors:
         return None
