@@ -1,0 +1,210 @@
+"""Istio's rules for its kinds beyond the shape of their models, and fields that would have no effect."""
+
+from typing import Any
+
+import pytest
+
+from marline.api.decode import admit
+from marline.api.errors import InvalidResource
+
+A = {"destination": {"host": "a"}}
+ROUTE = {"route": [A]}
+POLICY = "trafficPolicy."
+
+
+def faults(kind: str, spec: dict[str, Any], group: str = "networking.istio.io") -> list[str]:
+    api_version = f"{group}/v1" if group else "v1"
+    obj = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a", "namespace": "b"}, "spec": spec}
+    try:
+        admit(obj)
+    except InvalidResource as error:
+        return [fault.path.removeprefix("spec.") for fault in error.errors]
+    return []
+
+
+def rule(**fields: Any) -> list[str]:
+    found = faults("VirtualService", {"hosts": ["a"], "http": [fields]})
+    return [path.removeprefix("http[0]").lstrip(".") for path in found]
+
+
+def policy(**fields: Any) -> list[str]:
+    found = faults("DestinationRule", {"host": "a", "trafficPolicy": fields})
+    return [path.removeprefix(POLICY) for path in found]
+
+
+def server(**fields: Any) -> list[str]:
+    made = {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], **fields}
+    found = faults("Gateway", {"servers": [made]})
+    return [path.removeprefix("servers[0].") for path in found]
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({}, ""),
+        ({**ROUTE, "redirect": {"uri": "/"}}, ""),
+        ({"redirect": {}}, "redirect"),
+        ({"redirect": {"redirectCode": 300}}, "redirect.redirectCode"),
+        ({"redirect": {"port": 1, "derivePort": "FROM_REQUEST_PORT"}}, "redirect.derivePort"),
+        ({"redirect": {"uri": "/"}, "timeout": "1s"}, "timeout"),
+        ({"directResponse": {"status": 200}, "retries": {"attempts": 1}}, "retries"),
+        ({"directResponse": {"status": 200, "body": {"bytes": "?"}}}, "directResponse.body.bytes"),
+        ({"directResponse": {"status": 200, "body": {"string": "x" * 1048577}}}, "directResponse.body"),
+        ({**ROUTE, "match": [{"uri": {"prefix": "a"}}]}, "match[0].uri.prefix"),
+        ({**ROUTE, "match": [{"uri": {"exact": "/", "prefix": "/"}}]}, "match[0].uri"),
+        ({**ROUTE, "match": [{"uri": {"regex": "(?=a)"}}]}, "match[0].uri.regex"),
+        ({**ROUTE, "match": [{"headers": {"a b": {"exact": "c"}}}]}, "match[0].headers[a b]"),
+        ({**ROUTE, "match": [{"gateways": ["a/b/c"]}]}, "match[0].gateways[0]"),
+        ({"route": [{"destination": {"host": "*.a"}}]}, "route[0].destination.host"),
+        ({"route": [A, A]}, "route"),
+        ({**ROUTE, "headers": {"request": {"set": {":path": "/"}}}}, "headers.request.set[:path]"),
+        ({**ROUTE, "headers": {"request": {"remove": ["host"]}}}, "headers.request.remove[0]"),
+        ({**ROUTE, "headers": {"response": {"set": {"Host": "a"}}}}, "headers.response.set[Host]"),
+        ({**ROUTE, "rewrite": {}}, "rewrite"),
+        ({**ROUTE, "rewrite": {"uri": "x"}}, "rewrite.uri"),
+        ({**ROUTE, "retries": {"attempts": 1, "retryOn": "5xxx"}}, "retries.retryOn"),
+        ({**ROUTE, "retries": {"attempts": 0, "retryOn": "5xx"}}, "retries.attempts"),
+        ({**ROUTE, "fault": {"delay": {"percentage": {"value": 1}}}}, "fault.delay.fixedDelay"),
+        ({**ROUTE, "fault": {"abort": {"httpStatus": 500, "grpcStatus": "OK"}}}, "fault.abort"),
+        ({**ROUTE, "fault": {"abort": {"grpcStatus": "NOPE"}}}, "fault.abort.grpcStatus"),
+        ({**ROUTE, "mirrorPercentage": {"value": 1}}, "mirrorPercentage"),
+        ({**ROUTE, "corsPolicy": {"allowMethods": ["get"]}}, "corsPolicy.allowMethods[0]"),
+        ({**ROUTE, "timeout": "-1s"}, "timeout"),
+    ],
+)
+def test_rules_of_virtual_services(fields: dict[str, Any], path: str) -> None:
+    assert rule(**fields) == [path]
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"hosts": [], "http": [ROUTE]}, "hosts"),
+        ({"hosts": ["*"], "http": [ROUTE]}, "hosts"),
+        ({"hosts": ["a", "a"], "http": [ROUTE]}, "hosts[1]"),
+        ({"hosts": ["a.*"], "http": [ROUTE]}, "hosts[0]"),
+        ({"hosts": ["a"]}, ""),
+        ({"hosts": ["a"], "http": [ROUTE], "exportTo": ["*", "b"]}, "exportTo"),
+        (
+            {"hosts": ["a"], "tcp": [{"match": [{"sourceSubnet": "10/8"}], **ROUTE}]},
+            "tcp[0].match[0].sourceSubnet",
+        ),
+        ({"hosts": ["a"], "tls": [{"match": [{"sniHosts": ["b"]}], **ROUTE}]}, "tls[0].match[0].sniHosts[0]"),
+        ({"hosts": ["a"], "tls": [ROUTE]}, "tls[0].match"),
+    ],
+)
+def test_hosts_and_connections_of_virtual_services(spec: dict[str, Any], path: str) -> None:
+    assert [item.removeprefix("spec") for item in faults("VirtualService", spec)] == [path]
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"loadBalancer": {"consistentHash": {}}}, "loadBalancer.consistentHash"),
+        (
+            {"loadBalancer": {"consistentHash": {"useSourceIp": True, "maglev": {"tableSize": 4}}}},
+            "loadBalancer.consistentHash.maglev.tableSize",
+        ),
+        (
+            {"loadBalancer": {"consistentHash": {"useSourceIp": True, "maglev": {}, "minimumRingSize": 5}}},
+            "loadBalancer.consistentHash.minimumRingSize",
+        ),
+        (
+            {"outlierDetection": {"consecutiveLocalOriginFailures": 3}},
+            "outlierDetection.consecutiveLocalOriginFailures",
+        ),
+        ({"outlierDetection": {"interval": "0s"}}, "outlierDetection.interval"),
+        ({"connectionPool": {"tcp": {"connectTimeout": "1us"}}}, "connectionPool.tcp.connectTimeout"),
+        (
+            {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE", "useClientProtocol": True}}},
+            "connectionPool.http.useClientProtocol",
+        ),
+        ({"tls": {"mode": "MUTUAL", "privateKey": "/k"}}, "tls.clientCertificate"),
+        ({"tls": {"mode": "SIMPLE", "privateKey": "/k"}}, "tls.privateKey"),
+        ({"tls": {"mode": "ISTIO_MUTUAL", "insecureSkipVerify": True}}, "tls.insecureSkipVerify"),
+        ({"tls": {"mode": "DISABLE", "sni": "a"}}, "tls.sni"),
+        (
+            {"tls": {"mode": "SIMPLE", "insecureSkipVerify": True, "caCertificates": "/c"}},
+            "tls.insecureSkipVerify",
+        ),
+        ({"portLevelSettings": [{"tls": {"mode": "DISABLE"}}]}, "portLevelSettings[0].port.number"),
+        ({"portLevelSettings": [{"port": {"number": 1}}] * 2}, "portLevelSettings[1]"),
+    ],
+)
+def test_rules_of_destination_rules(fields: dict[str, Any], path: str) -> None:
+    assert policy(**fields) == [path]
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({}, "tls"),
+        ({"tls": {"mode": "SIMPLE"}}, "tls.credentialName"),
+        ({"tls": {"mode": "SIMPLE", "credentialName": "a", "subjectAltNames": ["b"]}}, "tls.subjectAltNames"),
+        ({"tls": {"mode": "PASSTHROUGH", "credentialName": "a"}}, "tls.credentialName"),
+        ({"tls": {"mode": "PASSTHROUGH", "minProtocolVersion": "TLSV1_3"}}, "tls.minProtocolVersion"),
+        ({"tls": {"mode": "SIMPLE", "credentialName": "a", "cipherSuites": ["NULL"]}}, "tls.cipherSuites[0]"),
+        (
+            {"tls": {"mode": "SIMPLE", "credentialName": "a", "httpsRedirect": True}},
+            "tls.httpsRedirect",
+        ),
+        ({"tls": {"mode": "PASSTHROUGH"}, "hosts": ["a/b/c"]}, "hosts[0]"),
+        ({"port": {"number": 80, "name": "http", "protocol": "HTTPP"}}, "port.protocol"),
+        ({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "tls": {"mode": "SIMPLE"}}, "tls"),
+    ],
+)
+def test_rules_of_gateways(fields: dict[str, Any], path: str) -> None:
+    assert server(**fields) == [path]
+
+
+def test_servers_of_a_gateway_have_names_of_their_own() -> None:
+    one = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["a"]}
+    assert faults("Gateway", {"servers": [one, {**one, "hosts": ["b"]}]}) == ["servers[1].port.name"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"hosts": ["*"]}, "hosts[0]"),
+        ({"hosts": ["*.a"], "resolution": "DNS"}, "hosts[0]"),
+        ({"hosts": ["10.0.0.1"]}, "hosts[0]"),
+        ({"addresses": ["10.0.0.0/40"]}, "addresses[0]"),
+        ({"ports": []}, "ports"),
+        ({"ports": [{"number": 80, "name": "a", "protocol": "UDP"}]}, "ports[0].protocol"),
+        ({"ports": [{"number": 80, "name": "a"}, {"number": 80, "name": "b"}]}, "ports[1]"),
+        ({"resolution": "STATIC"}, "endpoints"),
+        ({"resolution": "STATIC", "endpoints": [{"address": "a.example.com"}]}, "endpoints[0].address"),
+        (
+            {"resolution": "DNS", "endpoints": [{"address": "a", "ports": {"htp": 1}}]},
+            "endpoints[0].ports[htp]",
+        ),
+        ({"endpoints": [{"address": "10.0.0.1"}]}, "endpoints"),
+    ],
+)
+def test_rules_of_service_entries(spec: dict[str, Any], path: str) -> None:
+    base = {"hosts": ["a.example.com"], "ports": [{"number": 80, "name": "http"}]}
+    assert faults("ServiceEntry", {**base, **spec}) == [path]
+
+
+def test_rules_of_other_kinds() -> None:
+    assert faults("WorkloadEntry", {"address": "unix://relative"}) == ["address"]
+    assert faults("WorkloadEntry", {"address": "unix:///a", "ports": {"http": 1}}) == ["ports"]
+    assert faults("Sidecar", {"egress": [{"hosts": ["reviews"]}]}) == ["egress[0].hosts[0]"]
+    assert faults("Sidecar", {"egress": [{"hosts": ["./*"]}, {"hosts": ["./*"]}]}) == ["egress[1]"]
+    ports = {"portLevelMtls": {"80": {"mode": "DISABLE"}}}
+    assert faults("PeerAuthentication", ports, "security.istio.io") == ["portLevelMtls"]
+    selected = {"selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": {"70000": {}}}
+    assert faults("PeerAuthentication", selected, "security.istio.io") == ["portLevelMtls[70000]"]
+
+
+def test_rules_of_services() -> None:
+    port = {"port": 80}
+    assert faults("Service", {"ports": [port, {"port": 81}]}, "") == [
+        "ports[1]",
+        "ports[0].name",
+        "ports[1].name",
+    ]
+    assert faults("Service", {"ports": []}, "") == ["ports"]
+    assert faults("Service", {"ports": [{**port, "targetPort": 0}]}, "") == ["ports[0].targetPort"]
+    assert faults("Service", {"ports": [port], "clusterIP": "x"}, "") == ["clusterIP"]
+    assert faults("Service", {"ports": [{**port, "protocol": "UDP"}]}, "") == ["ports[0].protocol"]
