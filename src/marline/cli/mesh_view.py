@@ -3,6 +3,7 @@
 `Observer` gathers; the values that it returns are what `-o json` prints.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from marline.xds.status import ProxyStatus
 
 WINDOW_SECONDS: Final = 10.0
 """Rates are averages over this time; Envoy completes histograms every 5 s ("stats_flush_interval")."""
+_PATIENCE_SECONDS: Final = 2.0
 _P50, _P99 = 0.5, 0.99
 
 
@@ -122,11 +124,14 @@ class Observer:
 
     async def _proxies(self, notes: list[str]) -> Mapping[str, ProxyStatus]:
         try:
-            async with open_api(self.home) as store:
+            async with asyncio.timeout(_PATIENCE_SECONDS), open_api(self.home) as store:
                 return {item.node_id: item for item in (await connected_proxies(store)).proxies}
+        except TimeoutError:
+            reason = f"no answer within {_PATIENCE_SECONDS:g} s"
         except (StoreError, NotRunning) as error:
-            notes.append(f"the control plane does not answer, proxies keep what they have: {error}")
-            return {}
+            reason = str(error)
+        notes.append(f"the control plane does not answer, proxies keep what they have: {reason}")
+        return {}
 
     def _remember(self, reading: Reading) -> Reading | None:
         """Keeps the reading; returns the one to compare it with: the newest that is a window old, else the

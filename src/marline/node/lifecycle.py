@@ -74,11 +74,12 @@ async def start_detached(home: Home, settings: StartSettings | None = None) -> t
     save_config(home, config)
     log = home.log / "node.log"
     receiving, sending = os.pipe()
+    agent: subprocess.Popen[bytes] | None = None
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         command = ["-m", "marline.node.agent", "--home", str(home.path), "--ready-fd", str(sending)]
         try:
-            subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
+            agent = subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
                 [sys.executable, *command],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 pass_fds=(sending,), start_new_session=True, cwd="/",
@@ -88,6 +89,10 @@ async def start_detached(home: Home, settings: StartSettings | None = None) -> t
             os.close(sending)
         await _await_report(receiving, str(log))
     except BaseException:
+        if agent is not None:
+            # It may not hold the home yet, by which `stop` would find it.
+            await end_process(agent.pid, STOP_SECONDS)
+            agent.wait()
         await stop(home)
         raise
     return notes
