@@ -12,7 +12,7 @@ from marline.cli.options import Settings, mesh_options, seconds
 from marline.cli.output import JSON, TABLE, YAML, emit, output_option
 from marline.cli.progress import progress
 from marline.cli.workloads import COLUMNS, complaints
-from marline.node.application import Application, parse
+from marline.node.application import Application, parse, with_interpreter
 from marline.node.control import NodeClient
 from marline.node.home import Home, agent_pid, load_config
 from marline.node.lifecycle import StartSettings, start_detached
@@ -171,6 +171,7 @@ def read_application(file: Path) -> Application:
             f"`marline apply -f {file}` takes it once the mesh is up"
         )
     application = parse(text, str(file), "application" if standard_input else file.stem)
+    application = with_interpreter(application, sys.executable)
     return in_directory(application, Path.cwd() if standard_input else file.absolute().parent)
 
 

@@ -161,6 +161,27 @@ def parse(text: str, file: str = "", name: str = "application") -> Application:
     return made
 
 
+def with_interpreter(application: Application, python: str) -> Application:
+    """Commands of the form `python -m marline.…` with this Python: the samples are in Marline's own
+    environment, and `python` may be any other one, or none."""
+    workloads = tuple(
+        msgspec.structs.replace(
+            item, spec=msgspec.structs.replace(item.spec, command=(python, *item.spec.command[1:]))
+        )
+        if _runs_own_module(item.spec.command)
+        else item
+        for item in application.workloads
+    )
+    return msgspec.structs.replace(application, workloads=workloads)
+
+
+def _runs_own_module(command: tuple[str, ...]) -> bool:
+    match command:
+        case ("python" | "python3", "-m", module, *_):
+            return module.startswith("marline.")
+    return False
+
+
 def _application(obj: dict[str, Any], name: str, faults: Faults) -> Application | None:
     read = convert(obj, ApplicationFile, faults)
     if read is None:
