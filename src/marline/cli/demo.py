@@ -199,7 +199,7 @@ def _draw(terminal: Screen | None, mesh: DemoMesh, visiting: Visitor, view: Mesh
     failed = f", {visiting.failed} failed ({visiting.failures[-1]})" if visiting.failed else ""
     sent = f"{visiting.sent} requests sent{failed}"
     head = f"Bookinfo at {title}   {mesh.capture} capture   {sent}   Ctrl-C ends it"
-    terminal.draw(f"{head}\n\n{render(view)}")
+    terminal.draw(f"{head}\n\n{render(view, width=terminal.width)}")
 
 
 def one_line(view: MeshView, visiting: Visitor) -> str:

@@ -23,6 +23,11 @@ _END_OF_STYLE: Final = "\x1b[0m"
 class Screen:
     """Draws over what it has drawn before."""
 
+    @property
+    def width(self) -> int:
+        """Columns; people change it while they look."""
+        return shutil.get_terminal_size().columns
+
     def draw(self, text: str) -> None:
         """Show this; what does not fit the terminal is cut off."""
         width, height = shutil.get_terminal_size()

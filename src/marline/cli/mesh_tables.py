@@ -3,7 +3,7 @@
 from typing import Final
 
 from marline.cli.mesh_view import EndView, MeshView, TrafficView, WorkloadView
-from marline.cli.output import Column, bad, doubtful, good, milliseconds, table
+from marline.cli.output import Column, bad, doubtful, good, milliseconds, table, visible_width
 from marline.cli.workloads import listens, state_of
 from marline.xds.status import REJECTED, SYNCED
 
@@ -35,15 +35,31 @@ TRAFFIC: Final = (
 )
 
 
-def render(view: MeshView, *, wide: bool = False) -> str:
-    """Workloads, traffic, and what could not be learnt."""
-    parts = [table(view.workloads, WORKLOADS, wide=wide) if view.workloads else "no workload is running"]
+_DISPENSABLE: Final = ("LISTENS", "RESTARTS", "NAMESPACE")
+"""What is left out first where there is no room for everything."""
+
+
+def render(view: MeshView, *, wide: bool = False, width: int = 0) -> str:
+    """Workloads, traffic, and what could not be learnt; where possible in `width` columns (0: in any)."""
+    parts = [_workloads(view, wide, width) if view.workloads else "no workload is running"]
     if view.traffic:
         parts.append(table(view.traffic, TRAFFIC, wide=wide))
     elif view.workloads:
         parts.append("no traffic yet")
     parts += [doubtful(f"note: {note}") for note in view.notes]
     return "\n\n".join(parts)
+
+
+def _workloads(view: MeshView, wide: bool, width: int) -> str:
+    shown = table(view.workloads, WORKLOADS, wide=wide)
+    left_out: list[str] = []
+    for title in _DISPENSABLE:
+        if not width or max(visible_width(line) for line in shown.split("\n")) <= width:
+            break
+        left_out.append(title)
+        columns = [column for column in WORKLOADS if column.title not in left_out]
+        shown = table(view.workloads, columns, wide=wide)
+    return shown
 
 
 def _sync(state: str) -> str:

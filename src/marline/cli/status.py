@@ -54,7 +54,9 @@ async def _watch(home: Home, output: str) -> None:
             await asyncio.sleep(_INTERVAL_SECONDS)
     with screen() as terminal:
         while True:
-            show(terminal, render(await observer.look(), wide=output == WIDE))
+            view = await observer.look()
+            width = terminal.width if terminal is not None else 0
+            show(terminal, render(view, wide=output == WIDE, width=width))
             await asyncio.sleep(_INTERVAL_SECONDS)
 
 
