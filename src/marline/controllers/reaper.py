@@ -34,7 +34,11 @@ class Reaper:
         plane that has just started gives every proxy the whole grace period to return."""
         absent = set(managed) - set(connected)
         self._absent_since = {name: self._absent_since.get(name, now) for name in absent}
-        return tuple(sorted(name for name, since in self._absent_since.items() if now - since >= self.grace))
+        gone = sorted(name for name, since in self._absent_since.items() if now - since >= self.grace)
+        for name in gone:
+            # If it cannot be removed now, that is tried again after another grace period.
+            del self._absent_since[name]
+        return tuple(gone)
 
     def next_wake(self) -> float | None:
         """When `step` can next have something to say, or None while every workload is connected."""

@@ -48,6 +48,7 @@ class Connection:
     session: Session = field(init=False)
     current: int = 0
     """The change that its view is of."""
+    is_open: bool = True
 
     def __post_init__(self) -> None:
         self.session = Session(self.view)
@@ -75,7 +76,7 @@ class Hub:
         self._changes += 1
         behind = [item for item in self.connections if item.current < self._changes]
         for count, connection in enumerate(behind, 1):
-            if connection in self.connections:
+            if connection.is_open:
                 self._refresh(connection, affected(self.snapshot, connection.proxy, impact))
             if count % _PROXIES_AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -102,10 +103,18 @@ class Hub:
         return connection
 
     def disconnect(self, connection: Connection) -> None:
-        """The stream has ended."""
+        """The stream has ended. An Envoy that was cut off may have opened its next one before, and only
+        what it said on this one is over then."""
+        connection.is_open = False
         self.connections.remove(connection)
         self._pulse.set()
-        self.observer.disconnected(connection.proxy)
+        proxy = connection.proxy
+        others = [item for item in self.connections if item.proxy.node_id == proxy.node_id]
+        for key in connection.session.messages:
+            if not any(key in item.session.messages for item in others):
+                self.observer.settled(proxy, Settled(*key))
+        if not others:
+            self.observer.disconnected(proxy)
 
     def receive(self, connection: Connection, request: Request) -> None:
         """The proxy says something."""

@@ -101,15 +101,15 @@ async def _converse(
     # It never holds more than one response of a type: sessions wait for the proxy's answer.
     outbox: asyncio.Queue[Response] = asyncio.Queue()
     connection = hub.connect(proxy, outbox.put_nowait)
-    writer = asyncio.create_task(_write(outbox, context), name=f"ads {proxy.node_id}")
     try:
-        hub.receive(connection, decode(first))
-        async for message in requests:
-            hub.receive(connection, decode(message))
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(_write(outbox, context), name=f"ads {proxy.node_id}")
+            hub.receive(connection, decode(first))
+            async for message in requests:
+                hub.receive(connection, decode(message))
+            writer.cancel()
     finally:
         hub.disconnect(connection)
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
 
 
 async def _write(outbox: asyncio.Queue[Response], context: Context) -> None:

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from marline.compile.resource import CLUSTER, ENDPOINT, MAKE_ORDER, ROUTE, SECRET, VIRTUAL_HOST, Blob
+from marline.compile.resource import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    MAKE_ORDER,
+    ROUTE,
+    SECRET,
+    VIRTUAL_HOST,
+    Blob,
+)
 from marline.xds import status
 from marline.xds.messages import Effect, Refused, Request, Response, Settled
 from marline.xds.subscription import Flight, Subscription
@@ -19,6 +28,7 @@ from marline.xds.view import Key, View
 
 _TOGETHER: Final = (SECRET, CLUSTER, ENDPOINT)
 """Types that do not wait for one another: clusters, and what those need before they take requests."""
+_REFERRING: Final = (LISTENER, ROUTE, VIRTUAL_HOST)
 
 
 def _subscriptions() -> dict[str, Subscription]:
@@ -33,9 +43,6 @@ class Session:
     types: dict[str, Subscription] = field(default_factory=_subscriptions)
     messages: dict[Key, str] = field(default_factory=dict)
     """Why resources are refused at present, in Envoy's words."""
-    _awaited: set[str] = field(default_factory=set)
-    """Endpoints that the proxy will ask for, since it has just taken their clusters. A route to a cluster
-    without endpoints would fail its requests, so nothing that may refer to one is sent before."""
     _nonces: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def receive(self, request: Request) -> tuple[Effect, ...]:
@@ -54,8 +61,6 @@ class Session:
             now = self.view.get(type_url, name)
             if self.types[type_url].changed(name, now):
                 effects.append(self._settled(type_url, name))
-            if now is None and type_url in (CLUSTER, ENDPOINT):
-                self._awaited.discard(name)
         return (*effects, *self._next())
 
     def _landed(self, of_type: Subscription, request: Request) -> Iterator[Effect]:
@@ -66,23 +71,10 @@ class Session:
         if request.error is not None:
             at_fault = of_type.crash(flight)
             if at_fault is not None:
-                self._awaited.discard(at_fault[0])
                 yield self._refused(of_type.type_url, *at_fault, request.error)
             return
         for name in of_type.land(flight):
             yield self._settled(of_type.type_url, name)
-
-    def _await_endpoints(self, clusters: Iterable[str]) -> None:
-        """A cluster that is new or changed takes no requests before it was told its endpoints, those that
-        it had before included (Envoy documentation, "Cluster warming")."""
-        endpoints = self.types[ENDPOINT]
-        for name in clusters:
-            if self.view.get(ENDPOINT, name) is None:
-                continue
-            if name in endpoints.names:
-                endpoints.resend(name)
-            else:
-                self._awaited.add(name)
 
     def _subscribed(self, of_type: Subscription, request: Request) -> Iterator[Effect]:
         view = self.view.resources[of_type.type_url]
@@ -94,10 +86,6 @@ class Session:
             of_type.subscribe(request.subscribe, view)
         if of_type.type_url == ROUTE:
             self._send_virtual_hosts(request)
-        elif of_type.type_url == ENDPOINT:
-            for name in self._awaited.intersection(request.subscribe):
-                of_type.resend(name)
-            self._awaited.difference_update(request.subscribe)
 
     def _send_virtual_hosts(self, request: Request) -> None:
         """An Envoy that asks for a route configuration needs all of its virtual hosts, `<route
@@ -113,31 +101,54 @@ class Session:
         # An Envoy acknowledges clusters when they are warm, so their endpoints cannot wait for that.
         for type_url in _TOGETHER:
             yield from self._make(self.types[type_url])
-        if self._awaited or any(self.types[type_url].flight is not None for type_url in _TOGETHER):
+        if any(self.types[type_url].flight is not None for type_url in _TOGETHER):
             return
         for type_url in MAKE_ORDER:
             yield from self._make(self.types[type_url])
             if self.types[type_url].flight is not None:
                 return
+        if any(self.view.resources[item] and not self.types[item].started for item in _REFERRING):
+            # A proxy that returns has something of these, which may refer to what would be removed.
+            return
         for type_url in reversed(MAKE_ORDER):
             of_type = self.types[type_url]
             removed = of_type.next_to_remove(self.view.resources[type_url])
             if removed:
                 yield self._send(of_type, {}, removed)
                 return
+            if of_type.keeps_old():
+                # What the proxy goes on with may still refer to anything that was there then.
+                return
 
     def _make(self, of_type: Subscription) -> Iterator[Response]:
-        if of_type.flight is None:
-            made = of_type.next_to_make(self.view.resources[of_type.type_url])
-            if made or of_type.owed:
-                yield self._send(of_type, made)
+        if of_type.flight is not None:
+            return
+        view = self.view.resources[of_type.type_url]
+        made = of_type.next_to_make(view)
+        removed: tuple[str, ...] = ()
+        if of_type.type_url == ENDPOINT or (of_type.type_url == VIRTUAL_HOST and made):
+            # That there are no endpoints is what a warming cluster waits for. And no two virtual hosts of a
+            # table may have a domain in common: one that takes over another's is refused unless that one
+            # goes with the same response.
+            removed = of_type.next_to_remove(view)
+        if made or removed or of_type.owed:
+            yield self._send(of_type, made, removed)
 
     def _send(self, of_type: Subscription, made: dict[str, Blob], removed: tuple[str, ...] = ()) -> Response:
         flight = Flight(self._nonce(), made, removed)
         of_type.fly(flight)
         if of_type.type_url == CLUSTER:
-            self._await_endpoints(made)
+            self._send_endpoints(made)
         return Response(of_type.type_url, flight.nonce, tuple(made.values()), removed)
+
+    def _send_endpoints(self, clusters: Iterable[str]) -> None:
+        """A cluster that is new or changed takes no requests before it was told its endpoints, those that
+        it had before included (Envoy documentation, "Cluster warming"). For a new one Envoy asks."""
+        endpoints = self.types[ENDPOINT]
+        for name in clusters:
+            # A proxy that returns has not repeated yet that it wants them, nor said that it has some.
+            if name in endpoints.names or (not endpoints.started and name in self.view.resources[ENDPOINT]):
+                endpoints.resend(name)
 
     def _nonce(self) -> str:
         return str(next(self._nonces))
@@ -153,8 +164,7 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Does the proxy have all that it should have and is willing to take?"""
-        started = (item for item in self.types.values() if item.started)
-        return not self._awaited and all(item.flight is None and not item.dirty for item in started)
+        return all(item.flight is None for item in self.types.values())
 
     def statuses(self) -> tuple[status.TypeStatus, ...]:
         """How far the proxy is, type by type; types that it never asked for are left out."""
@@ -163,7 +173,7 @@ class Session:
     def _status(self, of_type: Subscription) -> status.TypeStatus:
         view = self.view.resources[of_type.type_url]
         wanted = [blob for name, blob in view.items() if of_type.wants(name)]
-        current = sum(of_type.has.get(blob.name) == blob.version for blob in wanted)
+        current = sum(not of_type.lacks(blob.name, blob) for blob in wanted)
         state = status.SYNCED
         if of_type.refused:
             state = status.REJECTED

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from marline.compile.resource import CLUSTER, LISTENER, VIRTUAL_HOST, Blob
+from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, VIRTUAL_HOST, Blob
 
 WILDCARD: Final = "*"
 _WILDCARD_TYPES: Final = (CLUSTER, LISTENER, VIRTUAL_HOST)
@@ -44,6 +44,9 @@ class Subscription:
     """It asked for all that there is and had nothing: it waits for an answer even if that is empty."""
     _again: set[str] = field(default_factory=set)
     """Asked for while a response with them was under way, which may have come too early to count."""
+    _unsure: set[str] = field(default_factory=set)
+    """The proxy may have something else than `has` says: it asked for them again, or they were in a
+    response that was rejected as a whole, of which Envoy nevertheless takes what it can."""
     _suspects: deque[tuple[str, ...]] = field(default_factory=deque)
     """Groups of names, one of which may be why a response was rejected; each is sent alone."""
 
@@ -58,7 +61,8 @@ class Subscription:
         self.names = names - {WILDCARD}
         self.has = dict(has)
         self.owed = self.wildcard and not has
-        self.dirty = {*(view if self.wildcard else self.names), *has}
+        self._unsure |= self.names - has.keys()
+        self.dirty = {*(view if self.wildcard else ()), *self.names, *has}
 
     def subscribe(self, wanted: Iterable[str], view: Mapping[str, Blob]) -> None:
         """A resource that is asked for again must be sent again, whatever the proxy has."""
@@ -71,24 +75,27 @@ class Subscription:
                 self.resend(name)
 
     def resend(self, name: str) -> None:
-        self.has.pop(name, None)
+        self._unsure.add(name)
         self.dirty.add(name)
         if self.flight is not None and name in self.flight.sent:
             self._again.add(name)
 
     def unsubscribe(self, unwanted: Collection[str]) -> list[str]:
         """Returns what stood refused and is not wanted any more."""
-        if not unwanted:
-            return []
+        settled: list[str] = []
         for asked in unwanted:
-            if asked == WILDCARD:
-                self.wildcard = False
+            if asked in self.names and self.wildcard:
+                # It does not know whether this is one of all, and is to be told.
+                self.resend(asked)
             self.names.discard(asked)
-        for name in [name for name in self.has if not self.wants(name)]:
-            del self.has[name]
-        settled = [name for name in self.refused if not self.wants(name)]
-        for name in settled:
-            del self.refused[name]
+        if WILDCARD in unwanted:
+            self.wildcard = False
+            unwanted = {*self.has, *self._unsure, *self.refused}
+        for name in unwanted:
+            if not self.wants(name):
+                self._forget((name,))
+                if self.refused.pop(name, None) is not None:
+                    settled.append(name)
         return settled
 
     def changed(self, name: str, now: Blob | None) -> bool:
@@ -101,13 +108,13 @@ class Subscription:
         return False
 
     def next_to_make(self, view: Mapping[str, Blob]) -> dict[str, Blob]:
-        """What is to be sent next. Nothing of it is needed any more if it comes out empty."""
+        """What is to be sent next; nothing, if the proxy has all that it wants and would take."""
         todo: dict[str, Blob] = {}
         for name in sorted(self.dirty):
             blob = view.get(name)
-            if blob is not None and self.wants(name) and self._lacks(name, blob):
+            if blob is not None and self._should_get(name, blob):
                 todo[name] = blob
-            elif blob is not None or name not in self.has:
+            elif blob is not None or not self._may_have(name):
                 self.dirty.discard(name)
         while self._suspects:
             group = {name: todo[name] for name in self._suspects.popleft() if name in todo}
@@ -115,19 +122,36 @@ class Subscription:
                 return group
         return todo
 
-    def _lacks(self, name: str, blob: Blob) -> bool:
+    def _should_get(self, name: str, blob: Blob) -> bool:
+        return self.wants(name) and self.lacks(name, blob) and not self._refuses(name, blob)
+
+    def lacks(self, name: str, blob: Blob) -> bool:
+        """Has the proxy something else, which may be nothing?"""
+        return self.has.get(name) != blob.version or name in self._unsure
+
+    def _refuses(self, name: str, blob: Blob) -> bool:
         refused = self.refused.get(name)
-        return self.has.get(name) != blob.version and (refused is None or refused.version != blob.version)
+        return refused is not None and refused.version == blob.version
+
+    def _may_have(self, name: str) -> bool:
+        return name in self.has or name in self._unsure
+
+    def keeps_old(self) -> bool:
+        """Does the proxy go on with an older version of something whose newest it refused?"""
+        return any(name in self.has for name in self.refused)
 
     def next_to_remove(self, view: Mapping[str, Blob]) -> tuple[str, ...]:
-        """Of what it did not ask for by name an Envoy has to be told; the rest it gives up by itself."""
-        gone = tuple(sorted(name for name in self.dirty if name in self.has and name not in view))
+        """What the proxy is to be told is not there. What it asked for by name it gives up by itself, but
+        a cluster does not get warm before it hears that there are no endpoints."""
+        gone = sorted(name for name in self.dirty if self._may_have(name) and name not in view)
         if self.wildcard:
-            return gone
-        for name in gone:
-            del self.has[name]
-        self.dirty.difference_update(gone)
-        return ()
+            return tuple(gone)
+        awaited = self._unsure & self.names if self.type_url == ENDPOINT else set()
+        told = [name for name in gone if name in awaited]
+        for name in set(gone).difference(told):
+            self._forget((name,))
+            self.dirty.discard(name)
+        return tuple(told)
 
     def fly(self, flight: Flight) -> None:
         self.flight = flight
@@ -138,7 +162,9 @@ class Subscription:
         """It was acknowledged. Returns what stood refused in an older version."""
         self.flight = None
         self.has.update({name: blob.version for name, blob in flight.sent.items()})
+        self._unsure.difference_update(flight.sent)
         self._forget(flight.removed)
+        self._send_again()
         settled = [name for name in flight.sent if name in self.refused]
         for name in settled:
             del self.refused[name]
@@ -148,12 +174,17 @@ class Subscription:
         """It was rejected, and a rejection is of the whole response: halves of it are sent to find out
         whose fault it was. Returns the one at fault, once there is only one left."""
         self.flight = None
-        self._forget(flight.removed)  # an Envoy refuses what it is given, never what is taken away
         names = tuple(flight.sent)
+        if names:
+            self.dirty.update(flight.removed)
+        else:
+            self._forget(flight.removed)  # it is as gone as it can be
+        self._send_again()
         if len(names) > 1:
             middle = len(names) // 2
             self._suspects.extendleft((names[middle:], names[:middle]))
             self.dirty.update(names)
+            self._unsure.update(names)
             return None
         for name, blob in flight.sent.items():
             self.refused[name] = blob
@@ -163,6 +194,9 @@ class Subscription:
     def _forget(self, removed: Iterable[str]) -> None:
         for name in removed:
             self.has.pop(name, None)
+            self._unsure.discard(name)
+
+    def _send_again(self) -> None:
         for name in self._again:
             self.resend(name)
         self._again.clear()

@@ -37,3 +37,15 @@ def test_a_workload_is_never_removed_within_the_grace_period_after_a_connection(
         absent_since = None if connected else (now if absent_since is None else absent_since)
         removed = reaper.step(now, [REVIEWS], [REVIEWS] if connected else [])
         assert bool(removed) == (absent_since is not None and now - absent_since >= 30)
+        if removed:
+            absent_since = None
+
+
+def test_a_workload_that_could_not_be_removed_is_tried_again_after_another_grace_period() -> None:
+    reaper = Reaper(grace=30)
+    reaper.step(0, [REVIEWS], [])
+    assert reaper.step(30, [REVIEWS], []) == (REVIEWS,)
+    assert reaper.next_wake() is None
+    assert reaper.step(31, [REVIEWS], []) == ()
+    assert reaper.next_wake() == 61
+    assert reaper.step(61, [REVIEWS], []) == (REVIEWS,)
