@@ -1,4 +1,4 @@
-"""The Gateway API's Gateway and HTTPRoute: the servers that a gateway's proxy has from them.
+"""The Gateway API's Gateway, HTTPRoute and GRPCRoute: the servers that a gateway's proxy has from them.
 
 Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources' status
 (`gateway_api_status`), which follows the same decisions.
@@ -13,10 +13,10 @@ from marline.api.gateway_api.shared import GROUP, BackendObjectReference
 from marline.api.resource import Resource
 from marline.compile.gateway_api_attach import HTTP_PROTOCOLS, attach, is_granted, names_gateway, route_hosts
 from marline.compile.gateway_api_rules import RouteSet, backend_key, references
-from marline.compile.gateway_hosts import ANY
+from marline.compile.gateway_hosts import ANY, common_host
 from marline.compile.gateway_lookup import (
     api_gateways,
-    http_routes,
+    api_routes,
     is_managed,
     namespace_labels,
     reference_grants,
@@ -78,18 +78,36 @@ def conflicting_listeners(gateway: Resource[GatewaySpec]) -> dict[str, str]:
 def listener_routes(
     snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]
 ) -> dict[str, list[Resource[HTTPRouteSpec]]]:
-    """The routes attached to each listener (by name), oldest first."""
+    """The routes attached to each listener (by name), oldest first.
+
+    HTTPRoutes and GRPCRoutes do not share hosts of a listener: the older route has them
+    (`GRPCRouteSpec.hostnames`).
+    """
     found: dict[str, list[Resource[HTTPRouteSpec]]] = {}
     namespaces = namespace_labels(snapshot)
-    for route in http_routes(snapshot):
+    for route in api_routes(snapshot):
         for parent in route.spec.parent_refs:
             if not names_gateway(parent, route.namespace, gateway):
                 continue
             for listener in attach(route, parent, gateway, namespaces).listeners:
                 known = found.setdefault(listener.name, [])
-                if route not in known:
+                if route not in known and not _is_taken(listener, route, known):
                     known.append(route)
     return found
+
+
+def _is_taken(
+    listener: Listener, route: Resource[HTTPRouteSpec], attached: list[Resource[HTTPRouteSpec]]
+) -> bool:
+    """Does a listener have a route of the other kind for a host of this one?"""
+    hosts = route_hosts(listener, route.spec)
+    return any(
+        common_host(own, taken)
+        for other in attached
+        if other.kind != route.kind
+        for taken in route_hosts(listener, other.spec)
+        for own in hosts
+    )
 
 
 def _server(
@@ -146,7 +164,7 @@ def backend_target(
         return None, "InvalidKind", f"a backend of kind {backend.group}/{backend.kind} is not supported"
     namespace = route.namespace if backend.namespace is None else backend.namespace
     shown = f"Service {namespace}/{backend.name}"
-    source, target = (GROUP, "HTTPRoute", route.namespace), ("", "Service", namespace, backend.name)
+    source, target = (GROUP, route.kind, route.namespace), ("", "Service", namespace, backend.name)
     if not is_granted(reference_grants(snapshot), source, target):
         return None, "RefNotPermitted", f"no ReferenceGrant allows the reference to {shown}"
     service = find_service(snapshot, cluster_hostname(snapshot, backend.name, namespace))

@@ -1,4 +1,4 @@
-"""Which HTTPRoutes attach to which listeners of a Gateway, and if not, why.
+"""Which HTTPRoutes and GRPCRoutes attach to which listeners of a Gateway, and if not, why.
 
 Behaviour and reasons: gateway-api.sigs.k8s.io, `ParentReference`, `AllowedRoutes`, `RouteConditionReason`.
 """
@@ -14,7 +14,7 @@ from marline.api.resource import Resource
 from marline.compile.gateway_hosts import ANY, common_host
 
 HTTP_PROTOCOLS = ("HTTP", "HTTPS")
-ROUTE_KIND = "HTTPRoute"
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ def attach(
     if not named:
         wanted = f"named {parent.section_name!r}" if parent.section_name else f"on port {parent.port}"
         return Attachment((), "NoMatchingParent", f"{gateway.ref} has no listener {wanted}")
-    allowed = [item for item in named if _allows(item, gateway.namespace, route.namespace, namespaces)]
+    allowed = [item for item in named if _allows(item, gateway.namespace, route, namespaces)]
     if not allowed:
-        message = f"no listener of {gateway.ref} allows an HTTPRoute from namespace {route.namespace}"
+        message = f"no listener of {gateway.ref} allows this {route.kind} from namespace {route.namespace}"
         return Attachment((), "NotAllowedByListeners", message)
     fitting = tuple(item for item in allowed if route_hosts(item, route.spec))
     if not fitting:
@@ -63,14 +63,17 @@ def attach(
 
 
 def _allows(
-    listener: Listener, own: str, namespace: str, namespaces: Mapping[str, Mapping[str, str]]
+    listener: Listener,
+    own: str,
+    route: Resource[HTTPRouteSpec],
+    namespaces: Mapping[str, Mapping[str, str]],
 ) -> bool:
     if listener.protocol not in HTTP_PROTOCOLS:
         return False
-    rules = listener.allowed_routes
+    rules, namespace = listener.allowed_routes, route.namespace
     if rules is None:
         return namespace == own
-    if rules.kinds and not any((item.group, item.kind) == (GROUP, ROUTE_KIND) for item in rules.kinds):
+    if rules.kinds and not any((item.group, item.kind) == (GROUP, route.kind) for item in rules.kinds):
         return False
     origin = rules.namespaces.from_ if rules.namespaces is not None else "Same"
     if origin == "Selector":

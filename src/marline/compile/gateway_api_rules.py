@@ -1,4 +1,4 @@
-"""HTTPRoute rules as Envoy routes, in the order of precedence that the Gateway API lays down.
+"""HTTPRoute and GRPCRoute rules as Envoy routes, in the order of precedence that the Gateway API has.
 
 Behaviour: gateway-api.sigs.k8s.io, HTTPRoute reference (`HTTPRouteRule`, `HTTPRouteFilter`).
 """
@@ -24,6 +24,7 @@ from marline.api.gateway_api.shared import (
 )
 from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
+from marline.compile.gateway_api_grpc import GRPC_ROUTE, grpc_precedence
 from marline.compile.gateway_api_paths import redirect_path, rewrite_path, set_path
 from marline.compile.routes_faults import fraction
 from marline.compile.routes_headers import HeaderChange, HeaderChanges, apply_headers, escape
@@ -40,7 +41,7 @@ _UNRESOLVED: Final = "unresolved-backend"
 
 @dataclass(frozen=True, slots=True)
 class RouteSet:
-    """One HTTPRoute at one listener, with where its backend references lead."""
+    """One route at one listener, with where its backend references lead."""
 
     resource: Resource[HTTPRouteSpec]
     scheme: str
@@ -53,6 +54,11 @@ class RouteSet:
     @property
     def ref(self) -> Ref:
         return self.resource.ref
+
+    @property
+    def is_grpc(self) -> bool:
+        """Is it a GRPCRoute, in the form of an HTTPRoute?"""
+        return self.resource.kind == GRPC_ROUTE
 
     def target(self, backend: BackendObjectReference) -> Target | None:
         wanted = backend_key(backend)
@@ -79,9 +85,10 @@ def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
     """
     found: list[tuple[tuple[int, int, bool, int, int], route_pb.Route]] = []
     for routes in route_sets:
+        order = grpc_precedence if routes.is_grpc else precedence
         for index, rule in enumerate(routes.resource.spec.rules):
             for match in rule.matches or (HTTPRouteMatch(),):
-                found.append((precedence(match), _route(routes, rule, match, index)))
+                found.append((order(match), _route(routes, rule, match, index)))
     found.sort(key=lambda item: item[0])
     return [route for _, route in found]
 
@@ -162,10 +169,14 @@ def _authority(edit: HTTPHeaderFilter | None) -> str:
 def _forward(made: route_pb.Route, routes: RouteSet, rule: HTTPRouteRule, match: HTTPRouteMatch) -> None:
     shares = [(backend, routes.target(backend)) for backend in rule.backend_refs if backend.weight > 0]
     if not any(target is not None for _, target in shares):
-        made.direct_response.status = 500
+        made.direct_response.status = _broken_status(routes)
         return
     action = made.route
-    action.cluster_not_found_response_code = route_pb.RouteAction.INTERNAL_SERVER_ERROR
+    action.cluster_not_found_response_code = (
+        route_pb.RouteAction.SERVICE_UNAVAILABLE
+        if routes.is_grpc
+        else route_pb.RouteAction.INTERNAL_SERVER_ERROR
+    )
     _backends(made, shares)
     hashes = [target.hash for _, target in shares if target is not None]
     action.hash_policy.extend(hash_policies(hashes))
@@ -181,6 +192,11 @@ def _forward(made: route_pb.Route, routes: RouteSet, rule: HTTPRouteRule, match:
                 rewrite_path(action, item.url_rewrite.path, match.path)
         if item.request_mirror is not None:
             _mirror(action, routes, item.request_mirror)
+
+
+def _broken_status(routes: RouteSet) -> int:
+    """Of requests for which there is no backend. Envoy tells gRPC clients UNAVAILABLE for 503."""
+    return 503 if routes.is_grpc else 500
 
 
 def _backends(made: route_pb.Route, shares: list[tuple[HTTPBackendRef, Target | None]]) -> None:

@@ -19,13 +19,13 @@ from marline.compile.gateway_api import (
     conflicting_listeners,
     listener_routes,
 )
-from marline.compile.gateway_api_attach import HTTP_PROTOCOLS, ROUTE_KIND, attach, names_gateway
+from marline.compile.gateway_api_attach import HTTP_PROTOCOLS, ROUTE_KINDS, attach, names_gateway
 from marline.compile.gateway_api_rules import references
 from marline.compile.gateway_lookup import (
     CONTROLLERS,
     api_gateways,
+    api_routes,
     gateway_classes,
-    http_routes,
     is_managed,
     namespace_labels,
 )
@@ -34,12 +34,14 @@ from marline.mesh.snapshot import MeshSnapshot
 CONTROLLER: Final = CONTROLLERS[0]
 Status = dict[str, Any]
 Namespaces = Mapping[str, Mapping[str, str]]
+ListenerRoutes = Mapping[str, list[Resource[HTTPRouteSpec]]]
+"""The routes attached to a Gateway's listeners, by their names."""
 
 
 def statuses(
     snapshot: MeshSnapshot, now: str, addresses: Sequence[str] = ()
 ) -> tuple[tuple[Ref, Status], ...]:
-    """The statuses that differ from what the resources say now, for GatewayClass, Gateway, HTTPRoute.
+    """The statuses that differ from what the resources say now, for GatewayClass, Gateway and routes.
 
     `now` is the RFC 3339 time of conditions that change; `addresses` are those at which gateways can be
     reached.
@@ -50,11 +52,14 @@ def statuses(
             accepted = [("Accepted", True, "Accepted", "Marline serves Gateways of this class")]
             found.extend(_changed(resource, {"conditions": _conditions(resource, (), accepted, now)}))
     managed = [gateway for gateway in api_gateways(snapshot) if is_managed(snapshot, gateway)]
+    attached = {gateway.ref: listener_routes(snapshot, gateway) for gateway in managed}
     for gateway in managed:
-        found.extend(_changed(gateway, _gateway_status(snapshot, gateway, now, addresses)))
+        status = _gateway_status(snapshot, gateway, attached[gateway.ref], now, addresses)
+        found.extend(_changed(gateway, status))
     namespaces = namespace_labels(snapshot)
-    for route in http_routes(snapshot):
-        found.extend(_changed(route, _route_status(snapshot, route, managed, namespaces, now)))
+    for route in api_routes(snapshot):
+        status = _route_status(snapshot, route, managed, attached, namespaces, now)
+        found.extend(_changed(route, status))
     return tuple(found)
 
 
@@ -91,9 +96,12 @@ def _conditions(
 
 
 def _gateway_status(
-    snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], now: str, addresses: Sequence[str]
+    snapshot: MeshSnapshot,
+    gateway: Resource[GatewaySpec],
+    attached: ListenerRoutes,
+    now: str,
+    addresses: Sequence[str],
 ) -> Status:
-    attached = listener_routes(snapshot, gateway)
     conflicts = conflicting_listeners(gateway)
     known = {item.get("name"): item for item in gateway.status.get("listeners", ())}
     listeners: list[Status] = []
@@ -159,8 +167,8 @@ def _resolved(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], listener: 
         if not name:
             return ("ResolvedRefs", False, reason, message)
     kinds = listener.allowed_routes.kinds if listener.allowed_routes is not None else ()
-    if any((item.group, item.kind) != (GROUP, ROUTE_KIND) for item in kinds):
-        return ("ResolvedRefs", False, "InvalidRouteKinds", "only routes of kind HTTPRoute are served")
+    if any(item.group != GROUP or item.kind not in ROUTE_KINDS for item in kinds):
+        return ("ResolvedRefs", False, "InvalidRouteKinds", f"only {' and '.join(ROUTE_KINDS)} are served")
     return ("ResolvedRefs", True, "ResolvedRefs", "")
 
 
@@ -168,22 +176,22 @@ def _supported_kinds(listener: Listener) -> list[Status]:
     kinds = listener.allowed_routes.kinds if listener.allowed_routes is not None else ()
     if listener.protocol not in HTTP_PROTOCOLS:
         return []
-    if kinds and not any((item.group, item.kind) == (GROUP, ROUTE_KIND) for item in kinds):
-        return []
-    return [{"group": GROUP, "kind": ROUTE_KIND}]
+    named = {item.kind for item in kinds if item.group == GROUP} if kinds else ROUTE_KINDS
+    return [{"group": GROUP, "kind": kind} for kind in ROUTE_KINDS if kind in named]
 
 
 def _route_status(
     snapshot: MeshSnapshot,
     route: Resource[HTTPRouteSpec],
     gateways: Sequence[Resource[GatewaySpec]],
+    attached: Mapping[Ref, ListenerRoutes],
     namespaces: Namespaces,
     now: str,
 ) -> Status:
     present = list(route.status.get("parents", ()))
     parents = [item for item in present if item.get("controllerName") != CONTROLLER]
     for parent in route.spec.parent_refs:
-        accepted = _route_accepted(snapshot, route, parent, gateways, namespaces)
+        accepted = _route_accepted(snapshot, route, parent, gateways, attached, namespaces)
         if accepted is None:
             continue
         reference = {"group": parent.group, "kind": parent.kind} | msgspec.to_builtins(parent)
@@ -211,6 +219,7 @@ def _route_accepted(
     route: Resource[HTTPRouteSpec],
     parent: ParentReference,
     gateways: Sequence[Resource[GatewaySpec]],
+    attached: Mapping[Ref, ListenerRoutes],
     namespaces: Namespaces,
 ) -> Verdict | None:
     """None when the parent is another controller's to speak of."""
@@ -226,6 +235,10 @@ def _route_accepted(
         message = f"there is no Gateway {parent.namespace or route.namespace}/{parent.name}"
         return ("Accepted", False, "NoMatchingParent", message)
     made = attach(route, parent, gateway, namespaces)
+    here = attached[gateway.ref]
+    if made.accepted and not any(route in here.get(item.name, ()) for item in made.listeners):
+        message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
+        return ("Accepted", False, "HostnameConflict", message)
     return ("Accepted", made.accepted, made.reason, made.message)
 
 

@@ -12,6 +12,7 @@ from marline.api.gateway_api.shared import GROUP
 from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
+from marline.compile.gateway_api_grpc import GRPC_ROUTE, as_http
 from marline.compile.gateway_tls import (
     CA_SUFFIX,
     Termination,
@@ -124,8 +125,10 @@ def api_gateways(snapshot: MeshSnapshot) -> list[Resource[ApiGatewaySpec]]:
     return sorted(snapshot.resources(GROUP, "Gateway"), key=age)
 
 
-def http_routes(snapshot: MeshSnapshot) -> list[Resource[HTTPRouteSpec]]:
-    return sorted(snapshot.resources(GROUP, "HTTPRoute"), key=age)
+def api_routes(snapshot: MeshSnapshot) -> list[Resource[HTTPRouteSpec]]:
+    """HTTPRoutes, and GRPCRoutes in the form of HTTPRoutes, oldest first."""
+    grpc = (as_http(route) for route in snapshot.resources(GROUP, GRPC_ROUTE))
+    return sorted((*snapshot.resources(GROUP, "HTTPRoute"), *grpc), key=age)
 
 
 def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec]]:

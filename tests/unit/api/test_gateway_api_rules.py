@@ -208,3 +208,17 @@ def test_grants_and_classes_are_checked() -> None:
     grant = {"from": [], "to": [{"group": "A", "kind": "Service"}]}
     assert faults("ReferenceGrant", grant) == ["from", "to[0].group"]
     assert faults("GatewayClass", {"controllerName": "marline"}) == ["metadata.namespace", "controllerName"]
+
+
+def test_grpc_methods_are_named_as_grpc_names_them() -> None:
+    def method(**fields: Any) -> list[str]:
+        found = faults("GRPCRoute", {"rules": [{"matches": [{"method": fields}]}]})
+        return [path.removeprefix("rules[0].matches[0].") for path in found]
+
+    assert method() == ["method"]
+    assert method(service="demo.Greeter", method="Hello") == []
+    assert method(service="/demo.Greeter", method="Hello/x") == ["method.service", "method.method"]
+    assert method(type="RegularExpression", service="(") == ["method.service"]
+    assert faults("GRPCRoute", {}) == ["rules"]
+    twice = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["a"]}}
+    assert faults("GRPCRoute", {"rules": [{"filters": [twice, twice]}]}) == ["rules[0].filters[1]"]

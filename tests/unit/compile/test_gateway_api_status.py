@@ -61,7 +61,7 @@ def test_a_gateway_counts_routes_and_judges_each_listener() -> None:
     assert verdicts(status["conditions"])["Programmed"] == ("True", "Programmed")
     assert listeners["http"]["attachedRoutes"] == 1
     assert listeners["http"]["supportedKinds"] == [
-        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}
+        {"group": "gateway.networking.k8s.io", "kind": kind} for kind in ("HTTPRoute", "GRPCRoute")
     ]
     assert judged["http"]["Programmed"] == ("True", "Programmed")
     assert judged["again"]["Conflicted"] == ("True", "HostnameConflict")

@@ -1,10 +1,14 @@
 """GRPCRoute (gateway-api.sigs.k8s.io, v1)."""
 
+import re
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from marline.api import rules
+from marline.api.errors import Fault
 from marline.api.faults import Faults
+from marline.api.gateway_api import route_rules
 from marline.api.gateway_api.shared import (
     BackendObjectReference,
     HeaderMatch,
@@ -58,8 +62,83 @@ class GRPCRouteSpec(Model, frozen=True):
     use_default_gateways: Literal["All", "None"] | None = None
 
 
-REFUSED: Final[Refusals] = {}
+_ONLY_HEADERS: Final = "only headers can be changed for a single backend; set the filter on the rule"
+_EXTENSIONS: Final = "filters that are resources of their own"
+
+REFUSED: Final[Refusals] = {
+    "useDefaultGateways=All": "default gateways; name the Gateway in parentRefs",
+    "rules[].sessionPersistence": "sticky sessions; use a DestinationRule with consistentHash",
+    "rules[].filters[].type=ExtensionRef": _EXTENSIONS,
+    "rules[].backendRefs[].filters[].type=ExtensionRef": _EXTENSIONS,
+    "rules[].backendRefs[].filters[].type=RequestMirror": _ONLY_HEADERS,
+}
+
+_MAX_MATCHES: Final = 64
+_MAX_ALL_MATCHES: Final = 128
+_SERVICE: Final = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
+_METHOD: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
 def validate(resource: Resource[GRPCRouteSpec], faults: Faults) -> None:
-    """The Gateway API's rules for this kind."""
+    """The schema's and the CEL rules of GRPCRoute's CRD."""
+    spec = resource.spec
+    route_rules.parents(spec.parent_refs, faults.at("parentRefs"))
+    route_rules.hostnames(spec.hostnames, faults.at("hostnames"))
+    where = faults.at("rules")
+    if not spec.rules:
+        where.add("is required: without a rule nothing is routed", Fault.REQUIRED)
+    route_rules.limited(spec.rules, route_rules.MAX_ITEMS, where)
+    route_rules.rule_names([rule.name for rule in spec.rules], where)
+    total = sum(len(rule.matches) for rule in spec.rules)
+    where.require(total <= _MAX_ALL_MATCHES, f"have {total} matches; at most {_MAX_ALL_MATCHES} are allowed")
+    for index, rule in enumerate(spec.rules):
+        _rule(rule, where.item(index))
+
+
+def _rule(rule: GRPCRouteRule, faults: Faults) -> None:
+    route_rules.limited(rule.matches, _MAX_MATCHES, faults.at("matches"))
+    for index, match in enumerate(rule.matches):
+        where = faults.at("matches").item(index)
+        if match.method is not None:
+            _method(match.method, where.at("method"))
+        route_rules.header_matches(match.headers, where.at("headers"))
+    _filters(rule.filters, faults.at("filters"))
+    route_rules.limited(rule.backend_refs, route_rules.MAX_ITEMS, faults.at("backendRefs"))
+    for index, backend in enumerate(rule.backend_refs):
+        where = faults.at("backendRefs").item(index)
+        route_rules.backend(backend, where)
+        _filters(backend.filters, where.at("filters"))
+
+
+def _method(method: GRPCMethodMatch, faults: Faults) -> None:
+    if not (method.service or method.method):
+        faults.add("expected service, method or both", Fault.REQUIRED)
+    for name, value, form in (("service", method.service, _SERVICE), ("method", method.method, _METHOD)):
+        if value is None:
+            continue
+        if method.type == "RegularExpression":
+            rules.regex(value, faults.at(name))
+        elif len(value) > 1024 or not form.fullmatch(value):
+            faults.at(name).add(f"{value!r} is not the name of a gRPC {name}")
+
+
+def _filters(filters: tuple[GRPCRouteFilter, ...], faults: Faults) -> None:
+    route_rules.limited(filters, route_rules.MAX_ITEMS, faults)
+    kinds = [item.type for item in filters]
+    for index, item in enumerate(filters):
+        where = faults.item(index)
+        if item.type.endswith("HeaderModifier") and item.type in kinds[:index]:
+            where.add(f"a filter of type {item.type} is there twice")
+        given: dict[str, object] = {
+            "RequestHeaderModifier": item.request_header_modifier,
+            "ResponseHeaderModifier": item.response_header_modifier,
+            "RequestMirror": item.request_mirror,
+            "ExtensionRef": item.extension_ref,
+        }
+        route_rules.typed_once(given, item.type, where)
+        if item.request_header_modifier is not None:
+            route_rules.header_filter(item.request_header_modifier, where.at("requestHeaderModifier"))
+        if item.response_header_modifier is not None:
+            route_rules.header_filter(item.response_header_modifier, where.at("responseHeaderModifier"))
+        if item.request_mirror is not None:
+            route_rules.mirror(item.request_mirror, where.at("requestMirror"))
