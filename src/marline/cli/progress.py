@@ -1,7 +1,6 @@
 """Say on stderr what is being waited for, once it takes more than a second."""
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,8 +22,7 @@ async def progress(what: str) -> AsyncIterator[None]:
         yield
     finally:
         telling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await telling
+        await asyncio.gather(telling, return_exceptions=True)
 
 
 async def _tell(what: str) -> None:

@@ -1,7 +1,6 @@
 """`marline run`: one program in the foreground, behind its own sidecar, as a workload of the running mesh."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from typing import Final
@@ -16,6 +15,7 @@ from marline.node.connect import open_machine
 from marline.node.errors import NotRunning
 from marline.node.home import Home, load_config
 from marline.node.lifecycle import require_running
+from marline.node.machine import ended
 from marline.node.runner import WorkloadRunner
 from marline.node.workload import WorkloadSpec, WorkloadStatus
 
@@ -78,16 +78,14 @@ async def _run(home: Home, spec: WorkloadSpec) -> int:
         received = _end_on_signals(runner)
         announcing = asyncio.create_task(_announce(runner, config.cluster_domain), name="announce")
         try:
-            ended = await runner.run()
+            code = await runner.run()
         except asyncio.CancelledError:
             if not received:
                 raise
-            ended = None
+            code = None
         finally:
-            announcing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await announcing
-    return exit_code(ended, received)
+            await ended(announcing)
+    return exit_code(code, received)
 
 
 def _end_on_signals(runner: WorkloadRunner) -> list[signal.Signals]:
@@ -125,10 +123,10 @@ def announcement(status: WorkloadStatus, spec: WorkloadSpec, cluster_domain: str
     return f"{status.name} is ready; reached in the mesh {where}; identity {status.spiffe_id}"
 
 
-def exit_code(ended: int | None, received: list[signal.Signals]) -> int:
+def exit_code(code: int | None, received: list[signal.Signals]) -> int:
     """What the shell is told: 130 after Ctrl-C, else what became of the program."""
     if received and received[0] is signal.SIGINT:
         return ExitCode.INTERRUPTED
-    if ended is None:
+    if code is None:
         return 128 + received[0] if received else ExitCode.FAILED
-    return ended if ended >= 0 else 128 - ended
+    return code if code >= 0 else 128 - code

@@ -1,7 +1,6 @@
 """What every runner on this machine shares: the home, the way to the control plane, identity, network."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -50,9 +49,10 @@ def node_name() -> str:
 
 
 async def ended(*tasks: asyncio.Task[None]) -> None:
-    """End background tasks; raises what they raised."""
+    """End background tasks; raises what they raised. A cancellation of the caller meanwhile is its own,
+    and is not taken for theirs."""
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
