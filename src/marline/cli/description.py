@@ -41,10 +41,8 @@ def _body(obj: Object) -> Any:
     if "spec" in obj:
         return obj["spec"]
     body = {name: value for name, value in obj.items() if name not in _ENVELOPE}
-    if obj["kind"] == "Secret":
-        body = {
-            name: _hidden(value) if name in ("data", "stringData") else value for name, value in body.items()
-        }
+    if obj["kind"] == "Secret" and "data" in body:
+        body["data"] = {name: f"({len(str(value))} characters)" for name, value in body["data"].items()}
     return body
 
 
