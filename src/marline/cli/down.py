@@ -1,10 +1,13 @@
 """`marline down`: stop applications, services or workloads; without names the whole mesh."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 import click
 
 from marline.cli.completing import complete_workload
+from marline.cli.exits import Missing
 from marline.cli.options import Settings, mesh_options
 from marline.cli.progress import progress
 from marline.node.control import NodeClient
@@ -13,7 +16,7 @@ from marline.node.lifecycle import stop
 from marline.node.process import end_process
 from marline.node.workload import WorkloadStatus
 
-_GRACE_SECONDS = 60.0
+_GRACE_SECONDS: Final = 60.0
 
 
 @click.command()
@@ -37,8 +40,11 @@ async def _stop_all(home: Home) -> None:
 
 async def _stop_named(home: Home, names: tuple[str, ...]) -> None:
     client = NodeClient(home)
-    alone = [item for item in await client.list() if started_alone(item, names)]
-    rest = tuple(name for name in names if not any(started_alone(item, (name,)) for item in alone))
+    running = await client.list()
+    check_known(names, running)
+    hosted = [item for item in running if item.application]
+    alone = [item for item in running if not item.application and is_called(item, names)]
+    rest = tuple(name for name in names if any(is_called(item, (name,)) for item in hosted))
     async with progress(f"stopping {', '.join(names)}"):
         stopped = await client.down(rest) if rest else ()
         await asyncio.gather(*(end_process(item.owner_pid, _GRACE_SECONDS) for item in alone))
@@ -46,6 +52,15 @@ async def _stop_named(home: Home, names: tuple[str, ...]) -> None:
         click.echo(f"{item.name} stopped")
 
 
-def started_alone(workload: WorkloadStatus, names: tuple[str, ...]) -> bool:
-    """Is this one that `marline run` hosts, called by one of these names?"""
-    return not workload.application and bool({workload.name, workload.service}.intersection(names))
+def is_called(workload: WorkloadStatus, names: tuple[str, ...]) -> bool:
+    """Is it one of these names: its own, its service's, its application's?"""
+    return not {workload.name, workload.service, workload.application}.isdisjoint(names)
+
+
+def check_known(names: tuple[str, ...], running: Sequence[WorkloadStatus]) -> None:
+    """Raises `Missing` for a name that nothing has."""
+    for name in names:
+        if not any(is_called(item, (name,)) for item in running):
+            known = {item.application or item.name for item in running}
+            listed = ", ".join(sorted(known)) or "nothing"
+            raise Missing(f"there is no application, service or workload {name!r}; running: {listed}")

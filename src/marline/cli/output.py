@@ -106,7 +106,7 @@ def dump(value: Any, output: str) -> None:
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(_builtin(value), indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_builtin)
 
 
 def to_yaml(value: Any) -> str:
