@@ -20,7 +20,8 @@ CLIENT_SIDE: Final = "kubectl-client-side-apply"
 
 
 class Manager(NamedTuple):
-    """Who writes: entries of `managedFields` are told apart by all of these."""
+    """Who writes: entries of `managedFields` are told apart by all of these, but whoever applies is the
+    same in every API version (kube-apiserver's `BuildManagerIdentifier`)."""
 
     name: str
     operation: Literal["Apply", "Update"]
@@ -32,6 +33,9 @@ class Manager(NamedTuple):
             f" with subresource {msgspec.json.encode(self.subresource).decode()}" if self.subresource else ""
         )
         return f"{msgspec.json.encode(self.name).decode()}{where} using {self.api_version}"
+
+    def is_applier(self, other: "Manager") -> bool:
+        return self._replace(api_version="") == other._replace(api_version="", operation="Apply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def applied(
     """The object and the owners after `manager` has applied `config`; raises `FieldConflict`."""
     wanted = field_set.fields_of(config, types)
     merged = merge(live, config, types)
-    others = {other: owned for other, owned in managers.items() if other != manager}
+    others = {other: owned for other, owned in managers.items() if not other.is_applier(manager)}
     changed = frozenset[Field]().union(*field_set.compare(live, merged, types))
     conflicts = [
         (other, field) for other, owned in sorted(others.items()) for field in sorted(owned.fields & changed)
@@ -151,7 +155,7 @@ def applied(
         other: Owned(owned.fields - changed if changed & owned.fields else owned.fields, owned.time)
         for other, owned in others.items()
     }
-    before = managers.get(manager)
+    before = next((owned for other, owned in managers.items() if other.is_applier(manager)), None)
     if before:
         kept = frozenset().union(wanted, *(owned.fields for owned in others.values()))
         kept_prefixes = {field[:length] for field in kept for length in range(1, len(field) + 1)}

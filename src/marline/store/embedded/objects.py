@@ -4,12 +4,13 @@ Each method computes its whole effect without awaiting, so writes never race, an
 is on disk. Objects that come in are not changed.
 """
 
+import functools
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from marline.api.decode import describe
 from marline.api.errors import Fault, FieldError, InvalidResource
@@ -25,6 +26,9 @@ from marline.store.interface import AlreadyExists, BadRequest, Conflict, Forbidd
 from marline.store.list_types import list_types
 from marline.store.managed_fields import FieldConflict, Manager
 from marline.store.status import resource_name
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: as Kubernetes, without those that make words or look alike."""
@@ -55,6 +59,23 @@ def timestamp(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _settled(
+    write: Callable[Concatenate["Objects", P], Awaitable[T]],
+) -> Callable[Concatenate["Objects", P], Awaitable[T]]:
+    """A refusal may rest on a write that is still on its way to disk. It is said when that write can be
+    read: who reads again and retries must not meet the same write for ever."""
+
+    @functools.wraps(write)
+    async def settling(objects: "Objects", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await write(objects, *args, **kwargs)
+        except (AlreadyExists, Conflict, NotFound):
+            await objects._state.settled()
+            raise
+
+    return settling
+
+
 class Objects:
     """Raises `StoreError`s and `InvalidResource`."""
 
@@ -75,6 +96,7 @@ class Objects:
             raise NotFound(ref)
         return stored
 
+    @_settled
     async def create(self, obj: Object, options: Options) -> Stored:
         kind, version = kind_and_version(obj)
         new = self._named(kind, obj)
@@ -142,12 +164,14 @@ class Objects:
         await self._state.commit(transaction)
         return stored
 
+    @_settled
     async def update(self, obj: Object, options: Options) -> Stored:
         kind, version = kind_and_version(obj)
         new = self._named(kind, obj)
         old = self._head(ref_of(new))
         return await self._replace(kind, old, new, Manager(options.manager, "Update", version), options)
 
+    @_settled
     async def patch(
         self, ref: Ref, version: str, change: Callable[[Object], Any], options: Options
     ) -> Stored:
@@ -225,6 +249,7 @@ class Objects:
             return old
         return await self._put(old.ref, obj, options)
 
+    @_settled
     async def apply(self, config: Object, options: Options) -> Stored:
         """Server-side apply; creates the object if it is not there."""
         kind, version = kind_and_version(config)
@@ -272,6 +297,7 @@ class Objects:
         merged["metadata"]["managedFields"] = managed_fields.write(managers)
         return await self._create(kind, ref, merged, manager, options)
 
+    @_settled
     async def delete(self, ref: Ref, deletion: Deletion, *, dry_run: bool = False) -> tuple[Stored, bool]:
         """The object's last state, and whether it is gone (or waits for its finalizers)."""
         old = self._head(ref)

@@ -159,6 +159,12 @@ class State:
         self._wake.set()
         await transaction.done
 
+    async def settled(self) -> None:
+        """Wait until what is on its way to disk now is there and visible, or has failed."""
+        pending = [transaction.done for transaction in (*self._writing, *self._waiting) if transaction.done]
+        if pending:
+            await asyncio.wait(pending)
+
     async def _write(self) -> None:
         while not (self._closed and not self._waiting):
             await self._wake.wait()
