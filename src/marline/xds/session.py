@@ -28,7 +28,6 @@ from marline.xds.view import Key, View
 
 _TOGETHER: Final = (SECRET, CLUSTER, ENDPOINT)
 """Types that do not wait for one another: clusters, and what those need before they take requests."""
-_REFERRING: Final = (LISTENER, ROUTE, VIRTUAL_HOST)
 
 
 def _subscriptions() -> dict[str, Subscription]:
@@ -69,7 +68,7 @@ class Session:
         if flight is None or request.nonce != flight.nonce:
             return
         if request.error is not None:
-            at_fault = of_type.crash(flight)
+            at_fault = of_type.crash(flight, self.view.resources[of_type.type_url])
             if at_fault is not None:
                 yield self._refused(of_type.type_url, *at_fault, request.error)
             return
@@ -80,6 +79,11 @@ class Session:
         view = self.view.resources[of_type.type_url]
         if not of_type.started:
             of_type.begin(request.subscribe, request.initial_versions, view)
+            if of_type.type_url == ENDPOINT and not self.types[CLUSTER].started:
+                # An Envoy that returns while clusters get warm is silent about clusters until they are, and
+                # repeats all else: it waits for endpoints, whatever it says that it has.
+                for name in request.subscribe:
+                    of_type.resend(name)
         else:
             for name in of_type.unsubscribe(request.unsubscribe):
                 yield self._settled(of_type.type_url, name)
@@ -103,12 +107,13 @@ class Session:
             yield from self._make(self.types[type_url])
         if any(self.types[type_url].flight is not None for type_url in _TOGETHER):
             return
+        if not self.types[CLUSTER].started:
+            return
         for type_url in MAKE_ORDER:
             yield from self._make(self.types[type_url])
             if self.types[type_url].flight is not None:
                 return
-        if any(self.view.resources[item] and not self.types[item].started for item in _REFERRING):
-            # A proxy that returns has something of these, which may refer to what would be removed.
+        if not self._has_said_what_it_has():
             return
         for type_url in reversed(MAKE_ORDER):
             of_type = self.types[type_url]
@@ -119,6 +124,13 @@ class Session:
             if of_type.keeps_old():
                 # What the proxy goes on with may still refer to anything that was there then.
                 return
+
+    def _has_said_what_it_has(self) -> bool:
+        """A proxy that returns repeats its subscriptions one by one; what it has may refer to what would be
+        removed. Routes are not asked for by all."""
+        routes = (ROUTE, VIRTUAL_HOST)
+        awaited = (LISTENER, *(type_url for type_url in routes if self.view.resources[type_url]))
+        return all(self.types[type_url].started for type_url in awaited)
 
     def _make(self, of_type: Subscription) -> Iterator[Response]:
         if of_type.flight is not None:

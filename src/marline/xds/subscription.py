@@ -49,6 +49,10 @@ class Subscription:
     response that was rejected as a whole, of which Envoy nevertheless takes what it can."""
     _suspects: deque[tuple[str, ...]] = field(default_factory=deque)
     """Groups of names, one of which may be why a response was rejected; each is sent alone."""
+    _doubtful: set[str] = field(default_factory=set)
+    """Virtual hosts that were refused without others that they came with: one of those may have had to give
+    up a domain first. They are tried once more."""
+    _retrying: set[str] = field(default_factory=set)
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
@@ -94,6 +98,8 @@ class Subscription:
         for name in unwanted:
             if not self.wants(name):
                 self._forget((name,))
+                self._doubtful.discard(name)
+                self._retrying.discard(name)
                 if self.refused.pop(name, None) is not None:
                     settled.append(name)
         return settled
@@ -101,6 +107,8 @@ class Subscription:
     def changed(self, name: str, now: Blob | None) -> bool:
         """The view differs in this name. Returns whether that ends a refusal."""
         self.dirty.add(name)
+        self._doubtful.discard(name)
+        self._retrying.discard(name)
         refused = self.refused.get(name)
         if refused is not None and (now is None or now.version != refused.version):
             del self.refused[name]
@@ -110,16 +118,24 @@ class Subscription:
     def next_to_make(self, view: Mapping[str, Blob]) -> dict[str, Blob]:
         """What is to be sent next; nothing, if the proxy has all that it wants and would take."""
         todo: dict[str, Blob] = {}
+        gone: set[str] = set()
         for name in sorted(self.dirty):
             blob = view.get(name)
             if blob is not None and self._should_get(name, blob):
                 todo[name] = blob
-            elif blob is not None or not self._may_have(name):
-                self.dirty.discard(name)
+            elif blob is None and self._may_have(name):
+                gone.add(name)
+        # A new set, since one that was large once takes long to look through even when it is empty.
+        self.dirty = gone | todo.keys()
         while self._suspects:
             group = {name: todo[name] for name in self._suspects.popleft() if name in todo}
             if group:
                 return group
+        if not todo and self._doubtful:
+            self._retrying |= self._doubtful
+            self.dirty |= self._doubtful
+            self._doubtful.clear()
+            return self.next_to_make(view)
         return todo
 
     def _should_get(self, name: str, blob: Blob) -> bool:
@@ -131,7 +147,7 @@ class Subscription:
 
     def _refuses(self, name: str, blob: Blob) -> bool:
         refused = self.refused.get(name)
-        return refused is not None and refused.version == blob.version
+        return refused is not None and refused.version == blob.version and name not in self._retrying
 
     def _may_have(self, name: str) -> bool:
         return name in self.has or name in self._unsure
@@ -163,6 +179,7 @@ class Subscription:
         self.flight = None
         self.has.update({name: blob.version for name, blob in flight.sent.items()})
         self._unsure.difference_update(flight.sent)
+        self._retrying.difference_update(flight.sent)
         self._forget(flight.removed)
         self._send_again()
         settled = [name for name in flight.sent if name in self.refused]
@@ -170,9 +187,9 @@ class Subscription:
             del self.refused[name]
         return settled
 
-    def crash(self, flight: Flight) -> tuple[str, Blob] | None:
+    def crash(self, flight: Flight, view: Mapping[str, Blob]) -> tuple[str, Blob] | None:
         """It was rejected, and a rejection is of the whole response: halves of it are sent to find out
-        whose fault it was. Returns the one at fault, once there is only one left."""
+        whose fault it was. Returns the one at fault, once there is only one left, and still wanted."""
         self.flight = None
         names = tuple(flight.sent)
         if names:
@@ -187,8 +204,14 @@ class Subscription:
             self._unsure.update(names)
             return None
         for name, blob in flight.sent.items():
-            self.refused[name] = blob
-            return name, blob
+            now = view.get(name)
+            if now is not None and now.version == blob.version and self.wants(name):
+                self.refused[name] = blob
+                if name in self._retrying:
+                    self._retrying.discard(name)
+                elif self.type_url == VIRTUAL_HOST and name in self._unsure:
+                    self._doubtful.add(name)
+                return name, blob
         return None
 
     def _forget(self, removed: Iterable[str]) -> None:

@@ -86,6 +86,14 @@ class Conversation:
         return f"settled {kind} {effect.name}"
 
 
+def begun(text: str = "") -> Conversation:
+    """A proxy that has asked for its clusters and has them: before that it is sent nothing else."""
+    talk = Conversation(text)
+    talk.ask("CDS")
+    talk.ack("CDS")
+    return talk
+
+
 def in_sync(text: str) -> Conversation:
     """A proxy that has all of this view: it asked for all clusters, listeners and virtual hosts, and for
     the endpoints and route configurations by name."""

@@ -54,4 +54,16 @@ def test_a_table_that_was_still_awaited_gets_its_virtual_hosts_whatever_the_prox
 def test_a_new_proxy_that_says_it_has_something_else_is_brought_to_the_view() -> None:
     talk = Conversation("CDS a@1")
     assert talk.ask("CDS", has="other@9") == ["CDS a@1"]
-    assert talk.ack("CDS") == ["CDS -other"]
+    assert talk.ack("CDS") == []
+    assert talk.ask("LDS", has="l@1") == ["LDS -l"]
+    assert talk.ack("LDS") == ["CDS -other"]
+
+
+def test_a_proxy_that_says_nothing_of_clusters_yet_waits_for_endpoints_whatever_it_says_it_has() -> None:
+    talk = Conversation(f"{VIEW}, VHDS t/a@2")
+    assert talk.ask("EDS", "a", "b", has="a@1 b@1") == ["EDS a@1 b@1"]
+    talk.ask("LDS", has="l@1")
+    talk.ask("RDS", "t", has="t@1")
+    talk.ask("VHDS", has="t/a@1")
+    assert talk.ack("EDS") == []
+    assert talk.ask("CDS", has="a@1 b@1") == ["VHDS t/a@2"]

@@ -94,6 +94,29 @@ def test_removals_of_a_rejected_response_are_repeated() -> None:
     assert talk.nack("VHDS") == ["refused VHDS t/c: bad", "VHDS -t/a"]
 
 
+def test_a_rejection_of_what_has_changed_meanwhile_is_no_longer_of_interest() -> None:
+    talk = in_sync(VIEW)
+    talk.change("VHDS t/a@2, LDS m@1")
+    talk.change(gone="LDS m")
+    assert talk.nack("LDS") == ["VHDS t/a@2"]
+    talk.change("VHDS t/a@3")
+    assert talk.nack("VHDS") == ["VHDS t/a@3"]
+    assert talk.session.messages == {}
+
+
+def test_a_virtual_host_refused_for_lack_of_others_is_tried_once_more() -> None:
+    talk = in_sync(VIEW)
+    talk.change("VHDS t/a@2 t/b@2 t/c@1")
+    assert talk.nack("VHDS") == ["VHDS t/a@2"]
+    assert talk.nack("VHDS") == ["refused VHDS t/a: bad", "VHDS t/b@2 t/c@1"]
+    assert talk.nack("VHDS") == ["VHDS t/b@2"]
+    assert talk.ack("VHDS") == ["VHDS t/c@1"]
+    assert talk.nack("VHDS") == ["refused VHDS t/c: bad", "VHDS t/a@2 t/c@1"]
+    assert talk.nack("VHDS") == ["VHDS t/a@2"]
+    assert talk.ack("VHDS") == ["settled VHDS t/a", "VHDS t/c@1"]
+    assert talk.nack("VHDS") == ["refused VHDS t/c: bad"]
+
+
 def test_a_change_during_the_search_is_part_of_it() -> None:
     talk = in_sync(VIEW)
     talk.change("CDS b@1 c@1")

@@ -1,6 +1,6 @@
 """What a proxy asks for it gets, once, in whatever way it asks."""
 
-from conversations import Conversation, in_sync
+from conversations import Conversation, begun, in_sync
 
 from marline.compile.resource import CLUSTER
 from marline.xds.messages import Request, Response
@@ -20,7 +20,7 @@ def test_whoever_asks_for_all_of_nothing_is_answered_once() -> None:
 
 def test_a_star_asks_for_all_as_no_name_does() -> None:
     assert Conversation(VIEW).ask("CDS", "*") == ["CDS a@1"]
-    assert Conversation(VIEW).ask("LDS", "*") == ["LDS l@1"]
+    assert begun(VIEW).ask("LDS", "*") == ["LDS l@1"]
 
 
 def test_of_other_types_no_name_asks_for_nothing() -> None:
@@ -38,7 +38,7 @@ def test_only_what_is_asked_for_by_name_is_sent() -> None:
 
 
 def test_what_does_not_exist_yet_is_sent_when_it_does() -> None:
-    talk = Conversation()
+    talk = begun()
     assert talk.ask("RDS", "t") == []
     assert talk.change("RDS t@1") == ["RDS t@1"]
 
@@ -72,7 +72,7 @@ def test_what_is_no_longer_asked_for_is_no_longer_sent() -> None:
 
 
 def test_a_name_given_up_by_whoever_asks_for_all_is_told_whether_it_is_one_of_all() -> None:
-    talk = Conversation("VHDS t/a@1")
+    talk = begun("VHDS t/a@1")
     talk.ask("VHDS", "*", "t/a", "t/gone")
     talk.ack("VHDS")
     assert talk.ask("VHDS", without=["t/a", "t/gone"]) == ["VHDS t/a@1 -t/gone"]
