@@ -52,9 +52,9 @@ class Demo:
         self.process.communicate(timeout=60)
         return self.process.returncode
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self, *, files: bool = True) -> list[str]:
         """Files, processes, links and nftables tables."""
-        found = [str(path) for path in self.directory.rglob("*")]
+        found = [str(path) for path in self.directory.rglob("*")] if files else []
         found += [f"process {name}" for name in processes_of(self.directory)]
         prefixes = tuple(f"mrl{mesh_id}" for mesh_id in self._mesh_ids)
         bridges = {network.bridge_name(mesh_id) for mesh_id in self._mesh_ids}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from demo_process import Demo, demo
-from running_mesh import MARLINE, MODES, needs_root
+from running_mesh import MARLINE, MODES, eventually, needs_root
 
 IDENTITY = "spiffe://cluster.local/ns/{}/sa/{}"
 
@@ -68,6 +68,14 @@ def test_ctrl_c_ends_it_and_leaves_nothing() -> None:
         assert {item["sync"] for item in status["workloads"]} == {"SYNCED"}
         assert running.end(signal.SIGINT, signal.SIGINT) == 0
         assert running.leftovers() == []
+
+
+@pytest.mark.parametrize("capture", MODES)
+def test_of_a_killed_demo_nothing_goes_on(capture: str) -> None:
+    with demo("--capture", capture) as running:
+        running.await_line("7 of 7 workloads ready")
+        running.end(signal.SIGKILL)
+        eventually(lambda: not running.leftovers(files=False), "the mesh has ended")
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ async def demo_mesh(home: Home, capture: str, port: int) -> AsyncIterator[DemoMe
     try:
         try:
             async with progress("starting the mesh"):
-                notes = await start_detached(home, StartSettings(capture=capture))
+                notes = await start_detached(home, StartSettings(capture=capture), with_this_process=True)
         except AlreadyRunning:
             ours = False
             raise

@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from marline.node import enter
 from marline.node.connect import open_machine
 from marline.node.control import (
     MAX_LINE,
@@ -260,18 +261,21 @@ class ReadyPipe:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m marline.node.agent --home PATH [--ready-fd N]`."""
+    """`python -m marline.node.agent --home PATH [--ready-fd N] [--with-parent PID]`."""
     parser = argparse.ArgumentParser(prog="marline.node.agent", description=__doc__)
     parser.add_argument("--home", required=True)
     parser.add_argument("--ready-fd", type=int, default=-1)
+    parser.add_argument("--with-parent", type=int, default=0, help="end when this process does")
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     ready = ReadyPipe(options.ready_fd)
     try:
+        if options.with_parent:
+            enter.die_with(options.with_parent, signal.SIGTERM)
         asyncio.run(run_agent(find_home(options.home), ready))
-    except NodeError as error:
+    except (NodeError, enter.Refused) as error:
         _log.error("%s", error)
         ready.say(str(error))
         return 1

@@ -84,8 +84,8 @@ def become(options: dict[str, str]) -> None:
         call("prctl(no new privileges)", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def die_with(parent: int) -> None:
-    call("prctl(parent's death)", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    call("prctl(parent's death)", PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         raise Refused("the parent has ended already")
 

@@ -63,9 +63,15 @@ def _free_port() -> int:
         reservations.release()
 
 
-async def start_detached(home: Home, settings: StartSettings | None = None) -> tuple[str, ...]:
+async def start_detached(
+    home: Home, settings: StartSettings | None = None, *, with_this_process: bool = False
+) -> tuple[str, ...]:
     """Start the node agent and with it the control plane, in the background; returns when both are ready,
-    with notes on what this machine cannot do. Raises `AlreadyRunning`, `StartFailed`, `NodeError`."""
+    with notes on what this machine cannot do. `with_this_process`: all of it ends when this process does,
+    also when that is killed (to be called in the main thread).
+
+    Raises `AlreadyRunning`, `StartFailed`, `NodeError`.
+    """
     pid = agent_pid(home)
     if pid is not None:
         raise AlreadyRunning(str(home.path), pid)
@@ -78,6 +84,8 @@ async def start_detached(home: Home, settings: StartSettings | None = None) -> t
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         command = ["-m", "marline.node.agent", "--home", str(home.path), "--ready-fd", str(sending)]
+        if with_this_process:
+            command += ["--with-parent", str(os.getpid())]
         try:
             agent = subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
                 [sys.executable, *command],
