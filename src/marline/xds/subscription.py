@@ -162,8 +162,8 @@ class Subscription:
         gone = sorted(name for name in self.dirty if self._may_have(name) and name not in view)
         if self.wildcard:
             return tuple(gone)
-        awaited = self._unsure & self.names if self.type_url == ENDPOINT else set()
-        told = [name for name in gone if name in awaited]
+        is_endpoints = self.type_url == ENDPOINT
+        told = [name for name in gone if is_endpoints and name in self._unsure and name in self.names]
         for name in set(gone).difference(told):
             self._forget((name,))
             self.dirty.discard(name)
