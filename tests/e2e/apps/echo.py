@@ -1,6 +1,7 @@
-"""A service that says who it is and what it was asked: HTTP (also h2c upgrade-free HTTP/1.1), WebSocket, TCP.
+"""A service that says who it is and what it was asked: HTTP, WebSocket, TCP.
 
-Environment: VERSION; ports in PORT_HTTP and PORT_TCP. `?status=` and `?delay=` say how to answer.
+Environment: VERSION; ports in PORT_HTTP and PORT_TCP. `?status=` and `?delay=` say how to answer, `/seen` tells
+what was asked.
 """
 
 import asyncio
@@ -12,7 +13,13 @@ VERSION = os.environ.get("VERSION", "")
 NAME = os.environ["MARLINE_WORKLOAD"]
 
 
+seen: list[str] = []
+
+
 async def answer(request: web.Request) -> web.StreamResponse:
+    if request.path == "/seen":
+        return web.json_response({"version": VERSION, "seen": seen})
+    seen.append(request.raw_path)
     if request.headers.get("Upgrade", "").lower() == "websocket":
         socket = web.WebSocketResponse()
         await socket.prepare(request)
