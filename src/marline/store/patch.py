@@ -4,6 +4,7 @@ All functions leave their arguments alone and return the changed object.
 """
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -112,7 +113,7 @@ def _at(document: Any, path: list[str]) -> Any:
 
 
 def _position(items: list[Any], step: str, last: int) -> int:
-    if not step.isdigit() or (len(step) > 1 and step[0] == "0"):
+    if not re.fullmatch(r"0|[1-9][0-9]{0,8}", step):
         raise Inapplicable(f"{step!r} is not an index of a list")
     if int(step) > last:
         raise Inapplicable(f"index {step} is beyond a list of {len(items)}")

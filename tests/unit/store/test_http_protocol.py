@@ -10,6 +10,7 @@ import pytest
 from served_store import Served
 from store_objects import configmap, namespace, service, virtual_service
 
+from marline.store.embedded.http import watch
 from marline.store.interface import BadRequest, Expired, Refused
 from marline.store.remote.client import TABLE, RemoteStore
 
@@ -102,6 +103,21 @@ async def test_watch_from_a_forgotten_version_says_410(client: RemoteStore, serv
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
     with pytest.raises(Expired):
         await get(client, CONFIGMAPS, resourceVersion="1", resourceVersionMatch="Exact")
+
+
+async def test_silent_watch_gets_bookmarks_from_which_it_can_go_on(
+    client: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "BOOKMARK_SECONDS", 0.05)
+    start = (await client.list("", "ConfigMap")).resource_version
+    events = watch_lines(client, CONFIGMAPS, resourceVersion=start, allowWatchBookmarks="true")
+    made = await client.create(service("s"))
+    event = await anext(events)
+    while event["object"]["metadata"]["resourceVersion"] != made.metadata.resource_version:
+        event = await anext(events)
+    assert event["type"] == "BOOKMARK"
+    assert event["object"]["kind"] == "ConfigMap"
+    await events.aclose()
 
 
 async def test_watch_ends_after_its_time(client: RemoteStore) -> None:

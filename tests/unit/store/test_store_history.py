@@ -3,13 +3,14 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_objects import configmap
 
 from marline.api.resource import Ref
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import Expired, Unavailable
+from marline.store.interface import Conflict, Expired, Unavailable
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -95,6 +96,26 @@ async def test_file_has_one_user_at_a_time_and_is_private(embedded: EmbeddedStor
         assert os.stat(path).st_mode & 0o077 == 0, path  # noqa: PTH116
     with pytest.raises(Unavailable, match="locked"):
         await EmbeddedStore.open(tmp_path / "marline.db")
+
+
+async def test_writes_are_on_disk_before_they_are_acknowledged(embedded: EmbeddedStore) -> None:
+    connection = embedded.state._database._connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    full = 2
+    assert connection.execute("PRAGMA synchronous").fetchone() == (full,)
+
+
+async def test_what_a_write_was_refused_for_can_be_read(embedded: EmbeddedStore) -> None:
+    made = await embedded.create(configmap("a"))
+    stale = configmap("a", {"by": "loser"}, resourceVersion=made.metadata.resource_version)
+
+    async def lose() -> Any:
+        with pytest.raises(Conflict):
+            await embedded.update(stale)
+        return (await embedded.get(made.ref)).spec.data
+
+    _, read = await asyncio.gather(embedded.update(configmap("a", {"by": "winner"})), lose())
+    assert read == {"by": "winner"}
 
 
 async def test_failed_write_is_not_visible_and_the_store_goes_on(

@@ -32,6 +32,20 @@ from marline.store.patch import BadPatch, Inapplicable, json_patch, merge_patch,
 _PROPAGATIONS: Final = ("Background", "Foreground", "Orphan")
 
 
+class _Preconditions(msgspec.Struct, frozen=True, rename="camel"):
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+class _DeleteOptions(msgspec.Struct, frozen=True, rename="camel"):
+    """What counts here of meta/v1 `DeleteOptions`."""
+
+    propagation_policy: str | None = None
+    orphan_dependents: bool | None = None
+    preconditions: _Preconditions | None = None
+    dry_run: tuple[str, ...] | None = None
+
+
 def json_response(body: Any, code: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(body), status=code, content_type="application/json")
 
@@ -151,7 +165,10 @@ class Resources:
             raise BadRequest("a merge patch of a resource is an object")
 
         def changed(obj: Mapping[str, Any]) -> Any:
-            return served.stored(change(served.shown(obj)))
+            result = change(served.shown(obj))
+            if not isinstance(result, dict):
+                raise BadRequest("the patch leaves no object")
+            return served.stored(result)
 
         try:
             stored = await self._objects.patch(target.ref, kind.version, changed, options)
@@ -263,21 +280,18 @@ def _checked(obj: dict[str, Any], target: Target) -> dict[str, Any]:
 
 async def _deletion(request: web.Request) -> tuple[Deletion, bool]:
     """From `DeleteOptions` in the body, or in the query."""
-    body = await bodies.read_body(request)
-    options: dict[str, Any] = body if isinstance(body, dict) else {}
-    preconditions = options.get("preconditions") or {}
-    propagation = options.get("propagationPolicy") or request.query.get("propagationPolicy") or "Background"
-    if options.get("orphanDependents") is True:
+    try:
+        options = msgspec.convert(await bodies.read_body(request) or {}, _DeleteOptions)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"the body is no DeleteOptions: {error}") from error
+    propagation = options.propagation_policy or request.query.get("propagationPolicy") or "Background"
+    if options.orphan_dependents:
         propagation = "Orphan"
     if propagation not in _PROPAGATIONS:
         raise BadRequest(f"propagationPolicy {propagation!r} is not {', '.join(_PROPAGATIONS)}")
-    dry = dry_run([*(options.get("dryRun") or ()), *request.query.getall("dryRun", [])])
-    deletion = Deletion(
-        cast(Propagation, propagation),
-        str(preconditions.get("uid") or ""),
-        str(preconditions.get("resourceVersion") or ""),
-    )
-    return deletion, dry
+    dry = dry_run([*(options.dry_run or ()), *request.query.getall("dryRun", [])])
+    only = options.preconditions or _Preconditions()
+    return Deletion(cast(Propagation, propagation), only.uid or "", only.resource_version or ""), dry
 
 
 def _listing(request: web.Request, target: Target, found: list[Stored], metadata: Mapping[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """What a request is about: the path, query and headers of the Kubernetes API, parsed."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -156,8 +157,8 @@ def flag(query: Query, name: str) -> bool:
 def number(query: Query, name: str) -> int:
     """A non-negative integer of the query string, 0 if absent; raises `BadRequest`."""
     value = query.get(name, "") or "0"
-    if not value.isdigit():
-        raise BadRequest(f"{name}={value} is not a number")
+    if not re.fullmatch(r"[0-9]{1,18}", value):
+        raise BadRequest(f"{name}={value[:40]} is not a number")
     return int(value)
 
 

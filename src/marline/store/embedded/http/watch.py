@@ -43,19 +43,17 @@ class Watch:
 
 def parse(target: Target, query: Query, form: Form, include: table.IncludeObject) -> Watch:
     """Raises `BadRequest`."""
-    version = query.get("resourceVersion", "")
-    if version and not version.isdigit():
-        raise BadRequest(f"resourceVersion={version} is not one of this server's")
+    version = number(query, "resourceVersion")
     initial, bookmarks = flag(query, "sendInitialEvents"), flag(query, "allowWatchBookmarks")
     if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
         raise BadRequest("sendInitialEvents needs resourceVersionMatch=NotOlderThan")
-    present_first = initial or (version in ("", "0") and "sendInitialEvents" not in query)
+    present_first = initial or (not version and "sendInitialEvents" not in query)
     return Watch(
         target,
         Selection.parse(target, query),
         form,
         include,
-        -1 if present_first else int(version or 0),
+        -1 if present_first else version,
         initial and bookmarks,
         bookmarks,
         float(number(query, "timeoutSeconds")) or random.uniform(1800, 3600),  # noqa: S311
