@@ -1,12 +1,12 @@
 """What a proxy needs, in units: parts of its view that are compiled together.
 
 A change touches some units of some proxies: `affected` names them from the change alone, and
-`compile_unit` makes their recipes anew; equal recipes make equal resources, which are not sent again.
+`compile_units` makes their recipes anew; equal recipes make equal resources, which are not sent again.
 Whoever keeps a proxy's view replaces a unit's recipes by the new ones, none meaning that the unit is gone.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
@@ -83,17 +83,8 @@ class GatewayUnit:
     """All that a gateway listens to."""
 
 
-Unit = (
-    HostUnit
-    | EndpointsUnit
-    | PortUnit
-    | AddressUnit
-    | OutboundUnit
-    | InboundUnit
-    | UpstreamUnit
-    | HttpProxyUnit
-    | GatewayUnit
-)
+OwnUnit = PortUnit | AddressUnit | OutboundUnit | InboundUnit | UpstreamUnit | HttpProxyUnit | GatewayUnit
+Unit = HostUnit | EndpointsUnit | OwnUnit
 
 
 def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
@@ -168,15 +159,29 @@ def _captures(proxy: Proxy) -> bool:
 
 def compile_unit(snapshot: MeshSnapshot, proxy: Proxy, unit: Unit) -> tuple[Recipe, ...]:
     """The recipes of a unit; none when it does not (or no longer) exist for this proxy."""
+    return next(recipes for _, recipes in compile_units(snapshot, proxy, (unit,)))
+
+
+def compile_units(
+    snapshot: MeshSnapshot, proxy: Proxy, wanted: Iterable[Unit]
+) -> Iterator[tuple[Unit, tuple[Recipe, ...]]]:
+    """`compile_unit` of each; what does not depend on the unit is found out once."""
     workload = proxy.workloads[0]
-    if isinstance(unit, InboundUnit):
-        return inbound_recipes(snapshot, proxy, proxy.workloads[unit.workload])
-    if isinstance(unit, GatewayUnit):
-        return gateway_recipes(snapshot, proxy)
     scope = snapshot.scope(workload.namespace, dict(workload.labels))
+    common = _common(snapshot, proxy, scope)
+    for unit in wanted:
+        if isinstance(unit, (HostUnit, EndpointsUnit)):
+            yield unit, _shared_recipes(snapshot, proxy, scope, common, unit)
+        else:
+            yield unit, _own_recipes(snapshot, proxy, scope, unit)
+
+
+def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUnit) -> tuple[Recipe, ...]:
     match unit:
-        case HostUnit() | EndpointsUnit():
-            return _shared_recipes(snapshot, proxy, scope, unit)
+        case InboundUnit(index):
+            return inbound_recipes(snapshot, proxy, proxy.workloads[index])
+        case GatewayUnit():
+            return gateway_recipes(snapshot, proxy)
         case PortUnit(port):
             return port_recipes(snapshot, proxy, scope, port)
         case AddressUnit(address, port):
@@ -192,31 +197,40 @@ def compile_unit(snapshot: MeshSnapshot, proxy: Proxy, unit: Unit) -> tuple[Reci
             return clusters
 
 
-def _shared_recipes(
-    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: HostUnit | EndpointsUnit
-) -> tuple[Recipe, ...]:
-    """Of what proxies have in common the recipes are made once for all proxies with the same view."""
-    view = (
-        proxy.role,
-        proxy.capture,
-        proxy.system_ca_file,
-        _routes_by_host(proxy),
-        scope,
-        _labels_that_count(snapshot, proxy, scope, unit.hostname),
-    )
-    found: tuple[Recipe, ...] | None = snapshot.memo.get((unit, view))
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Common:
+    """What proxies with the same view have in common, as far as one of them has asked for it."""
+
+    recipes: dict[tuple[HostUnit | EndpointsUnit, Labels], tuple[Recipe, ...]] = field(default_factory=dict)
+    """With the labels that they depend on."""
+    asks: dict[str, bool] = field(default_factory=dict)
+    """By host: do its rules ask for a workload's labels?"""
+
+
+def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
+    view = (_common, proxy.role, proxy.capture, proxy.system_ca_file, _routes_by_host(proxy), scope)
+    found: _Common | None = snapshot.memo.get(view)
     if found is None:
-        make = _host_recipes if isinstance(unit, HostUnit) else _endpoints_recipes
-        found = snapshot.memo[(unit, view)] = tuple(make(snapshot, proxy, scope, unit.hostname))
+        found = snapshot.memo[view] = _Common()
     return found
 
 
-def _labels_that_count(
-    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str
-) -> tuple[tuple[str, str], ...]:
-    """A workload's labels, if the host's rules ask for them."""
-    rules = snapshot.virtual_service(hostname, scope.namespace)
-    return proxy.workloads[0].labels if rules is not None and asks_for_labels(rules.spec) else ()
+def _shared_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, common: _Common, unit: HostUnit | EndpointsUnit
+) -> tuple[Recipe, ...]:
+    asks = common.asks.get(unit.hostname)
+    if asks is None:
+        rules = snapshot.virtual_service(unit.hostname, scope.namespace)
+        asks = common.asks[unit.hostname] = rules is not None and asks_for_labels(rules.spec)
+    key = (unit, proxy.workloads[0].labels if asks else ())
+    found = common.recipes.get(key)
+    if found is None:
+        make = _host_recipes if isinstance(unit, HostUnit) else _endpoints_recipes
+        found = common.recipes[key] = tuple(make(snapshot, proxy, scope, unit.hostname))
+    return found
 
 
 def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-from marline.compile.catalog import Unit, affected, compile_unit, units
+from marline.compile.catalog import Unit, affected, compile_units, units
 from marline.compile.resource import Blob, Recipe
 from marline.mesh.model import ChangeSet, Impact, MeshSettings, Proxy
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
@@ -123,13 +123,11 @@ class Hub:
 
     def _refresh(self, connection: Connection, touched: Iterable[Unit]) -> None:
         connection.current = self._changes
-        made = {unit: self._compiled(connection.proxy, unit) for unit in touched}
+        compiled = compile_units(self.snapshot, connection.proxy, touched)
+        made = {unit: tuple(map(self._blob, recipes)) for unit, recipes in compiled}
         changed = connection.view.replace(made)
         if changed:
             self._perform(connection, connection.session.changed(changed))
-
-    def _compiled(self, proxy: Proxy, unit: Unit) -> tuple[Blob, ...]:
-        return tuple(self._blob(recipe) for recipe in compile_unit(self.snapshot, proxy, unit))
 
     def _blob(self, recipe: Recipe) -> Blob:
         blob = self._blobs.get(recipe)
