@@ -1,6 +1,6 @@
 """Tables that are changed without changing them: a copy is made at the first write."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -39,22 +39,35 @@ class Groups(Generic[K, V]):
     """An overlay over a table of sets, such as a reverse index; empty sets are not kept."""
 
     def __init__(self, base: Mapping[K, frozenset[V]]) -> None:
-        self._overlay: Overlay[K, frozenset[V]] = Overlay(base)
+        self._base = base
+        self._changed: dict[K, set[V]] = {}
+        """Mutable until `table`, so that many changes of one set copy it once."""
 
-    def get(self, key: K) -> frozenset[V]:
-        return self._overlay.get(key) or frozenset()
+    def get(self, key: K) -> Set[V]:
+        """The set as it is now; not to be kept."""
+        found = self._changed.get(key)
+        return found if found is not None else self._base.get(key, frozenset())
 
     def add(self, key: K, member: V) -> None:
-        known = self.get(key)
-        if member not in known:
-            self._overlay.put(key, known | {member})
+        if member not in self.get(key):
+            self._writable(key).add(member)
 
     def remove(self, key: K, member: V) -> None:
-        left = self.get(key) - {member}
-        if left:
-            self._overlay.put(key, left)
-        else:
-            self._overlay.drop(key)
+        if member in self.get(key):
+            self._writable(key).discard(member)
+
+    def _writable(self, key: K) -> set[V]:
+        found = self._changed.get(key)
+        if found is None:
+            found = self._changed[key] = set(self._base.get(key, ()))
+        return found
 
     def table(self) -> Mapping[K, frozenset[V]]:
-        return self._overlay.table()
+        """The table as it is now; the groups must not be written to afterwards."""
+        overlay = Overlay(self._base)
+        for key, members in self._changed.items():
+            if members:
+                overlay.put(key, frozenset(members))
+            else:
+                overlay.drop(key)
+        return overlay.table()
