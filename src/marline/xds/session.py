@@ -14,7 +14,6 @@ from typing import Final
 from marline.compile.resource import (
     CLUSTER,
     ENDPOINT,
-    LISTENER,
     MAKE_ORDER,
     ROUTE,
     SECRET,
@@ -42,6 +41,8 @@ class Session:
     types: dict[str, Subscription] = field(default_factory=_subscriptions)
     messages: dict[Key, str] = field(default_factory=dict)
     """Why resources are refused at present, in Envoy's words."""
+    _answers: bool = False
+    """It has acknowledged or rejected something."""
     _nonces: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def receive(self, request: Request) -> tuple[Effect, ...]:
@@ -67,6 +68,7 @@ class Session:
         flight = of_type.flight
         if flight is None or request.nonce != flight.nonce:
             return
+        self._answers = True
         if request.error is not None:
             at_fault = of_type.crash(flight, self.view.resources[of_type.type_url])
             if at_fault is not None:
@@ -113,27 +115,20 @@ class Session:
             yield from self._make(self.types[type_url])
             if self.types[type_url].flight is not None:
                 return
-        if not self._has_said_what_it_has():
-            return
         for type_url in reversed(MAKE_ORDER):
             of_type = self.types[type_url]
             removed = of_type.next_to_remove(self.view.resources[type_url])
             if removed:
-                yield self._send(of_type, {}, removed)
+                # A proxy that returns repeats its subscriptions one by one, and what it has may refer to what
+                # goes. When it has answered anything, it has said all that.
+                yield self._send(of_type, {}, removed if self._answers else ())
                 return
             if of_type.keeps_old():
                 # What the proxy goes on with may still refer to anything that was there then.
                 return
 
-    def _has_said_what_it_has(self) -> bool:
-        """A proxy that returns repeats its subscriptions one by one; what it has may refer to what would be
-        removed. Routes are not asked for by all."""
-        routes = (ROUTE, VIRTUAL_HOST)
-        awaited = (LISTENER, *(type_url for type_url in routes if self.view.resources[type_url]))
-        return all(self.types[type_url].started for type_url in awaited)
-
     def _make(self, of_type: Subscription) -> Iterator[Response]:
-        if of_type.flight is not None:
+        if of_type.flight is not None or not of_type.started:
             return
         view = self.view.resources[of_type.type_url]
         made = of_type.next_to_make(view)

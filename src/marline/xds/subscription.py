@@ -50,8 +50,8 @@ class Subscription:
     _suspects: deque[tuple[str, ...]] = field(default_factory=deque)
     """Groups of names, one of which may be why a response was rejected; each is sent alone."""
     _doubtful: set[str] = field(default_factory=set)
-    """Virtual hosts that were refused without others that they came with: one of those may have had to give
-    up a domain first. They are tried once more."""
+    """Virtual hosts that were refused, perhaps only because another had not given up a domain that they
+    take over, and that may have done so since: they are tried once more."""
     _retrying: set[str] = field(default_factory=set)
 
     def wants(self, name: str) -> bool:
@@ -65,8 +65,8 @@ class Subscription:
         self.names = names - {WILDCARD}
         self.has = dict(has)
         self.owed = self.wildcard and not has
-        self._unsure |= self.names - has.keys()
         self.dirty = {*(view if self.wildcard else ()), *self.names, *has}
+        self._unsure = (self._unsure & self.dirty) | (self.names - has.keys())
 
     def subscribe(self, wanted: Iterable[str], view: Mapping[str, Blob]) -> None:
         """A resource that is asked for again must be sent again, whatever the proxy has."""
@@ -106,12 +106,14 @@ class Subscription:
 
     def changed(self, name: str, now: Blob | None) -> bool:
         """The view differs in this name. Returns whether that ends a refusal."""
+        if not self.started:
+            return False
         self.dirty.add(name)
         self._doubtful.discard(name)
         self._retrying.discard(name)
         refused = self.refused.get(name)
         if refused is not None and (now is None or now.version != refused.version):
-            del self.refused[name]
+            self._end_refusals([name])
             return True
         return False
 
@@ -183,9 +185,14 @@ class Subscription:
         self._forget(flight.removed)
         self._send_again()
         settled = [name for name in flight.sent if name in self.refused]
-        for name in settled:
-            del self.refused[name]
+        self._end_refusals(settled)
         return settled
+
+    def _end_refusals(self, names: Collection[str]) -> None:
+        for name in names:
+            del self.refused[name]
+        if names and self.type_url == VIRTUAL_HOST:
+            self._doubtful.update(self.refused)
 
     def crash(self, flight: Flight, view: Mapping[str, Blob]) -> tuple[str, Blob] | None:
         """It was rejected, and a rejection is of the whole response: halves of it are sent to find out

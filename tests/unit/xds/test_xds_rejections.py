@@ -114,7 +114,19 @@ def test_a_virtual_host_refused_for_lack_of_others_is_tried_once_more() -> None:
     assert talk.nack("VHDS") == ["refused VHDS t/c: bad", "VHDS t/a@2 t/c@1"]
     assert talk.nack("VHDS") == ["VHDS t/a@2"]
     assert talk.ack("VHDS") == ["settled VHDS t/a", "VHDS t/c@1"]
+    assert talk.nack("VHDS") == ["refused VHDS t/c: bad", "VHDS t/c@1"]
     assert talk.nack("VHDS") == ["refused VHDS t/c: bad"]
+
+
+def test_a_virtual_host_that_lacks_the_domain_of_another_is_tried_when_that_is_mended() -> None:
+    talk = in_sync(VIEW)
+    talk.change("VHDS t/a@2")
+    talk.nack("VHDS")
+    talk.change("VHDS t/b@2")
+    assert talk.nack("VHDS", "duplicate domain") == ["refused VHDS t/b: duplicate domain"]
+    assert talk.change("VHDS t/a@3") == ["settled VHDS t/a", "VHDS t/a@3"]
+    assert talk.ack("VHDS") == ["VHDS t/b@2"]
+    assert talk.ack("VHDS") == ["settled VHDS t/b"]
 
 
 def test_a_change_during_the_search_is_part_of_it() -> None:
