@@ -34,6 +34,12 @@ def test_explain_goes_down_to_one_field_of_one_version(cli: Cli) -> None:
     assert 'field "nothing" does not exist' in cli.refused("explain", "vs.spec.nothing")
 
 
+def test_explain_says_what_is_not_acted_on(cli: Cli) -> None:
+    text = " ".join(cli.kubectl("explain", "svc.spec").split())
+    assert "externalIPs <[]string> Not acted on: addresses outside the mesh." in text
+    assert "NodePort is not acted on: ports on nodes; expose a service with a Gateway." in text
+
+
 def test_version_and_health(cli: Cli) -> None:
     assert "Server Version: v1.37" in cli.kubectl("version")
     assert cli.kubectl("get", "--raw", "/readyz") == "ok"

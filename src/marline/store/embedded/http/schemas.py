@@ -1,12 +1,16 @@
 """The JSON schemas of the served kinds, derived from their models."""
 
 import inspect
+import re
 import types
 import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from marline.api.registry import Kind
 from marline.api.resource import ObjectMeta
 from marline.api.scalars import Duration
 from marline.api.shape import field_types
@@ -43,8 +47,7 @@ def schemas_of(served: Served) -> dict[str, Any]:
         "kind": _text("The kind of this object."),
         "metadata": {**_reference("ObjectMeta"), "description": "Name, namespace, labels, annotations."},
     }
-    lists = list_types(kind.group, kind.kind)
-    body = schema(kind.spec, lists, ("spec",) if kind.in_spec else ())
+    body = schema(kind.spec, _about(kind), ("spec",) if kind.in_spec else ())
     if kind.in_spec:
         properties["spec"] = {**body, "description": _doc(kind.spec) or f"What this {kind.kind} is to do."}
     else:
@@ -77,7 +80,34 @@ def schemas_of(served: Served) -> dict[str, Any]:
     return {name: whole, f"{name}List": items, **_meta()}
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a kind's fields beside their types, by path without indexes."""
+
+    lists: Types
+    """Which lists are merged item by item."""
+    refused: Mapping[Path, str] = field(default_factory=dict)
+    """What of a field is not acted on, and why."""
+
+
+def _about(kind: Kind) -> About:
+    notes: dict[Path, str] = {}
+    for pattern, reason in kind.refused.items():
+        path, _, value = pattern.partition("=")
+        steps = tuple(filter(None, re.split(r"[.\[\]{}]+", path)))
+        where = ("spec", *steps) if kind.in_spec else steps
+        note = f"{value} is not acted on: {reason}." if value else f"Not acted on: {reason}."
+        notes[where] = f"{notes[where]} {note}" if where in notes else note
+    return About(list_types(kind.group, kind.kind), notes)
+
+
 def _doc_of_kind(served: Served) -> str:
+    text = _doc_of_model(served)
+    refused = served.kind.not_acted_on
+    return f"{text} Not acted on: {refused}." if refused else text
+
+
+def _doc_of_model(served: Served) -> str:
     module = inspect.getmodule(served.kind.spec)
     text = inspect.cleandoc(module.__doc__ or "").partition("\n")[0] if module else ""
     return _doc(served.kind.spec) or (text if served.kind.kind in text else f"{served.kind.kind}: {text}")
@@ -99,7 +129,7 @@ def _reference(name: str) -> dict[str, Any]:
 
 def _meta() -> dict[str, Any]:
     return {
-        f"{META}.ObjectMeta": schema(ObjectMeta, list_types("", ""), ("metadata",)),
+        f"{META}.ObjectMeta": schema(ObjectMeta, About(list_types("", "")), ("metadata",)),
         f"{META}.ListMeta": {
             "type": "object",
             "properties": {
@@ -120,32 +150,32 @@ def _meta() -> dict[str, Any]:
     }
 
 
-def schema(expected: Any, lists: Types, path: Path) -> dict[str, Any]:
-    """The schema of a type of the models; `lists` says which lists are merged item by item."""
+def schema(expected: Any, about: About, path: Path) -> dict[str, Any]:
+    """The schema of a type of the models; `about` says what the type does not."""
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin is typing.Annotated:
-        return schema(arguments[0], lists, path) | _limits(arguments[1:])
+        return schema(arguments[0], about, path) | _limits(arguments[1:])
     if origin in (typing.Union, types.UnionType):
-        return _union([item for item in arguments if item is not type(None)], lists, path)
+        return _union([item for item in arguments if item is not type(None)], about, path)
     if origin is tuple:
-        return {"type": "array", "items": schema(arguments[0], lists, path), **_list_type(lists, path)}
+        return {"type": "array", "items": schema(arguments[0], about, path), **_list_type(about, path)}
     if origin is dict:
-        return {"type": "object", "additionalProperties": schema(arguments[1], lists, path)}
+        return {"type": "object", "additionalProperties": schema(arguments[1], about, path)}
     if origin is typing.Literal:
         return {"type": "string", "enum": [value for value in arguments if value]}
     if expected is Duration:
         return {"type": "string", "format": "duration"}
     if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
-        return _model(expected, lists, path)
+        return _model(expected, about, path)
     if expected in _PLAIN:
         return {"type": _PLAIN[expected]}
     return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def _model(model: type[msgspec.Struct], lists: Types, path: Path) -> dict[str, Any]:
+def _model(model: type[msgspec.Struct], about: About, path: Path) -> dict[str, Any]:
     fields = field_types(model)
     required = [name for name, (_, needed) in fields.items() if needed]
-    properties = {name: schema(kind, lists, (*path, name)) for name, (kind, _) in fields.items()}
+    properties = {name: _field(kind, about, (*path, name)) for name, (kind, _) in fields.items()}
     result: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         result["required"] = required
@@ -154,12 +184,20 @@ def _model(model: type[msgspec.Struct], lists: Types, path: Path) -> dict[str, A
     return result
 
 
-def _union(choices: list[Any], lists: Types, path: Path) -> dict[str, Any]:
+def _field(expected: Any, about: About, path: Path) -> dict[str, Any]:
+    found = schema(expected, about, path)
+    note = about.refused.get(path)
+    if note:
+        found["description"] = f"{found['description']} {note}" if "description" in found else note
+    return found
+
+
+def _union(choices: list[Any], about: About, path: Path) -> dict[str, Any]:
     if len(choices) == 1:
-        return schema(choices[0], lists, path)
+        return schema(choices[0], about, path)
     if set(choices) == {int, str}:
         return {"x-kubernetes-int-or-string": True, "oneOf": [{"type": "integer"}, {"type": "string"}]}
-    return {"oneOf": [schema(choice, lists, path) for choice in choices]}
+    return {"oneOf": [schema(choice, about, path) for choice in choices]}
 
 
 def _limits(notes: tuple[Any, ...]) -> dict[str, Any]:
@@ -178,8 +216,8 @@ def _limits(notes: tuple[Any, ...]) -> dict[str, Any]:
     return found
 
 
-def _list_type(lists: Types, path: Path) -> dict[str, Any]:
-    match lists.get(path):
+def _list_type(about: About, path: Path) -> dict[str, Any]:
+    match about.lists.get(path):
         case ListMap(keys=keys, patch_key=patch_key):
             merged = {"x-kubernetes-patch-merge-key": patch_key, "x-kubernetes-patch-strategy": "merge"}
             return {
