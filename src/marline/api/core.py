@@ -1,6 +1,8 @@
 """core/v1: Namespace, Service, Secret, ConfigMap, Event (kubernetes.io API reference)."""
 
 import base64
+import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
@@ -111,6 +113,7 @@ class EventBody(Model, frozen=True):
     reporting_instance: str = ""
 
 
+_DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _NO_NODES: Final = "ports on nodes; expose a service with a Gateway"
 _NO_BALANCER: Final = "load balancers outside the mesh; expose a service with a Gateway"
 
@@ -161,13 +164,35 @@ def validate_service(resource: Resource[ServiceSpec], faults: Faults) -> None:
             )
 
 
-def validate_secret(resource: Resource[SecretBody], faults: Faults) -> None:
-    """Kubernetes' rules for a Secret; no message says a value."""
-    for name, value in resource.spec.data.items():
+def _keys(names: Iterable[str], faults: Faults) -> None:
+    for name in names:
+        if len(name) > 253 or not _DATA_KEY.fullmatch(name) or name in (".", ".."):
+            faults.key(name).add(f"{name!r} is not a key: letters, digits, '-', '_' and '.'")
+
+
+def _base64(values: Mapping[str, str], faults: Faults) -> None:
+    for name, value in values.items():
         try:
             base64.b64decode(value, validate=True)
         except ValueError:
-            faults.at("data").key(name).add("is not base64")
+            faults.key(name).add("is not base64")
+
+
+def validate_config_map(resource: Resource[ConfigMapBody], faults: Faults) -> None:
+    """Kubernetes' rules for a ConfigMap."""
+    body = resource.spec
+    _keys(body.data, faults.at("data"))
+    _keys(body.binary_data, faults.at("binaryData"))
+    _base64(body.binary_data, faults.at("binaryData"))
+    for name in body.data.keys() & body.binary_data.keys():
+        faults.at("binaryData").key(name).add(f"{name!r} is in data, too")
+
+
+def validate_secret(resource: Resource[SecretBody], faults: Faults) -> None:
+    """Kubernetes' rules for a Secret; no message says a value."""
+    _keys(resource.spec.data, faults.at("data"))
+    _keys(resource.spec.string_data, faults.at("stringData"))
+    _base64(resource.spec.data, faults.at("data"))
     if resource.spec.type == "kubernetes.io/tls":
         given = {**resource.spec.data, **resource.spec.string_data}
         for name in ("tls.crt", "tls.key"):

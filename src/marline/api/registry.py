@@ -97,6 +97,7 @@ KINDS: Final[tuple[Kind, ...]] = (
          validate=core.validate_secret,
          columns=(Column("Type", "type"), Column("Data", "data", type="integer"))),
     Kind("", "ConfigMap", "configmaps", ("v1",), core.ConfigMapBody, ("cm",), in_spec=False, status=False,
+         validate=core.validate_config_map,
          columns=(Column("Data", "data", type="integer"),)),
     Kind("", "Event", "events", ("v1",), core.EventBody, ("ev",), in_spec=False, status=False,
          columns=(

@@ -208,3 +208,20 @@ def test_rules_of_services() -> None:
     assert faults("Service", {"ports": [{**port, "targetPort": 0}]}, "") == ["ports[0].targetPort"]
     assert faults("Service", {"ports": [port], "clusterIP": "x"}, "") == ["clusterIP"]
     assert faults("Service", {"ports": [{**port, "protocol": "UDP"}]}, "") == ["ports[0].protocol"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "path"),
+    [
+        ("Secret", {"data": {"a": "%"}}, "data[a]"),
+        ("Secret", {"stringData": {"a b": "c"}}, "stringData[a b]"),
+        ("Secret", {"type": "kubernetes.io/tls", "stringData": {"tls.crt": "c"}}, "data[tls.key]"),
+        ("ConfigMap", {"data": {"": "b"}}, "data[]"),
+        ("ConfigMap", {"data": {"a": "b"}, "binaryData": {"a": "Yg=="}}, "binaryData[a]"),
+        ("ConfigMap", {"binaryData": {"a": "b"}}, "binaryData[a]"),
+    ],
+)
+def test_rules_of_secrets_and_config_maps(kind: str, body: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidResource) as caught:
+        admit({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}, **body})
+    assert [error.path for error in caught.value.errors] == [path]

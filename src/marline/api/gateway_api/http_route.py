@@ -164,6 +164,7 @@ _ATTRIBUTES: Final = {
 
 REFUSED: Final[Refusals] = {
     "useDefaultGateways=All": "default gateways; name the Gateway in parentRefs",
+    "rules[].matches[].method=CONNECT": "tunnels",
     "rules[].retry": "retries of one's own; every route has the mesh's default retry policy",
     "rules[].sessionPersistence": "sticky sessions; use a DestinationRule with consistentHash.httpCookie",
     **{f"rules[].filters[].{path}": reason for path, reason in _FILTERS_REFUSED.items()},

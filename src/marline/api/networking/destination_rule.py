@@ -148,6 +148,7 @@ class ProxyProtocol(Model, frozen=True):
 class RetryBudget(Model, frozen=True):
     percent: Annotated[float, Meta(ge=0, le=100)] | None = None
     min_retry_concurrency: UnsignedCount = 0
+    budget_interval: Duration | None = None
 
 
 class PortTrafficPolicy(Model, frozen=True):
