@@ -72,7 +72,7 @@ class ControlPlane:
         async for change in self.store.watch():
             impact = await self.hub.apply(change)
             self.gateways.changed(impact)
-            self.reaping.changed(impact)
+            self.reaping.changed(change)
             followed.set()
             await asyncio.sleep(_COALESCE_SECONDS)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from marline.api.resource import Ref
 from marline.controllers.reaper import MANAGED_BY, Reaper, WorkloadName
-from marline.mesh.model import Impact, Proxy
+from marline.mesh.model import ChangeSet, Proxy
 from marline.store.interface import NotFound, ResourceStore, StoreError
 from marline.xds.hub import Hub
 
@@ -20,16 +20,29 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Reaping:
-    """Looks when proxies or endpoints come or go, and when the reaper says that it is time."""
+    """Looks when proxies or registrations come or go, and when the reaper says that it is time."""
 
     store: ResourceStore
     hub: Hub
     reaper: Reaper = field(default_factory=Reaper)
+    _managed: set[WorkloadName] = field(default_factory=set)
+    """Kept from change to change: an endpoint's health is no reason to look through all registrations."""
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def changed(self, impact: Impact) -> None:
-        if impact.endpoints or impact.everything:
-            self._woken.set()
+    def changed(self, change: ChangeSet) -> None:
+        for ref in change.removed:
+            if (ref.group, ref.kind) == _WORKLOAD_ENTRY:
+                self._note(WorkloadName(ref.namespace, ref.name), managed=False)
+        for entry in change.changed:
+            if (entry.ref.group, entry.ref.kind) == _WORKLOAD_ENTRY:
+                managed = MANAGED_BY in entry.metadata.annotations
+                self._note(WorkloadName(entry.namespace, entry.name), managed=managed)
+
+    def _note(self, name: WorkloadName, *, managed: bool) -> None:
+        if managed == (name in self._managed):
+            return
+        (self._managed.add if managed else self._managed.discard)(name)
+        self._woken.set()
 
     def came_or_went(self, proxy: Proxy) -> None:
         self._woken.set()
@@ -43,13 +56,8 @@ class Reaping:
                 async with asyncio.timeout_at(wake_at):
                     await self._woken.wait()
             self._woken.clear()
-            for name in self.reaper.step(loop.time(), self._managed(), self._connected()):
+            for name in self.reaper.step(loop.time(), self._managed, self._connected()):
                 await self._remove(name)
-
-    def _managed(self) -> Iterator[WorkloadName]:
-        for entry in self.hub.snapshot.resources(*_WORKLOAD_ENTRY):
-            if MANAGED_BY in entry.metadata.annotations:
-                yield WorkloadName(entry.namespace, entry.name)
 
     def _connected(self) -> Iterator[WorkloadName]:
         for proxy in self.hub.proxies():
@@ -65,3 +73,4 @@ class Reaping:
             return
         except StoreError as error:
             _log.error("%s cannot be removed: %s", ref, error)
+            self._woken.set()
