@@ -150,13 +150,15 @@ async def _settled(hub: Hub, query: Mapping[str, str]) -> None:
     """Wait as the query asks for. Raises `BadRequest`."""
     try:
         version = int(query.get(status.SETTLED_AT, "0"))
+        connected = int(query.get(status.CONNECTED, "0"))
         seconds = float(query.get(status.TIMEOUT_SECONDS, "10"))
     except ValueError as error:
-        raise BadRequest(f"{status.SETTLED_AT} and {status.TIMEOUT_SECONDS} are numbers") from error
+        names = f"{status.SETTLED_AT}, {status.CONNECTED} and {status.TIMEOUT_SECONDS}"
+        raise BadRequest(f"{names} are numbers") from error
     if version:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, status.MAX_TIMEOUT_SECONDS)):
-                await hub.settled(version)
+                await hub.settled(version, connected)
 
 
 async def run(home: Home, config: MeshConfig) -> None:

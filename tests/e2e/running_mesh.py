@@ -133,7 +133,9 @@ class Mesh:
         return unix_request(Path(self.workload(service, version)["adminSocket"]), method, path)
 
     def control_plane_pid(self) -> int:
-        return int(json.loads(self.node("info"))["info"]["control_plane_pid"])
+        """0 while it is not ready."""
+        info = json.loads(self.node("info"))["info"]
+        return int(info["control_plane_pid"]) if info["control_plane_ready"] else 0
 
     def node(self, op: str) -> str:
         """A request to the node agent's control socket."""
@@ -143,13 +145,22 @@ class Mesh:
             return client.makefile().readline()
 
 
-def eventually(condition: Callable[[], Any], what: str, patience: float = _PATIENCE) -> Any:
-    """Ask until it is so: for states of other processes, which tell nobody when they change."""
+def eventually(condition: Callable[[], Any], what: str, home: Path | None = None) -> Any:
+    """Ask until it is so: for states of other processes, which tell nobody when they change. A failure
+    shows the end of the logs below `home`."""
+    patience = _PATIENCE
     deadline = time.monotonic() + patience
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"not in {patience:g} s: {what}"
+        if time.monotonic() > deadline:
+            logs = "".join(_tail(log) for log in sorted(home.glob("log/*.log"))) if home else ""
+            raise AssertionError(f"not in {patience:g} s: {what}\n{logs}")
         time.sleep(0.05)
     return found
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-15:]
+    return "\n".join([f"--- {log.name}", *lines, ""])
 
 
 @contextmanager

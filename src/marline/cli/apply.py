@@ -18,13 +18,13 @@ from marline.cli.exits import Failed
 from marline.cli.failures import explain
 from marline.cli.files import file_option, read_files, recursive_option
 from marline.cli.kinds import said
-from marline.cli.mesh import connected_proxies, open_api
+from marline.cli.mesh import connected_proxies, open_api, running_workloads
 from marline.cli.options import Settings, mesh_options, seconds
 from marline.cli.output import JSON, TABLE, YAML, dump, duration, output_option
 from marline.cli.progress import progress
 from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore, StoreError, Unavailable
-from marline.xds.status import PENDING
+from marline.xds.status import CONNECTED, PENDING, SETTLED_AT, TIMEOUT_SECONDS
 
 FIELD_MANAGER: Final = "marline"
 _AT_ONCE: Final = 16
@@ -105,13 +105,17 @@ async def _wait(home: Home, outcomes: Sequence[Outcome], timeout: float) -> None
     """Raises `Failed` if a proxy refuses something, or is not there in time."""
     newest = max(outcomes, key=lambda outcome: int(outcome.resource_version or 0)).resource_version
     async with open_api(home) as store, progress("waiting for proxies"):
-        found = await connected_proxies(store, newest, timeout)
+        running = sum(workload.envoy_pid != 0 for workload in await running_workloads(home))
+        awaited = {SETTLED_AT: newest, CONNECTED: str(running), TIMEOUT_SECONDS: str(timeout)}
+        found = await connected_proxies(store, **awaited)
     lines = [
         f"{proxy.name} refuses {one.name}: {one.message}"
         for proxy in found.proxies
         for one in proxy.rejections
     ]
     late = [proxy.name for proxy in found.proxies if proxy.state == PENDING]
+    if len(found.proxies) < running:
+        lines.append(f"of {running} proxies on this machine {len(found.proxies)} are connected")
     if late:
         lines.append(f"not up to date after {duration(timeout)}: {', '.join(late)}")
     if lines:

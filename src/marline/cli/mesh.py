@@ -11,7 +11,7 @@ from marline.node.home import Home, agent_pid
 from marline.node.workload import WorkloadStatus
 from marline.store.interface import Unavailable
 from marline.store.remote.client import RemoteStore
-from marline.xds.status import PATH, SETTLED_AT, TIMEOUT_SECONDS, ProxyList
+from marline.xds.status import PATH, ProxyList
 
 
 @asynccontextmanager
@@ -27,11 +27,10 @@ async def open_api(home: Home) -> AsyncIterator[RemoteStore]:
         raise
 
 
-async def connected_proxies(store: RemoteStore, settled_at: str = "", timeout: float = 0.0) -> ProxyList:
-    """What each proxy has, as the control plane knows it; with `settled_at` once all have what follows
-    from that resourceVersion, or `timeout` seconds are over."""
-    params = {SETTLED_AT: settled_at, TIMEOUT_SECONDS: str(timeout)} if settled_at else {}
-    answer = await store.request("GET", PATH, params=params)
+async def connected_proxies(store: RemoteStore, **awaited: str) -> ProxyList:
+    """What each proxy has, as the control plane knows it. `awaited` are query parameters, see
+    `marline.xds.status`, that say for what the control plane waits before it answers."""
+    answer = await store.request("GET", PATH, params=awaited)
     try:
         return msgspec.json.decode(answer.body, type=ProxyList)
     except msgspec.DecodeError as error:

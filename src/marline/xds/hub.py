@@ -83,13 +83,16 @@ class Hub:
         self._pulse.set()
         return impact
 
-    async def settled(self, resource_version: int) -> None:
-        """Wait until every proxy has what follows from the mesh at this version, or refuses it."""
-        while not self._is_settled(resource_version):
+    async def settled(self, resource_version: int, connected: int = 0) -> None:
+        """Wait until so many proxies are connected, and every one has what follows from the mesh at this
+        version, or refuses it."""
+        while not self._is_settled(resource_version, connected):
             self._pulse.clear()
             await self._pulse.wait()
 
-    def _is_settled(self, resource_version: int) -> bool:
+    def _is_settled(self, resource_version: int, connected: int) -> bool:
+        if len({item.proxy.node_id for item in self.connections}) < connected:
+            return False
         if int(self.snapshot.resource_version or 0) < resource_version:
             return False
         return all(item.current == self._changes and item.session.is_settled for item in self.connections)

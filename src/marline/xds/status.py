@@ -10,6 +10,8 @@ import msgspec
 PATH: Final = "/marline/v1/proxies"
 SETTLED_AT: Final = "settledAt"
 """Query parameter: answer when all proxies have what follows from this resourceVersion …"""
+CONNECTED: Final = "connected"
+"""… and so many are connected …"""
 TIMEOUT_SECONDS: Final = "timeoutSeconds"
 """… or when so many seconds are over; the states tell which."""
 MAX_TIMEOUT_SECONDS: Final = 300.0

@@ -1,7 +1,7 @@
 """A service that says who it is and what it was asked: HTTP, WebSocket, TCP.
 
-Environment: VERSION; ports in PORT_HTTP and PORT_TCP. `?status=` and `?delay=` say how to answer, `/seen` tells
-what was asked.
+Environment: VERSION; ports in PORT_HTTP and PORT_TCP. `?status=` and `?delay=` say how to answer, `/seen`
+tells what was asked.
 """
 
 import asyncio
