@@ -81,7 +81,7 @@ class Subscription:
     def resend(self, name: str) -> None:
         self._unsure.add(name)
         self.dirty.add(name)
-        if self.flight is not None and name in self.flight.sent:
+        if self.flight is not None and (name in self.flight.sent or name in self.flight.removed):
             self._again.add(name)
 
     def unsubscribe(self, unwanted: Collection[str]) -> list[str]:
@@ -179,7 +179,7 @@ class Subscription:
     def land(self, flight: Flight) -> list[str]:
         """It was acknowledged. Returns what stood refused in an older version."""
         self.flight = None
-        self.has.update({name: blob.version for name, blob in flight.sent.items()})
+        self.has.update({name: blob.version for name, blob in flight.sent.items() if self.wants(name)})
         self._unsure.difference_update(flight.sent)
         self._retrying.difference_update(flight.sent)
         self._forget(flight.removed)
