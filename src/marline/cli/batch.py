@@ -1,13 +1,10 @@
-"""The resources of files, made ready to be applied: named, in an order that works, and free of faults.
-
-Everything is checked before anything is written, so that a file with one fault changes nothing.
-"""
+"""The resources of files, made ready to be applied: named, of the right shape, and in an order that works."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from marline.api.decode import admit, describe
+from marline.api.decode import admit, decode, describe
 from marline.api.documents import Document
 from marline.api.errors import FieldError, InvalidResource
 from marline.api.registry import kind_of
@@ -32,22 +29,39 @@ class Item:
 
 def make_batch(documents: Iterable[Document], namespace: str | None, *, checked: bool = True) -> list[Item]:
     """The resources of these documents. `namespace` is for those that say none, and contradicts others;
-    `checked`: they must be such as the mesh admits. Raises `InvalidResource` with all faults of all."""
+    `checked`: they have the shapes of their kinds. Raises `InvalidResource` with all faults of all."""
     items: list[Item] = []
     faults: list[FieldError] = []
+    doubts: list[FieldError] = []
     for document in documents:
         try:
             obj = _placed(document.obj, namespace)
+            item = Item(document, obj, _named(obj))
             if checked:
-                admit(obj)
-            items.append(Item(document, obj, _named(obj)))
+                decode(obj)
+                doubts += _doubts(item)
+            items.append(item)
         except InvalidResource as error:
             faults += document.locate(error).errors
     faults += _twice(items)
     if faults:
-        raise InvalidResource("what was given", tuple(faults))
+        raise InvalidResource("what was given", tuple(sorted([*faults, *doubts], key=_position)))
     # A namespace must be there before what is in it.
     return sorted(items, key=lambda item: item.ref[:2] != ("", "Namespace"))
+
+
+def _doubts(item: Item) -> tuple[FieldError, ...]:
+    """What would be refused if the resource were no more than what its file says. Server-side apply merges
+    it into what is there, so only the server can tell; but who has to mend one file wants to know."""
+    try:
+        admit(item.obj)
+    except InvalidResource as error:
+        return item.document.locate(error).errors
+    return ()
+
+
+def _position(fault: FieldError) -> tuple[str, int]:
+    return fault.file, fault.line
 
 
 def _placed(obj: dict[str, Any], namespace: str | None) -> dict[str, Any]:

@@ -80,3 +80,23 @@ async def test_fields_of_others_are_a_conflict_unless_taken_over(
     found = await current(store, Ref("networking.istio.io", "VirtualService", "default", "a"))
     assert found is not None
     assert found.spec.http[0].timeout == 2.0
+
+
+PART = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, labels: {team: b}}
+"""
+
+
+async def test_part_of_a_resource_is_merged_into_what_is_there(store: EmbeddedStore, tmp_path: Path) -> None:
+    await store.apply(batch(tmp_path, virtual_service("a"))[0].obj, field_manager="kubectl")
+    assert await applied(store, batch(tmp_path, PART)) == ["configured"]
+    found = await current(store, Ref("networking.istio.io", "VirtualService", "default", "a"))
+    assert found is not None
+    assert (found.metadata.labels, found.spec.hosts) == ({"team": "b"}, ("reviews",))
+
+
+async def test_what_the_server_refuses_is_said_at_its_line(store: EmbeddedStore, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"file\.yaml:\d+: spec\.hosts: is required"):
+        await applied(store, batch(tmp_path, virtual_service("b"), PART))

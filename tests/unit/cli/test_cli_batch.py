@@ -73,8 +73,21 @@ def test_a_resource_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_deleted_needs_no_more_than_a_name(tmp_path: Path) -> None:
-    text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
+    text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {htp: 1}\n"
     documents = read_files((written(tmp_path, "a.yaml", text),))
     assert [item.ref.name for item in make_batch(documents, None, checked=False)] == ["a"]
     with pytest.raises(InvalidResource):
         make_batch(documents, None)
+
+
+def test_part_of_a_resource_may_be_applied(tmp_path: Path) -> None:
+    text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
+    assert len(make_batch(read_files((written(tmp_path, "a.yaml", text),)), None)) == 1
+
+
+def test_what_a_part_lacks_is_said_with_other_faults(tmp_path: Path) -> None:
+    part = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
+    wrong = virtual_service("b").replace("timeout", "timeot")
+    with pytest.raises(InvalidResource) as caught:
+        make_batch(read_files((written(tmp_path, "a.yaml", wrong, part),)), None)
+    assert [fault.path for fault in caught.value.errors][:2] == ["spec.http[0].timeot", "spec.hosts"]
