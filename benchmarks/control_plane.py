@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from ending import run_to_the_end
 from envoys import cpu_seconds, resident_mb
 from marline.node.agent import ControlPlane
 from marline.node.home import Home, MeshConfig, new_mesh_id, save_config
@@ -227,7 +228,7 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="marline-bench-") as folder:
-        result = asyncio.run(measure(options, Path(folder)))
+        result = run_to_the_end(measure(options, Path(folder)))
     parameters = {name: getattr(options, name) for name in ("services", "endpoints", "clients", "changes")}
     print(shown(result, options.clients))
     save(options.json, document(parameters, result))

