@@ -57,6 +57,23 @@ def test_server_side_apply_removes_what_its_manager_alone_owned(cli: Cli, namesp
     assert cli.json("-n", namespace, "get", "cm", "settings")["data"] == {"size": "small"}
 
 
+def test_status_is_applied_apart_and_merges_conditions_by_type(cli: Cli, namespace: str) -> None:
+    cli.kubectl("-n", namespace, "apply", "-f", "-", stdin=REVIEWS)
+    status = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+status: {conditions: [{type: TYPE, status: "True"}]}
+"""
+    for condition in ("Reconciled", "Programmed"):
+        apply = (*SERVER_SIDE, "--subresource=status", f"--field-manager={condition.lower()}")
+        cli.kubectl("-n", namespace, *apply, stdin=status.replace("TYPE", condition))
+    found = cli.json("-n", namespace, "get", "vs", "reviews")
+    assert [item["type"] for item in found["status"]["conditions"]] == ["Reconciled", "Programmed"]
+    assert found["metadata"]["generation"] == 1
+    assert found["spec"]["hosts"] == ["reviews"]
+
+
 def test_apply_goes_over_from_the_clients_side_to_the_servers_and_back(cli: Cli, namespace: str) -> None:
     cli.kubectl("-n", namespace, "apply", "-f", "-", stdin=REVIEWS)
     cli.kubectl("-n", namespace, *SERVER_SIDE, stdin=REVIEWS.replace("subset: v1", "subset: v2"))
