@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help install dev demo smoke test lint format golden bench clean
+.PHONY: help install dev demo smoke test lint format golden docs bench clean
 
 help:            ## List what can be made
 	@grep -hE '^[a-z]+: .*##|^[a-z]+: *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -36,6 +36,9 @@ format: $(VENV)/.dev          ## Format the code
 
 golden: $(VENV)/.dev          ## Write the golden files anew; review them as code
 	MARLINE_GOLDEN=write $(BIN)/python -m pytest -q tests/golden
+
+docs: $(VENV)/.dev            ## Write docs/resources.md anew
+	$(BIN)/python -m marline.api.reference > docs/resources.md
 
 bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
 	$(BIN)/python benchmarks/control_plane.py

@@ -120,7 +120,7 @@ _HTTP_ONLY: Final = "a Gateway of this API serves HTTP and HTTPS; use Istio's Ga
 
 REFUSED: Final[Refusals] = {
     "addresses": "a gateway listens on the address that it was started with",
-    "infrastructure": "gateways' proxies are started with `marline run`, not from a Gateway",
+    "infrastructure": "a gateway's proxy is described in an application file, not made from a Gateway",
     "allowedListeners": "listeners from ListenerSets",
     "tls": "TLS settings of the whole Gateway",
     "defaultScope=All": "default gateways; routes name their Gateway in parentRefs",
