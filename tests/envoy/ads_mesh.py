@@ -24,15 +24,18 @@ from static_mesh import free_port
 
 from marline.api.decode import decode
 from marline.api.resource import Ref, Resource
+from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 from marline.identity.agent import serve_svid
 from marline.identity.peers import only_process
 from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Upstream, Workload
 from marline.node.bootstrap import bootstrap
 from marline.xds.hub import Connection, Hub
-from marline.xds.messages import Refused, Response, Settled
+from marline.xds.messages import Refused, Request, Response, Settled
 from marline.xds.server import serve_ads
 
 PATIENCE = 20.0
+_TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)
+"""What a sidecar subscribes to, sooner or later."""
 SERVICE = """
 apiVersion: v1
 kind: Service
@@ -80,21 +83,18 @@ class Heard:
 
     rejections: list[Refused] = field(default_factory=list)
     settlements: list[Settled] = field(default_factory=list)
-    event: asyncio.Event = field(default_factory=asyncio.Event)
 
     def connected(self, proxy: Proxy) -> None:
-        self.event.set()
+        pass
 
     def disconnected(self, proxy: Proxy) -> None:
-        self.event.set()
+        pass
 
     def refused(self, proxy: Proxy, refused: Refused) -> None:
         self.rejections.append(refused)
-        self.event.set()
 
     def settled(self, proxy: Proxy, settled: Settled) -> None:
         self.settlements.append(settled)
-        self.event.set()
 
 
 class RecordingHub(Hub):
@@ -103,6 +103,15 @@ class RecordingHub(Hub):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.sent: list[Response] = []
+        self.spoken = asyncio.Event()
+
+    def receive(self, connection: Connection, request: Request) -> None:
+        super().receive(connection, request)
+        self.spoken.set()
+
+    def has_all_subscriptions(self) -> bool:
+        proxies = self.statuses().proxies
+        return bool(proxies) and all(len(item.types) == len(_TYPES) for item in proxies)
 
     def connect(self, proxy: Proxy, deliver: Any) -> Connection:
         def record(response: Response) -> None:
@@ -145,11 +154,11 @@ class ControlPlane:
         await self.hub.apply(ChangeSet(change.changed, change.removed, str(self.version)))
 
     async def settled(self) -> None:
-        """Wait until the proxy has everything, or refuses it."""
+        """Wait until the proxy has said all that it wants, and has it or refuses it."""
         async with asyncio.timeout(PATIENCE):
-            while not self.hub.connections:
-                self.heard.event.clear()
-                await self.heard.event.wait()
+            while not self.hub.has_all_subscriptions():
+                self.hub.spoken.clear()
+                await self.hub.spoken.wait()
             await self.hub.settled(self.version)
 
 
