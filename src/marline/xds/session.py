@@ -178,12 +178,10 @@ class Session:
         return tuple(self._status(item) for item in self.types.values() if item.started)
 
     def _status(self, of_type: Subscription) -> status.TypeStatus:
-        view = self.view.resources[of_type.type_url]
-        wanted = [blob for name, blob in view.items() if of_type.wants(name)]
-        current = sum(not of_type.lacks(blob.name, blob) for blob in wanted)
+        wanted, current = of_type.count(self.view.resources[of_type.type_url])
         state = status.SYNCED
-        if of_type.refused:
+        if of_type.refusals.refused:
             state = status.REJECTED
-        elif of_type.flight is not None or current < len(wanted):
+        elif of_type.flight is not None or current < wanted:
             state = status.PENDING
-        return status.TypeStatus(of_type.type_url, state, len(wanted), current)
+        return status.TypeStatus(of_type.type_url, state, wanted, current)

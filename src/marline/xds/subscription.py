@@ -4,12 +4,12 @@ The delta protocol's rules (Envoy documentation, "xDS REST and gRPC protocol", "
 they concern a single type; which type may speak when is the `Session`'s business.
 """
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, VIRTUAL_HOST, Blob
+from marline.xds.refusals import Refusals
 
 WILDCARD: Final = "*"
 _WILDCARD_TYPES: Final = (CLUSTER, LISTENER, VIRTUAL_HOST)
@@ -35,8 +35,7 @@ class Subscription:
     names: set[str] = field(default_factory=set)
     has: dict[str, str] = field(default_factory=dict)
     """What the proxy has: name → version."""
-    refused: dict[str, Blob] = field(default_factory=dict)
-    """What it would not take; not sent again as long as it is the same."""
+    refusals: Refusals = field(init=False)
     dirty: set[str] = field(default_factory=set)
     """Names that may have to be sent or removed."""
     flight: Flight | None = None
@@ -47,12 +46,9 @@ class Subscription:
     _unsure: set[str] = field(default_factory=set)
     """The proxy may have something else than `has` says: it asked for them again, or they were in a
     response that was rejected as a whole, of which Envoy nevertheless takes what it can."""
-    _suspects: deque[tuple[str, ...]] = field(default_factory=deque)
-    """Groups of names, one of which may be why a response was rejected; each is sent alone."""
-    _doubtful: set[str] = field(default_factory=set)
-    """Virtual hosts that were refused, perhaps only because another had not given up a domain that they
-    take over, and that may have done so since: they are tried once more."""
-    _retrying: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.refusals = Refusals(tried_again=self.type_url == VIRTUAL_HOST)
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
@@ -86,7 +82,6 @@ class Subscription:
 
     def unsubscribe(self, unwanted: Collection[str]) -> list[str]:
         """Returns what stood refused and is not wanted any more."""
-        settled: list[str] = []
         for asked in unwanted:
             if asked in self.names and self.wildcard:
                 # It does not know whether this is one of all, and is to be told.
@@ -94,28 +89,17 @@ class Subscription:
             self.names.discard(asked)
         if WILDCARD in unwanted:
             self.wildcard = False
-            unwanted = {*self.has, *self._unsure, *self.refused}
-        for name in unwanted:
-            if not self.wants(name):
-                self._forget((name,))
-                self._doubtful.discard(name)
-                self._retrying.discard(name)
-                if self.refused.pop(name, None) is not None:
-                    settled.append(name)
-        return settled
+            unwanted = {*self.has, *self._unsure, *self.refusals.refused}
+        given_up = [name for name in unwanted if not self.wants(name)]
+        self._forget(given_up)
+        return self.refusals.end(given_up)
 
     def changed(self, name: str, now: Blob | None) -> bool:
         """The view differs in this name. Returns whether that ends a refusal."""
         if not self.started:
             return False
         self.dirty.add(name)
-        self._doubtful.discard(name)
-        self._retrying.discard(name)
-        refused = self.refused.get(name)
-        if refused is not None and (now is None or now.version != refused.version):
-            self._end_refusals([name])
-            return True
-        return False
+        return self.refusals.changed(name, now)
 
     def next_to_make(self, view: Mapping[str, Blob]) -> dict[str, Blob]:
         """What is to be sent next; nothing, if the proxy has all that it wants and would take."""
@@ -129,34 +113,36 @@ class Subscription:
                 gone.add(name)
         # A new set, since one that was large once takes long to look through even when it is empty.
         self.dirty = gone | todo.keys()
-        while self._suspects:
-            group = {name: todo[name] for name in self._suspects.popleft() if name in todo}
-            if group:
-                return group
-        if not todo and self._doubtful:
-            self._retrying |= self._doubtful
-            self.dirty |= self._doubtful
-            self._doubtful.clear()
+        again = () if todo else self.refusals.try_again()
+        if again:
+            self.dirty.update(again)
             return self.next_to_make(view)
-        return todo
+        return self.refusals.next_group(todo)
 
     def _should_get(self, name: str, blob: Blob) -> bool:
-        return self.wants(name) and self.lacks(name, blob) and not self._refuses(name, blob)
+        return self.wants(name) and self.lacks(name, blob) and not self.refusals.refuses(name, blob)
+
+    def count(self, view: Mapping[str, Blob]) -> tuple[int, int]:
+        """How many the proxy wants of a view, and how many of those it has: what it may lack is known, so
+        the rest is not looked at."""
+        wanted = len(view) if self.wildcard else len(view.keys() & self.names)
+        under_way = self.flight.sent if self.flight is not None else ()
+        maybe = {*self.dirty, *under_way, *self.refusals.refused}
+        lacking = [
+            name for name in maybe if name in view and self.wants(name) and self.lacks(name, view[name])
+        ]
+        return wanted, wanted - len(lacking)
 
     def lacks(self, name: str, blob: Blob) -> bool:
         """Has the proxy something else, which may be nothing?"""
         return self.has.get(name) != blob.version or name in self._unsure
-
-    def _refuses(self, name: str, blob: Blob) -> bool:
-        refused = self.refused.get(name)
-        return refused is not None and refused.version == blob.version and name not in self._retrying
 
     def _may_have(self, name: str) -> bool:
         return name in self.has or name in self._unsure
 
     def keeps_old(self) -> bool:
         """Does the proxy go on with an older version of something whose newest it refused?"""
-        return any(name in self.has for name in self.refused)
+        return any(name in self.has for name in self.refusals.refused)
 
     def next_to_remove(self, view: Mapping[str, Blob]) -> tuple[str, ...]:
         """What the proxy is to be told is not there. What it asked for by name it gives up by itself, but
@@ -181,18 +167,9 @@ class Subscription:
         self.flight = None
         self.has.update({name: blob.version for name, blob in flight.sent.items() if self.wants(name)})
         self._unsure.difference_update(flight.sent)
-        self._retrying.difference_update(flight.sent)
         self._forget(flight.removed)
         self._send_again()
-        settled = [name for name in flight.sent if name in self.refused]
-        self._end_refusals(settled)
-        return settled
-
-    def _end_refusals(self, names: Collection[str]) -> None:
-        for name in names:
-            del self.refused[name]
-        if names and self.type_url == VIRTUAL_HOST:
-            self._doubtful.update(self.refused)
+        return self.refusals.end(flight.sent)
 
     def crash(self, flight: Flight, view: Mapping[str, Blob]) -> tuple[str, Blob] | None:
         """It was rejected, and a rejection is of the whole response: halves of it are sent to find out
@@ -205,19 +182,14 @@ class Subscription:
             self._forget(flight.removed)  # it is as gone as it can be
         self._send_again()
         if len(names) > 1:
-            middle = len(names) // 2
-            self._suspects.extendleft((names[middle:], names[:middle]))
+            self.refusals.search(names)
             self.dirty.update(names)
             self._unsure.update(names)
             return None
         for name, blob in flight.sent.items():
             now = view.get(name)
             if now is not None and now.version == blob.version and self.wants(name):
-                self.refused[name] = blob
-                if name in self._retrying:
-                    self._retrying.discard(name)
-                elif self.type_url == VIRTUAL_HOST and name in self._unsure:
-                    self._doubtful.add(name)
+                self.refusals.blame(name, blob, came_with_others=name in self._unsure)
                 return name, blob
         return None
 

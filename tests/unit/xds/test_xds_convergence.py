@@ -147,6 +147,14 @@ class Stream(RuleBasedStateMachine):
                 if CLUSTERS[cluster] and (ENDPOINT, cluster) not in self.ever_bad:
                     assert cluster in self.envoy.endpoints, f"{name} leads to {cluster} without endpoints"
 
+    @invariant()
+    def the_status_counts_what_the_proxy_has(self) -> None:
+        for type_url in TYPES:
+            of_type, view = self.session.types[type_url], self.view.resources[type_url]
+            wanted = [blob for name, blob in view.items() if of_type.wants(name)]
+            current = [blob for blob in wanted if not of_type.lacks(blob.name, blob)]
+            assert not of_type.started or of_type.count(view) == (len(wanted), len(current))
+
     def _check_converged(self) -> None:
         envoy = self.envoy
         assert self.session.is_settled
