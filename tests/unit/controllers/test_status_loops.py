@@ -1,0 +1,154 @@
+"""What the control plane learns is written to a real store by the loops around its state machines."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marline.api.resource import Ref
+from marline.compile.gateway_api_status import CONTROLLER
+from marline.compile.resource import VIRTUAL_HOST
+from marline.controllers.gateway_statuses import GatewayStatuses
+from marline.controllers.rejection_statuses import RejectionStatuses
+from marline.mesh.model import Capture, MeshSettings, Proxy, Role, Workload
+from marline.store.embedded.store import EmbeddedStore
+from marline.xds.hub import Hub
+from marline.xds.messages import Refused, Settled
+
+RULE = Ref("networking.istio.io", "VirtualService", "default", "reviews")
+GATEWAY = Ref("gateway.networking.k8s.io", "Gateway", "default", "edge")
+API = "gateway.networking.k8s.io/v1"
+PATIENCE = 10
+
+
+def rule(name: str = "reviews") -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"hosts": [name], "http": [{"route": [{"destination": {"host": name}}]}]},
+    }
+
+
+def proxy(node_id: str, role: Role = Role.SIDECAR) -> Proxy:
+    return Proxy(node_id, role, Capture.EXPLICIT, (Workload("default", node_id),), bind_address="127.0.0.9")
+
+
+class Clock:
+    """Driven by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    opened = await EmbeddedStore.open(tmp_path / "store.db")
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(loop)
+    yield
+    task.cancel()
+    assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+
+
+async def conditions(store: EmbeddedStore, ref: Ref, kind: str, status: str) -> dict[str, Any]:
+    """The condition of this type, as soon as it has this status."""
+    async with asyncio.timeout(PATIENCE):
+        async for change in store.watch(((ref.group, ref.kind),)):
+            for item in change.changed:
+                for found in item.status.get("conditions", ()) if item.ref == ref else ():
+                    if (found["type"], found["status"]) == (kind, status):
+                        return dict(found)
+    raise AssertionError("the watch ended")
+
+
+async def test_a_rejection_is_written_and_its_end_too_with_their_times(store: EmbeddedStore) -> None:
+    clock = Clock()
+    statuses = RejectionStatuses(store, clock)
+    await store.create(rule())
+    async with running(statuses.run()):
+        statuses.refused(proxy("a"), Refused(VIRTUAL_HOST, "9080/reviews", "no such thing", (RULE,)))
+        told = await conditions(store, RULE, "Programmed", "False")
+        assert told["reason"] == "RejectedByProxy"
+        assert told["message"].endswith("no such thing")
+        assert told["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+        clock.pass_by(5)
+        statuses.settled(proxy("a"), Settled(VIRTUAL_HOST, "9080/reviews"))
+        told = await conditions(store, RULE, "Programmed", "True")
+        assert told["lastTransitionTime"] == "2026-01-01T00:00:05Z"
+
+
+async def test_a_rejection_ends_with_the_proxy_that_made_it(store: EmbeddedStore) -> None:
+    statuses = RejectionStatuses(store, Clock())
+    await store.create(rule())
+    async with running(statuses.run()):
+        statuses.refused(proxy("a"), Refused(VIRTUAL_HOST, "9080/reviews", "bad", (RULE,)))
+        await conditions(store, RULE, "Programmed", "False")
+        statuses.disconnected(proxy("a"))
+        await conditions(store, RULE, "Programmed", "True")
+
+
+async def test_a_rejection_of_what_has_been_deleted_stops_nothing(store: EmbeddedStore) -> None:
+    statuses = RejectionStatuses(store, Clock())
+    gone = Ref(RULE.group, RULE.kind, "default", "gone")
+    await store.create(rule())
+    async with running(statuses.run()):
+        statuses.refused(proxy("a"), Refused(VIRTUAL_HOST, "9080/x", "bad", (gone, RULE)))
+        await conditions(store, RULE, "Programmed", "False")
+
+
+async def test_gateways_learn_what_is_served_and_where_when_a_gateway_comes(store: EmbeddedStore) -> None:
+    hub = Hub(MeshSettings(), _Nobody())
+    statuses = GatewayStatuses(store, hub, Clock())
+    await store.create(
+        {"apiVersion": API, "kind": "GatewayClass", "metadata": {"name": "marline"},
+         "spec": {"controllerName": CONTROLLER}}
+    )  # fmt: skip
+    await store.create(
+        {"apiVersion": API, "kind": "Gateway", "metadata": {"name": "edge", "namespace": "default"},
+         "spec": {"gatewayClassName": "marline",
+                  "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}]}}
+    )  # fmt: skip
+    changes = store.watch()
+    impact = await hub.apply(await anext(changes))
+    async with running(statuses.run()):
+        statuses.changed(impact)
+        accepted = await conditions(store, GATEWAY, "Accepted", "True")
+        assert accepted["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+        assert not (await store.get(GATEWAY)).status.get("addresses")
+        await hub.apply(await anext(changes))
+        hub.connect(proxy("edge", Role.GATEWAY), lambda _: None)
+        statuses.came_or_went(proxy("edge", Role.GATEWAY))
+        async with asyncio.timeout(PATIENCE):
+            async for change in store.watch(((GATEWAY.group, GATEWAY.kind),)):
+                if any(item.status.get("addresses") for item in change.changed):
+                    break
+        addresses = (await store.get(GATEWAY)).status["addresses"]
+        assert [item["value"] for item in addresses] == ["127.0.0.9"]
+
+
+class _Nobody:
+    """A hub's observer whom nothing concerns."""
+
+    def connected(self, proxy: Proxy) -> None: ...
+
+    def disconnected(self, proxy: Proxy) -> None: ...
+
+    def refused(self, proxy: Proxy, refused: Refused) -> None: ...
+
+    def settled(self, proxy: Proxy, settled: Settled) -> None: ...
