@@ -46,7 +46,8 @@ def test_two_meshes_run_side_by_side(homes: tuple[Path, Path], capture: str) -> 
     assert len(kubeconfigs) == 2
     assert all((home / "kubeconfig").stat().st_mode & 0o077 == 0 for home in homes)
 
-    assert marline(apples, "down").code == 0
+    stopped = marline(apples, "down", "-o", "json")
+    assert [item["service"] for item in stopped.json()] == ["apples"]
     assert leftovers(apples) == []
     assert marline(apples, "get", "services").code == 3
     assert names(pears) == ["service/pears"]

@@ -1,5 +1,6 @@
 """What starting `marline` costs, and how it ends."""
 
+import os
 import subprocess
 import sys
 
@@ -62,3 +63,22 @@ def test_stopping_a_mesh_that_does_not_run_is_well(tmp_path: object) -> None:
 def test_completion_scripts_call_marline(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", shell]) == ExitCode.OK
     assert "_MARLINE_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("marline proxy-", "proxy-status"),
+        ("marline get virtuals", "virtualservices"),
+        ("marline proxy-config end", "endpoint"),
+        ("marline up --cap", "--capture"),
+    ],
+)
+def test_shells_are_offered_commands_kinds_and_options(words: str, offered: str, tmp_path: object) -> None:
+    asked = {"_MARLINE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "marline.cli.main"],
+        env={**os.environ, "MARLINE_HOME": str(tmp_path), **asked},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"plain,{offered}" in ended.stdout.splitlines()
