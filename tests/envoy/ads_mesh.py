@@ -98,14 +98,18 @@ class Heard:
 
 
 class RecordingHub(Hub):
-    """Keeps what it has sent."""
+    """Keeps what it has sent and heard, and may be told to lose some of it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.sent: list[Response] = []
+        self.asked: list[str] = []
+        self.lost: set[str] = set()
+        """Types whose responses do not arrive."""
         self.spoken = asyncio.Event()
 
     def receive(self, connection: Connection, request: Request) -> None:
+        self.asked.append(request.type_url)
         super().receive(connection, request)
         self.spoken.set()
 
@@ -116,7 +120,8 @@ class RecordingHub(Hub):
     def connect(self, proxy: Proxy, deliver: Any) -> Connection:
         def record(response: Response) -> None:
             self.sent.append(response)
-            deliver(response)
+            if response.type_url not in self.lost:
+                deliver(response)
 
         return super().connect(proxy, record)
 
@@ -170,6 +175,12 @@ class Sidecar:
     session: aiohttp.ClientSession
     upstream: str
     proxy: str
+
+    async def wait_for_stat(self, name: str, value: int) -> None:
+        """Wait until a statistic is this."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.envoy.stats(name)).get(name) != value:  # noqa: ASYNC110 (Envoy's state)
+                await asyncio.sleep(0.02)
 
     async def get(self, *, proxied: bool = False, headers: dict[str, str] | None = None) -> tuple[int, str]:
         """The status and the backend that answered."""

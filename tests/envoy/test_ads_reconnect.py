@@ -1,5 +1,6 @@
 """An Envoy whose control plane was away goes on, and afterwards hears only of what has changed."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 from ads_mesh import (
@@ -18,6 +19,7 @@ from routing_envoy import backend
 
 from marline.compile.resource import CLUSTER, ENDPOINT, VIRTUAL_HOST
 
+RANDOM = "trafficPolicy: {loadBalancer: {simple: RANDOM}}"
 UPDATES = "(lds|cds).update_(success|rejected)|warming|listener_(added|modified|removed|create)"
 
 
@@ -67,4 +69,27 @@ async def test_an_envoy_that_comes_back_is_given_what_has_changed_in_the_order_o
                 assert made.index(CLUSTER) < made.index(ENDPOINT) < made.index(VIRTUAL_HOST)
                 assert sent[-1] == (CLUSTER, False, True)
                 assert await client.get() == await client.get(proxied=True) == (200, "v2")
+        assert not failed(answers)
+
+
+async def test_an_envoy_cut_off_while_clusters_got_warm_is_given_their_endpoints_at_once() -> None:
+    """It would wait 15 s for them otherwise, although it says that it has those of a cluster that changed."""
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(backend("v1"))
+        first = await stack.enter_async_context(
+            control_plane(resource(SERVICE), resource(SUBSETS), endpoint("v1", app.port), weights(v1=100))
+        )
+        async with first.serving():
+            client = await stack.enter_async_context(sidecar(first.directory))
+            await first.settled()
+            first.hub.lost.add(ENDPOINT)
+            await first.put(resource(SUBSETS.replace("host: reviews", f"host: reviews, {RANDOM}")))
+            await client.wait_for_stat("cluster_manager.warming_clusters", 3)
+        async with client.under_load() as answers:
+            restarted = ControlPlane(first.directory, first.resources)
+            async with restarted.serving(), asyncio.timeout(10):
+                await restarted.settled()
+                assert restarted.hub.asked[0] == ENDPOINT
+                assert {item.type_url for item in restarted.hub.sent} == {ENDPOINT}
+                await client.wait_for_stat("cluster_manager.warming_clusters", 0)
         assert not failed(answers)
