@@ -9,7 +9,7 @@ APPLICATION = """
 services:
   client:
     command: "{python} {apps}/caller.py {home}/client.sock"
-    upstreams: [echo:9080, {host: echo, port: 9000, env: LINES}]
+    upstreams: [echo:9080, LINES=echo:9000]
   echo:
     ports: [http:9080, tcp:9000]
     command: "{python} {apps}/echo.py"

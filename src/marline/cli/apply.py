@@ -4,7 +4,7 @@ Server-side apply (kubernetes.io, "Server-Side Apply") is the only way: the serv
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from marline.cli.output import JSON, TABLE, YAML, dump, duration, output_option
 from marline.cli.progress import progress
 from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore, StoreError, Unavailable
-from marline.xds.status import CONNECTED, PENDING, SETTLED_AT, TIMEOUT_SECONDS
+from marline.xds.status import CONNECTED, PENDING, SETTLED_AT, TIMEOUT_SECONDS, ProxyList
 
 FIELD_MANAGER: Final = "marline"
 _AT_ONCE: Final = 16
@@ -85,14 +85,16 @@ def command(
     if not files:
         raise click.UsageError("say what to apply with -f FILE")
     batch = make_batch(read_files(files, recursive=recursive), namespace)
+    waits = wait and not dry_run
+    known = asyncio.run(_rejections(settings.home)) if waits else frozenset()
     outcomes = asyncio.run(_apply(settings.home, batch, force=force_conflicts, dry_run=dry_run))
     if output != TABLE:
         dump([outcome.plain for outcome in outcomes], output)
     else:
         for outcome in outcomes:
             click.echo(f"{said(outcome.ref)} {outcome.action}{' (dry run)' if dry_run else ''}")
-    if wait and not dry_run:
-        asyncio.run(_wait(settings.home, outcomes, timeout))
+    if waits:
+        asyncio.run(_wait(settings.home, outcomes, known, timeout))
 
 
 async def _apply(home: Home, batch: Sequence[Item], *, force: bool, dry_run: bool) -> list[Outcome]:
@@ -101,18 +103,28 @@ async def _apply(home: Home, batch: Sequence[Item], *, force: bool, dry_run: boo
         return checked if dry_run else await write(store, batch, force=force)
 
 
-async def _wait(home: Home, outcomes: Sequence[Outcome], timeout: float) -> None:
-    """Raises `Failed` if a proxy refuses something, or is not there in time."""
+async def _rejections(home: Home) -> frozenset[str]:
+    """What proxies refuse already, whatever is applied."""
+    async with open_api(home) as store:
+        return frozenset(_refusals(await connected_proxies(store)))
+
+
+def _refusals(found: ProxyList) -> list[str]:
+    return [
+        f"{proxy.name} refuses {one.name}: {one.message}"
+        for proxy in found.proxies
+        for one in proxy.rejections
+    ]
+
+
+async def _wait(home: Home, outcomes: Sequence[Outcome], known: Collection[str], timeout: float) -> None:
+    """Raises `Failed` if a proxy refuses something that is not known of, or is not there in time."""
     newest = max(outcomes, key=lambda outcome: int(outcome.resource_version or 0)).resource_version
     async with open_api(home) as store, progress("waiting for proxies"):
         running = sum(workload.envoy_pid != 0 for workload in await running_workloads(home))
         awaited = {SETTLED_AT: newest, CONNECTED: str(running), TIMEOUT_SECONDS: str(timeout)}
         found = await connected_proxies(store, **awaited)
-    lines = [
-        f"{proxy.name} refuses {one.name}: {one.message}"
-        for proxy in found.proxies
-        for one in proxy.rejections
-    ]
+    lines = [line for line in _refusals(found) if line not in known]
     late = [proxy.name for proxy in found.proxies if proxy.state == PENDING]
     if len(found.proxies) < running:
         lines.append(f"of {running} proxies on this machine {len(found.proxies)} are connected")

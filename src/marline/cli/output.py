@@ -110,9 +110,9 @@ def to_json(value: Any) -> str:
 
 
 def to_yaml(value: Any) -> str:
-    import yaml  # not needed by most commands
+    from marline.api.yaml_values import write_yaml  # not needed by most commands
 
-    return yaml.safe_dump(_builtin(value), sort_keys=False, allow_unicode=True, width=110).rstrip()
+    return write_yaml(_builtin(value)).rstrip()
 
 
 def _builtin(value: Any) -> Any:

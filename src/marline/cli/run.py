@@ -39,8 +39,8 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--upstream",
     "upstreams",
     multiple=True,
-    metavar="HOST:PORT",
-    help="A service that it calls; the program is told where in <HOST>_URL, _HOST and _PORT.",
+    metavar="[NAME=]HOST:PORT",
+    help="A service that it calls; the program is told where in <HOST>_URL, _HOST and _PORT, or <NAME>_URL …",
 )
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the workload.")
 @click.option("--env", "environment", multiple=True, metavar="KEY=VALUE", help="An environment variable.")

@@ -8,7 +8,7 @@ import click
 
 from marline.api import rules
 from marline.api.faults import Faults
-from marline.node.application import parse_port, parse_upstream
+from marline.node.application import check_variables, parse_port, parse_upstream
 from marline.node.workload import (
     ExecCheck,
     GrpcCheck,
@@ -55,6 +55,8 @@ def workload_spec(flags: WorkloadFlags) -> WorkloadSpec:
         rules.dns_subdomain(flags.name, faults.at("--name"))
     ports = tuple(parse_port(text, faults.at("--port")) for text in flags.ports)
     rules.named_once([port.name for port in ports], faults.at("--port"), "port")
+    upstreams = tuple(parse_upstream(text, faults.at("--upstream")) for text in flags.upstreams)
+    check_variables(upstreams, faults.at("--upstream"))
     labels = _pairs(flags.labels, faults.at("--label"))
     rules.labels({**labels, **({"version": flags.version} if flags.version else {})}, faults.at("--label"))
     if flags.user and os.geteuid() != 0:
@@ -68,7 +70,7 @@ def workload_spec(flags: WorkloadFlags) -> WorkloadSpec:
         service_account=account,
         labels=labels,
         ports=ports,
-        upstreams=tuple(parse_upstream(text, faults.at("--upstream")) for text in flags.upstreams),
+        upstreams=upstreams,
         environment=_pairs(flags.environment, faults.at("--env")),
         user=flags.user,
         readiness=_readiness(flags, faults),

@@ -20,6 +20,7 @@ NOBODY: Final = "spiffe://invalid"
 """An identity that nobody has: what a client expects of a service of which it knows no identity."""
 
 _TLS1_2 = common_pb2.TlsParameters.TlsProtocol.TLSv1_2
+_TLS1_3 = common_pb2.TlsParameters.TlsProtocol.TLSv1_3
 _CIPHERS: Final = (
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-RSA-AES256-GCM-SHA384",
@@ -59,7 +60,7 @@ HTTP_ALPN: Final = ("h2", "http/1.1")
 
 
 def _mesh_identity(common: Any, sans: tuple[str, ...]) -> None:
-    common.tls_params.tls_minimum_protocol_version = _TLS1_2
+    _set_versions(common)
     common.tls_params.cipher_suites.extend(_CIPHERS)
     common.tls_certificate_sds_secret_configs.append(_sds(SVID_SECRET))
     combined = common.combined_validation_context
@@ -69,6 +70,12 @@ def _mesh_identity(common: Any, sans: tuple[str, ...]) -> None:
         matcher = combined.default_validation_context.match_typed_subject_alt_names.add()
         matcher.san_type = common_pb2.SubjectAltNameMatcher.SanType.URI
         matcher.matcher.exact = san
+
+
+def _set_versions(common: Any) -> None:
+    """As Istio's: without a maximum an Envoy that is a client offers no more than TLS 1.2."""
+    common.tls_params.tls_minimum_protocol_version = _TLS1_2
+    common.tls_params.tls_maximum_protocol_version = _TLS1_3
 
 
 def _sds(name: str) -> Any:
@@ -97,6 +104,7 @@ def tls_socket(
     proxy's machine. Without names to expect the server must have the one that it is called by."""
     context = tls_pb2.UpstreamTlsContext(sni=sni)
     common = context.common_tls_context
+    _set_versions(common)
     if certificate_file:
         pair = common.tls_certificates.add()
         pair.certificate_chain.filename = certificate_file

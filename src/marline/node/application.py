@@ -3,9 +3,10 @@
 `parse` reads the text and names every fault with its line; `Application` is what the node agent runs.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, field
@@ -32,6 +33,7 @@ from marline.node.workload import (
     WorkloadSpec,
 )
 
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Scalar = str | int | float | bool
 Count = Annotated[int, Meta(ge=0, le=1000)]
 Threshold = Annotated[int, Meta(ge=1)]
@@ -278,13 +280,14 @@ def parse_port(text: str, faults: Faults) -> PortSpec:
 
 
 def parse_upstream(text: str, faults: Faults) -> UpstreamSpec:
-    """`host:port`."""
-    host, _, port = text.rpartition(":")
-    if not host or not _is_port(port):
-        faults.add(f"{text!r} is not HOST:PORT, such as ratings:9080")
+    """`host:port`, or `NAME=host:port` for variables that begin with another name than the host's."""
+    name, equals, place = text.rpartition("=")
+    host, _, port = place.rpartition(":")
+    if not host or not _is_port(port) or (equals and not _VARIABLE.fullmatch(name)):
+        faults.add(f"{text!r} is not HOST:PORT, such as ratings:9080, or NAME=HOST:PORT")
         return UpstreamSpec(text, 1)
     rules.host(host, faults, wildcard=False)
-    return UpstreamSpec(host, int(port))
+    return UpstreamSpec(host, int(port), name)
 
 
 def check_variables(upstreams: Sequence[UpstreamSpec], faults: Faults) -> None:
@@ -294,7 +297,7 @@ def check_variables(upstreams: Sequence[UpstreamSpec], faults: Faults) -> None:
         if upstream.variable in seen:
             faults.item(index).add(
                 f"another upstream is told in {upstream.variable}_URL already; give this one a name of its"
-                f" own, as in {{host: {upstream.host}, port: {upstream.port}, env: {upstream.variable}_2}}"
+                f" own, as in {upstream.variable}_2={upstream.host}:{upstream.port}"
             )
         seen.add(upstream.variable)
 

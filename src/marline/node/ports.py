@@ -22,6 +22,17 @@ class Exhausted(NodeError):
     """There is no free number left."""
 
 
+@dataclass(eq=False)
+class PortTaken(NodeError):
+    """Somebody else listens where a gateway is to listen."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"port {self.port} of {self.address} is taken, or may not be used by this user"
+
+
 @dataclass(slots=True)
 class Reservations:
     """What one owner has reserved; `release` gives it all back."""
@@ -48,6 +59,12 @@ class Reservations:
                 self._held.pop(f"port/{address}/{number}").close()
         raise Exhausted(f"no TCP port of {address} is free")
 
+    def listen(self, address: str, number: int) -> None:
+        """Reserve a given TCP port. Raises `PortTaken`."""
+        # Envoys share ports (SO_REUSEPORT), so that one that is taken would not be noticed by them.
+        if not self.claim(f"port/{address}/{number}") or not _can_bind(address, number):
+            raise PortTaken(address, number)
+
     def first(self, prefix: str, names: Iterable[str]) -> str:
         """The first of these that nobody has. Raises `Exhausted`."""
         for name in names:
@@ -72,7 +89,8 @@ def _candidates() -> Iterable[int]:
 
 
 def _can_bind(address: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((address, port))

@@ -360,10 +360,12 @@ class GatewayRunner(Runner):
         return self._status(self.spec.name, self.spec.namespace, self.spec.name, "")
 
     async def run(self) -> None:
-        """Until `stop`."""
+        """Until `stop`. Raises `PortTaken`, among other `NodeError`s."""
         reservations = Reservations()
         reservations.claim(mark(self.id))
         try:
+            for port in self.spec.ports:
+                reservations.listen(self.spec.bind, port.listen or port.port)
             await self._run()
         finally:
             reservations.release()
