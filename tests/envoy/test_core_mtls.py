@@ -121,6 +121,13 @@ async def test_a_request_arrives_with_the_callers_identity(name: str) -> None:
     assert headers["host"] == "reviews:9080"
 
 
+async def test_sidecars_speak_tls_1_3() -> None:
+    async with pair() as mesh:
+        await get(mesh.url)
+        versions = await mesh.client.admin("/stats?filter=ssl.versions")
+    assert [line.rpartition(".ssl.")[2] for line in versions.splitlines()] == ["versions.TLSv1.3: 1"]
+
+
 @pytest.mark.parametrize("name", ["http", "auto", "tcp"])
 async def test_plain_text_is_refused(name: str) -> None:
     async with pair(name) as mesh:
