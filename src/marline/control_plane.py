@@ -43,6 +43,8 @@ from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled
 from marline.xds.server import serve_ads
 
+_RETRY_SECONDS: Final = 30.0
+"""What a proxy refuses may be for want of something that has come meanwhile, such as a free port."""
 _COALESCE_SECONDS: Final = 0.01
 """What changes within this time of a change is sent together."""
 
@@ -64,7 +66,9 @@ class ControlPlane:
         rejections = RejectionStatuses(store, _now)
         events = _Events(rejections)
         hub = Hub(settings, events)
-        events.gateways, events.reaping = GatewayStatuses(store, hub, _now), Reaping(store, hub)
+        gateways = GatewayStatuses(store, hub, rejections.rejections, _now)
+        rejections.gateways_at_fault = gateways.at_fault
+        events.gateways, events.reaping = gateways, Reaping(store, hub)
         return cls(store, hub, rejections, events.gateways, events.reaping)
 
     async def follow(self, followed: asyncio.Event) -> None:
@@ -77,7 +81,12 @@ class ControlPlane:
             await asyncio.sleep(_COALESCE_SECONDS)
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self.rejections.run(), self.gateways.run(), self.reaping.run()
+        return self.rejections.run(), self.gateways.run(), self.reaping.run(), self._retry()
+
+    async def _retry(self) -> None:
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            self.hub.try_again()
 
 
 @dataclass(slots=True)

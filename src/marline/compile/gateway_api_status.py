@@ -4,7 +4,7 @@ Conditions and reasons: gateway-api.sigs.k8s.io, "Implementer's guide" and the r
 Pure: the time comes in as text, and a condition keeps its time of transition while its status lasts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +32,8 @@ from marline.compile.gateway_lookup import (
 from marline.mesh.snapshot import MeshSnapshot
 
 CONTROLLER: Final = CONTROLLERS[0]
+NOT_TAKEN: Final = "marline.dev/Programmed"
+"""Of a route that a proxy rejects, and only then: the specification has no condition for that."""
 Status = dict[str, Any]
 Namespaces = Mapping[str, Mapping[str, str]]
 ListenerRoutes = Mapping[str, list[Resource[HTTPRouteSpec]]]
@@ -39,12 +41,15 @@ ListenerRoutes = Mapping[str, list[Resource[HTTPRouteSpec]]]
 
 
 def statuses(
-    snapshot: MeshSnapshot, now: str, addresses: Sequence[str] = ()
+    snapshot: MeshSnapshot,
+    now: str,
+    addresses: Sequence[str] = (),
+    rejected: Callable[[Ref], str] = lambda ref: "",
 ) -> tuple[tuple[Ref, Status], ...]:
     """The statuses that differ from what the resources say now, for GatewayClass, Gateway and routes.
 
     `now` is the RFC 3339 time of conditions that change; `addresses` are those at which gateways can be
-    reached.
+    reached; `rejected` says why proxies do not take what was made of a resource, or "".
     """
     found: list[tuple[Ref, Status]] = []
     for resource in gateway_classes(snapshot):
@@ -54,11 +59,13 @@ def statuses(
     managed = [gateway for gateway in api_gateways(snapshot) if is_managed(snapshot, gateway)]
     attached = {gateway.ref: listener_routes(snapshot, gateway) for gateway in managed}
     for gateway in managed:
-        status = _gateway_status(snapshot, gateway, attached[gateway.ref], now, addresses)
+        status = _gateway_status(
+            snapshot, gateway, attached[gateway.ref], now, addresses, rejected(gateway.ref)
+        )
         found.extend(_changed(gateway, status))
     namespaces = namespace_labels(snapshot)
     for route in api_routes(snapshot):
-        status = _route_status(snapshot, route, managed, attached, namespaces, now)
+        status = _route_status(snapshot, route, managed, attached, namespaces, now, rejected(route.ref))
         found.extend(_changed(route, status))
     return tuple(found)
 
@@ -101,6 +108,7 @@ def _gateway_status(
     attached: ListenerRoutes,
     now: str,
     addresses: Sequence[str],
+    rejected: str,
 ) -> Status:
     conflicts = conflicting_listeners(gateway)
     known = {item.get("name"): item for item in gateway.status.get("listeners", ())}
@@ -127,6 +135,8 @@ def _gateway_status(
             "Some listeners are not served; see their conditions",
         )
     programmed = ("Programmed", True, "Programmed", "The configuration is sent to the gateway's proxies")
+    if rejected:
+        programmed = ("Programmed", False, "Invalid", rejected)
     status: Status = {
         "conditions": _conditions(gateway, (), [accepted, programmed], now),
         "listeners": listeners,
@@ -187,6 +197,7 @@ def _route_status(
     attached: Mapping[Ref, ListenerRoutes],
     namespaces: Namespaces,
     now: str,
+    rejected: str,
 ) -> Status:
     present = list(route.status.get("parents", ()))
     parents = [item for item in present if item.get("controllerName") != CONTROLLER]
@@ -204,6 +215,8 @@ def _route_status(
             {},
         )
         verdicts = [accepted, _route_resolved(snapshot, route)]
+        if rejected:
+            verdicts.append((NOT_TAKEN, False, "RejectedByProxy", rejected))
         parents.append(
             {
                 "parentRef": reference,

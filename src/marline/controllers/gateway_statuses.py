@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from marline.compile.gateway_api_status import statuses
+from marline.controllers.rejections import Rejections
 from marline.controllers.status_writes import keep_trying, rfc3339, write_status
 from marline.mesh.model import Impact, Proxy, Role
 from marline.store.interface import ResourceStore
@@ -15,10 +16,12 @@ from marline.xds.hub import Hub
 
 @dataclass(slots=True)
 class GatewayStatuses:
-    """Recomputed when something that gateways read has changed, or when a gateway comes or goes."""
+    """Recomputed when something that gateways read has changed, when a gateway comes or goes, or when one
+    rejects what was made of them."""
 
     store: ResourceStore
     hub: Hub
+    rejections: Rejections
     clock: Callable[[], datetime]
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -30,6 +33,9 @@ class GatewayStatuses:
         if proxy.role is Role.GATEWAY:
             self._woken.set()
 
+    def at_fault(self) -> None:
+        self._woken.set()
+
     async def run(self) -> None:
         """For ever."""
         while True:
@@ -37,5 +43,6 @@ class GatewayStatuses:
             self._woken.clear()
             gateways = (proxy for proxy in self.hub.proxies() if proxy.role is Role.GATEWAY)
             addresses = sorted({proxy.bind_address for proxy in gateways if proxy.bind_address})
-            for ref, status in statuses(self.hub.snapshot, rfc3339(self.clock()), addresses):
+            now = rfc3339(self.clock())
+            for ref, status in statuses(self.hub.snapshot, now, addresses, self.rejections.message):
                 await keep_trying(partial(write_status, self.store, ref, status))

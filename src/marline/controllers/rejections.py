@@ -65,19 +65,21 @@ class Rejections:
 
     def condition(self, ref: Ref) -> dict[str, Any]:
         """The condition to write, without its time of transition."""
+        message = self.message(ref)
+        if not message:
+            return {"type": CONDITION, "status": "True", "reason": ACCEPTED, "message": ""}
+        return {"type": CONDITION, "status": "False", "reason": REJECTED, "message": message}
+
+    def message(self, ref: Ref) -> str:
+        """Who rejects what of this resource, and why; "" if nobody does."""
         standing = self._at_fault.get(ref)
         if not standing:
-            return {"type": CONDITION, "status": "True", "reason": ACCEPTED, "message": ""}
+            return ""
         first = min(standing.values(), key=lambda rejection: (rejection.node_id, rejection.name))
         proxies = len({rejection.node_id for rejection in standing.values()})
         who = f"{first.node_id} rejected" if proxies == 1 else f"{proxies} proxies rejected"
         message = f"{who} {first.name}, the last good configuration stays: {first.message}"
-        return {
-            "type": CONDITION,
-            "status": "False",
-            "reason": REJECTED,
-            "message": message[:MAX_MESSAGE],
-        }
+        return message[:MAX_MESSAGE]
 
 
 def with_condition(status: dict[str, Any], condition: dict[str, Any], now: str) -> dict[str, Any] | None:

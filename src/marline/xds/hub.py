@@ -124,6 +124,11 @@ class Hub:
         self._perform(connection, connection.session.receive(request))
         self._pulse.set()
 
+    def try_again(self) -> None:
+        """Send what proxies refuse once more."""
+        for connection in [item for item in self.connections if item.session.messages]:
+            self._perform(connection, connection.session.try_again())
+
     def _refresh(self, connection: Connection, touched: Iterable[Unit]) -> None:
         connection.current = self._changes
         compiled = compile_units(self.snapshot, connection.proxy, touched)

@@ -50,9 +50,9 @@ class Refusals:
                 return group
         return todo
 
-    def try_again(self) -> Collection[str]:
+    def try_again(self, *, everything: bool = False) -> Collection[str]:
         """What is worth another attempt, now that there is nothing else to send."""
-        names = frozenset(self._doubtful)
+        names = frozenset(self.refused if everything else self._doubtful)
         self._retrying |= names
         self._doubtful.clear()
         return names

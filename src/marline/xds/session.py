@@ -63,6 +63,12 @@ class Session:
                 effects.append(self._settled(type_url, name))
         return (*effects, *self._next())
 
+    def try_again(self) -> tuple[Effect, ...]:
+        """Send once more what the proxy refuses, since that may have had other reasons than what was sent."""
+        for of_type in self.types.values():
+            of_type.dirty.update(of_type.refusals.try_again(everything=True))
+        return tuple(self._next())
+
     def _landed(self, of_type: Subscription, request: Request) -> Iterator[Effect]:
         """The proxy took what was under way, or refused it."""
         flight = of_type.flight

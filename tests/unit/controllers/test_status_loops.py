@@ -11,9 +11,10 @@ import pytest
 
 from marline.api.resource import Ref
 from marline.compile.gateway_api_status import CONTROLLER
-from marline.compile.resource import VIRTUAL_HOST
+from marline.compile.resource import LISTENER, VIRTUAL_HOST
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.rejection_statuses import RejectionStatuses
+from marline.controllers.rejections import Rejections
 from marline.mesh.model import Capture, MeshSettings, Proxy, Role, Workload
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
@@ -114,7 +115,7 @@ async def test_a_rejection_of_what_has_been_deleted_stops_nothing(store: Embedde
 
 async def test_gateways_learn_what_is_served_and_where_when_a_gateway_comes(store: EmbeddedStore) -> None:
     hub = Hub(MeshSettings(), _Nobody())
-    statuses = GatewayStatuses(store, hub, Clock())
+    statuses = GatewayStatuses(store, hub, Rejections(), Clock())
     await store.create(
         {"apiVersion": API, "kind": "GatewayClass", "metadata": {"name": "marline"},
          "spec": {"controllerName": CONTROLLER}}
@@ -140,6 +141,33 @@ async def test_gateways_learn_what_is_served_and_where_when_a_gateway_comes(stor
                     break
         addresses = (await store.get(GATEWAY)).status["addresses"]
         assert [item["value"] for item in addresses] == ["127.0.0.9"]
+
+
+async def test_a_gateway_whose_listener_is_rejected_says_so_beside_what_else_it_says(
+    store: EmbeddedStore,
+) -> None:
+    hub, clock = Hub(MeshSettings(), _Nobody()), Clock()
+    rejections = RejectionStatuses(store, clock)
+    gateways = GatewayStatuses(store, hub, rejections.rejections, clock)
+    rejections.gateways_at_fault = gateways.at_fault
+    await store.create(
+        {"apiVersion": API, "kind": "Gateway", "metadata": {"name": "edge", "namespace": "default"},
+         "spec": {"gatewayClassName": "istio",
+                  "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}]}}
+    )  # fmt: skip
+    changes = store.watch()
+    async with running(rejections.run()), running(gateways.run()):
+        gateways.changed(await hub.apply(await anext(changes)))
+        await conditions(store, GATEWAY, "Programmed", "True")
+        await hub.apply(await anext(changes))
+        rejections.refused(proxy("edge"), Refused(LISTENER, "0.0.0.0_80", "cannot bind", (GATEWAY,)))
+        told = await conditions(store, GATEWAY, "Programmed", "False")
+        assert told["message"].endswith("cannot bind")
+        await hub.apply(await anext(changes))
+        kinds = {item["type"] for item in (await store.get(GATEWAY)).status["conditions"]}
+        assert kinds == {"Accepted", "Programmed"}
+        rejections.settled(proxy("edge"), Settled(LISTENER, "0.0.0.0_80"))
+        await conditions(store, GATEWAY, "Programmed", "True")
 
 
 class _Nobody:

@@ -57,6 +57,9 @@ class Conversation:
         changed = self.view.replace({**units, **ended})
         return self._told(self.session.changed(changed))
 
+    def try_again(self) -> list[str]:
+        return self._told(self.session.try_again())
+
     def ask(self, kind: str, *names: str, has: str = "", without: Iterable[str] = ()) -> list[str]:
         """A request that acknowledges nothing; `has` as in `a@1 b@2`."""
         versions = dict(item.split("@") for item in has.split())

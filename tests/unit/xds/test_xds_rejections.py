@@ -146,3 +146,17 @@ def test_a_resource_that_is_no_longer_asked_for_is_no_longer_refused() -> None:
     assert talk.session.messages
     assert talk.ask("EDS", without=["a"]) == ["settled EDS a"]
     assert not talk.session.messages
+
+
+def test_what_is_refused_may_be_tried_again_and_stays_refused_until_it_is_taken() -> None:
+    talk = in_sync(VIEW)
+    talk.change("LDS m@1")
+    talk.nack("LDS", "port taken")
+    assert talk.try_again() == ["LDS m@1"]
+    assert states(talk)["Listener"] == REJECTED
+    assert talk.nack("LDS", "port taken") == ["refused LDS m: port taken"]
+    assert talk.change("LDS l@2") == ["LDS l@2"]
+    talk.ack("LDS")
+    assert talk.try_again() == ["LDS m@1"]
+    assert talk.ack("LDS") == ["settled LDS m"]
+    assert talk.try_again() == []
