@@ -9,9 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
-from marline.store.embedded.credentials import ADMINS, ApiCredentials, User, write_kubeconfig
+from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
 from marline.store.embedded.server import serve
 from marline.store.embedded.store import EmbeddedStore
+from marline.store.tokens import ADMINS
 
 
 async def main(directory: Path, port: int) -> None:

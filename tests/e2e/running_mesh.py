@@ -31,6 +31,27 @@ needs_root = (
 MODES = ("explicit", pytest.param("transparent", marks=needs_root))
 """For `pytest.fixture(params=MODES)`: what holds in one capture mode holds in the other."""
 _PATIENCE = 20.0
+ECHO = """
+services:
+  client:
+    command: "{python} {apps}/caller.py {home}/client.sock"
+    upstreams: [echo:9080, LINES=echo:9000]
+  echo:
+    ports: [http:9080, tcp:9000]
+    command: "{python} {apps}/echo.py"
+    versions:
+      v1: {environment: {VERSION: v1}}
+      v2: {environment: {VERSION: v2}}
+"""
+"""An application: a service in two versions, and one who calls it."""
+ECHO_SUBSETS = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: echo}
+spec:
+  host: echo
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
+"""
 
 
 class _UnixConnection(http.client.HTTPConnection):

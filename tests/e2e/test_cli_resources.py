@@ -1,11 +1,16 @@
 """Resources and proxies from the command line, against a running mesh; exit codes throughout."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from cli_process import Ended, marline
 from running_mesh import Mesh, running_mesh
+
+from marline.store.interface import StoreError
+from marline.store.remote.client import RemoteStore
 
 APPLICATION = """
 name: shop
@@ -137,3 +142,31 @@ def test_what_is_not_running_cannot_be_stopped(mesh: Mesh) -> None:
     refused = ask(mesh, "down", "web", "details")
     assert (refused.code, "running: shop" in refused.err) == (4, True)
     assert len(mesh.workloads()) == 2
+
+
+def test_tokens_let_in_as_far_as_their_role_goes_until_they_are_revoked(mesh: Mesh) -> None:
+    made = {
+        role: ask(mesh, "token", f"robot-{role}", "--role", role).out.strip() for role in ("node", "admin")
+    }
+    config = yaml.safe_load((mesh.home / "kubeconfig").read_text())
+
+    async def write(token: str) -> str:
+        config["users"][0]["user"] = {"token": token}
+        path = mesh.home / "robot.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        async with RemoteStore.from_kubeconfig(path) as store:
+            try:
+                await store.apply(yaml.safe_load(RULE), field_manager="robot", dry_run=True)
+            except StoreError as error:
+                return error.reason
+        return "written"
+
+    assert asyncio.run(write(made["admin"])) == "written"
+    assert asyncio.run(write(made["node"])) == "Forbidden"
+    assert asyncio.run(write("guessed")) == "Unauthorized"
+    revoked = ask(mesh, "token", "robot-admin", "--revoke", "-o", "json")
+    assert (revoked.code, revoked.json()) == (0, {"revoked": 1})
+    assert asyncio.run(write(made["admin"])) == "Unauthorized"
+    kept = (mesh.home / "data/api/tokens.json").read_text()
+    assert made["node"] not in kept
+    assert "robot-admin" not in kept

@@ -11,36 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from running_mesh import APPS, MARLINE, MODES, Caller, Mesh, eventually, running_mesh
+from running_mesh import APPS, ECHO, ECHO_SUBSETS, MARLINE, MODES, Caller, Mesh, eventually, running_mesh
 
 from marline.store.remote.client import RemoteStore
-
-APPLICATION = """
-services:
-  client:
-    command: "{python} {apps}/caller.py {home}/client.sock"
-    upstreams: [echo:9080]
-  echo:
-    ports: [http:9080]
-    command: "{python} {apps}/echo.py"
-    versions:
-      v1: {environment: {VERSION: v1}}
-      v2: {environment: {VERSION: v2}}
-"""
-SUBSETS = """
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo}
-spec:
-  host: echo
-  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
-"""
 
 
 @pytest.fixture(scope="module", params=MODES)
 def mesh(request: pytest.FixtureRequest) -> Iterator[Mesh]:
-    with running_mesh(request.param, APPLICATION) as mesh:
-        mesh.apply(SUBSETS)
+    with running_mesh(request.param, ECHO) as mesh:
+        mesh.apply(ECHO_SUBSETS)
         yield mesh
 
 

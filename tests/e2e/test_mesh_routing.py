@@ -3,40 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
-from running_mesh import MODES, Caller, Mesh, eventually, running_mesh
+from running_mesh import ECHO, ECHO_SUBSETS, MODES, Caller, Mesh, eventually, running_mesh
 
-APPLICATION = """
-services:
-  client:
-    command: "{python} {apps}/caller.py {home}/client.sock"
-    upstreams: [echo:9080, LINES=echo:9000]
-  echo:
-    ports: [http:9080, tcp:9000]
-    command: "{python} {apps}/echo.py"
-    versions:
-      v1: {environment: {VERSION: v1}}
-      v2: {environment: {VERSION: v2}}
-"""
-SUBSETS = """
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo}
-spec:
-  host: echo
-  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
-"""
 URL = "{ECHO_URL}/"
 
 
 @pytest.fixture(scope="module", params=MODES)
 def mesh(request: pytest.FixtureRequest) -> Iterator[Mesh]:
-    with running_mesh(request.param, APPLICATION) as mesh:
+    with running_mesh(request.param, ECHO) as mesh:
         yield mesh
 
 
 @pytest.fixture
 def client(mesh: Mesh) -> Iterator[Caller]:
-    mesh.apply(SUBSETS)
+    mesh.apply(ECHO_SUBSETS)
     yield mesh.caller("client")
     for name in mesh.marline("get", "virtualservices", "-o", "name").split():
         mesh.delete("virtualservice", name.rpartition("/")[2])
@@ -133,7 +113,7 @@ def test_a_timeout_and_a_delay(mesh: Mesh, client: Caller) -> None:
 def test_a_circuit_breaker_trips_under_load(mesh: Mesh, client: Caller) -> None:
     """istio.io, "Circuit Breaking": one connection, one pending request, three callers at once."""
     mesh.apply(
-        SUBSETS.rstrip()
+        ECHO_SUBSETS.rstrip()
         + """
   trafficPolicy:
     connectionPool:

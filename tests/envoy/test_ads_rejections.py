@@ -26,7 +26,7 @@ from envoy.config.route.v3 import route_components_pb2
 from marline.api.resource import Ref
 from marline.compile.catalog import HostUnit
 from marline.compile.resource import CLUSTER, LISTENER, VIRTUAL_HOST, Blob, Recipe
-from marline.control_plane import ControlPlane
+from marline.control_plane.wiring import ControlPlane
 from marline.mesh.model import MeshSettings
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Connection, Hub

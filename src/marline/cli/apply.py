@@ -19,11 +19,12 @@ from marline.cli.failures import explain
 from marline.cli.files import file_option, read_files, recursive_option
 from marline.cli.kinds import said
 from marline.cli.mesh import connected_proxies, open_api, running_workloads
-from marline.cli.options import Settings, mesh_options, seconds
-from marline.cli.output import JSON, TABLE, YAML, dump, duration, output_option
+from marline.cli.options import Settings, mesh_options, timeout_option
+from marline.cli.output import JSON, TABLE, YAML, dump, output_option
 from marline.cli.progress import progress
 from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore, StoreError, Unavailable
+from marline.store.spans import human_duration
 from marline.xds.status import CONNECTED, PENDING, SETTLED_AT, TIMEOUT_SECONDS, ProxyList
 
 FIELD_MANAGER: Final = "marline"
@@ -55,14 +56,7 @@ class Outcome:
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that others have set.")
 @click.option("--wait", is_flag=True, help="Wait until every proxy has what follows from it.")
-@click.option(
-    "--timeout",
-    metavar="DURATION",
-    callback=seconds,
-    default="30s",
-    show_default=True,
-    help="How long to wait.",
-)
+@timeout_option("30s")
 @output_option(TABLE, JSON, YAML)
 @mesh_options
 @click.pass_obj
@@ -129,7 +123,7 @@ async def _wait(home: Home, outcomes: Sequence[Outcome], known: Collection[str],
     if len(found.proxies) < running:
         lines.append(f"of {running} proxies on this machine {len(found.proxies)} are connected")
     if late:
-        lines.append(f"not up to date after {duration(timeout)}: {', '.join(late)}")
+        lines.append(f"not up to date after {human_duration(timeout)}: {', '.join(late)}")
     if lines:
         raise Failed("\n".join(["not every proxy has it:", *(f"  {line}" for line in lines)]))
 

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from marline.cli.mesh_facts import ServiceFacts, WorkloadFacts
-from marline.cli.output import bad, doubtful, duration, good, grid, to_yaml
+from marline.cli.output import bad, doubtful, good, grid, to_yaml
+from marline.store.spans import human_duration
 
 Object = Mapping[str, Any]
 
@@ -142,4 +143,4 @@ def _time(text: str, now: datetime) -> str:
 
 
 def _age(text: str, now: datetime) -> str:
-    return duration((now - datetime.fromisoformat(text)).total_seconds()) if text else "-"
+    return human_duration((now - datetime.fromisoformat(text)).total_seconds()) if text else "-"

@@ -8,7 +8,8 @@ import msgspec
 from cryptography import x509
 
 from marline.cli.envoy_dump import Object
-from marline.cli.output import Column, bad, duration, good
+from marline.cli.output import Column, bad, good
+from marline.store.spans import human_duration
 
 
 class SecretRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -84,7 +85,7 @@ def secret_columns(now: datetime) -> tuple[Column[SecretRow], ...]:
 
     def valid(row: SecretRow) -> str:
         if row.not_before <= now < row.not_after:
-            return good(f"for {duration((row.not_after - now).total_seconds())}")
+            return good(f"for {human_duration((row.not_after - now).total_seconds())}")
         return bad("no")
 
     return (

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "status": _Command("status", "Show workloads, identities and traffic."),
     "proxy-status": _Command("proxy_status", "Show which proxies have their newest configuration."),
     "proxy-config": _Command("proxy_config", "Show the configuration that a proxy has."),
+    "token": _Command("token", "Make or revoke a bearer token for the API."),
     "check": _Command("check", "Say what this machine can do for a mesh."),
     "version": _Command("version", "Print versions."),
     "completion": _Command("completion", "Print a script that completes commands in a shell."),

@@ -64,6 +64,14 @@ def mesh_options(command: Command) -> Command:
     return home(debug(command))
 
 
+def timeout_option(default: str) -> Callable[[Command], Command]:
+    """`--timeout`, as the parameter `timeout` in seconds."""
+    return click.option(
+        "--timeout", metavar="DURATION", callback=seconds, default=default, show_default=True,
+        help="How long to wait.",
+    )  # fmt: skip
+
+
 def seconds(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """A callback for options that take a span of time, such as `90s` or `24h`."""
     from marline.api.scalars import Duration  # few commands need it

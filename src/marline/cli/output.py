@@ -121,29 +121,6 @@ def _builtin(value: Any) -> Any:
     return msgspec.to_builtins(value, str_keys=True)
 
 
-def duration(seconds: float) -> str:
-    """A length of time in two units at most, as kubectl writes ages: `45s`, `5m10s`, `3h`, `12d`."""
-    whole = max(int(seconds), 0)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return _two(minutes, "m", whole % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return _two(days, "d", hours % 24, "h")
-    return f"{days}d" if days < 730 else f"{days // 365}y"
-
-
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
-
-
 def milliseconds(value: float) -> str:
     """A latency: `0.8ms`, `12ms`, `3.2s`."""
     if value >= 1000:

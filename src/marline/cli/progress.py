@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from marline.cli.output import duration
+from marline.store.spans import human_duration
 
 _PATIENCE_SECONDS: Final = 1.0
 _CLEAR_LINE: Final = "\r\x1b[2K"
@@ -33,7 +33,7 @@ async def _tell(what: str) -> None:
     begun = asyncio.get_running_loop().time() - _PATIENCE_SECONDS
     try:
         while True:
-            passed = duration(asyncio.get_running_loop().time() - begun)
+            passed = human_duration(asyncio.get_running_loop().time() - begun)
             click.echo(f"{_CLEAR_LINE}{what} … {passed}", err=True, nl=False)
             await asyncio.sleep(1)
     finally:

@@ -11,8 +11,9 @@ from marline.cli.completing import complete_workload
 from marline.cli.exits import Missing
 from marline.cli.mesh import connected_proxies, open_api
 from marline.cli.options import Settings, mesh_options
-from marline.cli.output import TABLE, Column, bad, doubtful, dump, duration, good, output_option, table
+from marline.cli.output import TABLE, Column, bad, doubtful, dump, good, output_option, table
 from marline.node.home import Home
+from marline.store.spans import human_duration
 from marline.xds.status import REJECTED, SYNCED, ProxyStatus, TypeStatus
 
 _TYPES: Final = {
@@ -74,7 +75,7 @@ def render(proxies: Sequence[ProxyStatus], now: float) -> str:
         Column[ProxyStatus]("ROLE", lambda item: item.role),
         Column[ProxyStatus]("STATE", lambda item: _colour(item.state)(item.state)),
         *(Column(name, _cell_of(url)) for name, url in _TYPES.items()),
-        Column[ProxyStatus]("CONNECTED", lambda item: duration(now - item.connected_at)),
+        Column[ProxyStatus]("CONNECTED", lambda item: human_duration(now - item.connected_at)),
         Column[ProxyStatus]("NODE", lambda item: item.node_id),
     )
     rejections = [

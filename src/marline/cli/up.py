@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from marline.cli.exits import Failed
-from marline.cli.options import Settings, mesh_options, seconds
+from marline.cli.options import Settings, mesh_options, seconds, timeout_option
 from marline.cli.output import JSON, TABLE, YAML, emit, output_option
 from marline.cli.progress import progress
 from marline.cli.workloads import COLUMNS, complaints
@@ -54,14 +54,7 @@ _FIXED = {
     help="A directory with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem, as in Istio.",
 )
 @click.option("--wait/--no-wait", default=True, help="Wait until all workloads are ready (the default).")
-@click.option(
-    "--timeout",
-    metavar="DURATION",
-    callback=seconds,
-    default="60s",
-    show_default=True,
-    help="How long to wait.",
-)
+@timeout_option("60s")
 @output_option(TABLE, JSON, YAML)
 @mesh_options
 @click.pass_obj

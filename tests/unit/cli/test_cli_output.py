@@ -9,7 +9,6 @@ import pytest
 from marline.cli.output import (
     Column,
     bad,
-    duration,
     emit,
     good,
     grid,
@@ -72,28 +71,6 @@ def test_json_and_yaml_have_the_names_of_structs_and_dataclasses() -> None:
     assert to_yaml({"pair": ROWS[0], "point": Point(3)}) == (
         "pair:\n  firstName: a\n  size: 5\npoint:\n  x: 3"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (-5, "0s"),
-        (0, "0s"),
-        (45.9, "45s"),
-        (119, "119s"),
-        (120, "2m"),
-        (310, "5m10s"),
-        (3600, "60m"),
-        (4 * 3600, "4h"),
-        (4 * 3600 + 600, "4h10m"),
-        (30 * 3600, "30h"),
-        (3 * 86400 + 7200, "3d2h"),
-        (100 * 86400, "100d"),
-        (3 * 365 * 86400, "3y"),
-    ],
-)
-def test_durations_are_written_as_kubectl_does(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.84, "0.8ms"), (12.4, "12ms"), (3210, "3.2s")])

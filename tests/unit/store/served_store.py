@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from marline.store.embedded.credentials import ADMINS, ApiCredentials, User, write_kubeconfig
+from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
 from marline.store.embedded.server import RunningServer
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.remote.client import RemoteStore
+from marline.store.tokens import ADMINS
 
 
 @dataclass

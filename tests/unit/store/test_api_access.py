@@ -10,10 +10,11 @@ import yaml
 from served_store import Served
 from store_objects import configmap, service
 
-from marline.store.embedded.credentials import ADMINS, NODES, ApiCredentials, User, write_kubeconfig
+from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
 from marline.store.embedded.server import USER, serve
 from marline.store.interface import Forbidden, Refused, Unavailable
 from marline.store.remote.client import RemoteStore
+from marline.store.tokens import ADMINS, NODES
 
 
 async def plain_get(served: Served, path: str, token: str = "") -> tuple[int, Any]:

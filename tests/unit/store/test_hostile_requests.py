@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from store_objects import configmap, service, virtual_service
 
 from marline.api.errors import InvalidResource
-from marline.store.embedded.credentials import NODES
 from marline.store.embedded.http import protobuf
 from marline.store.interface import BadRequest, Forbidden, Refused
 from marline.store.list_types import list_types
 from marline.store.patch import BadPatch, Inapplicable, json_patch, strategic_merge_patch
 from marline.store.remote.client import RemoteStore
+from marline.store.tokens import NODES
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 SERVICE = "/api/v1/namespaces/default/services/s"

@@ -73,8 +73,6 @@ REFUSED: Final[Refusals] = {
     "rules[].backendRefs[].filters[].type=RequestMirror": _ONLY_HEADERS,
 }
 
-_MAX_MATCHES: Final = 64
-_MAX_ALL_MATCHES: Final = 128
 _SERVICE: Final = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
 _METHOD: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
@@ -82,21 +80,12 @@ _METHOD: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 def validate(resource: Resource[GRPCRouteSpec], faults: Faults) -> None:
     """The schema's and the CEL rules of GRPCRoute's CRD."""
     spec = resource.spec
-    route_rules.parents(spec.parent_refs, faults.at("parentRefs"))
-    route_rules.hostnames(spec.hostnames, faults.at("hostnames"))
-    where = faults.at("rules")
-    if not spec.rules:
-        where.add("is required: without a rule nothing is routed", Fault.REQUIRED)
-    route_rules.limited(spec.rules, route_rules.MAX_ITEMS, where)
-    route_rules.rule_names([rule.name for rule in spec.rules], where)
-    total = sum(len(rule.matches) for rule in spec.rules)
-    where.require(total <= _MAX_ALL_MATCHES, f"have {total} matches; at most {_MAX_ALL_MATCHES} are allowed")
+    route_rules.route(spec, faults, without_rules="is required: without a rule nothing is routed")
     for index, rule in enumerate(spec.rules):
-        _rule(rule, where.item(index))
+        _rule(rule, faults.at("rules").item(index))
 
 
 def _rule(rule: GRPCRouteRule, faults: Faults) -> None:
-    route_rules.limited(rule.matches, _MAX_MATCHES, faults.at("matches"))
     for index, match in enumerate(rule.matches):
         where = faults.at("matches").item(index)
         if match.method is not None:

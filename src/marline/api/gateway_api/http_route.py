@@ -6,7 +6,6 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from marline.api import rules
-from marline.api.errors import Fault
 from marline.api.faults import Faults
 from marline.api.gateway_api import route_rules
 from marline.api.gateway_api.shared import (
@@ -174,8 +173,6 @@ REFUSED: Final[Refusals] = {
     "rules[].backendRefs[].filters[].type=URLRewrite": _BY_REQUEST,
 }
 
-_MAX_MATCHES: Final = 64
-_MAX_ALL_MATCHES: Final = 128
 _PATH: Final = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _NOT_NORMAL: Final = ("//", "/./", "/../", "%2f", "%2F")
 _REPLACEMENT: Final = re.compile(r"/[!-~]*")
@@ -185,21 +182,12 @@ _ONCE: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedir
 def validate(resource: Resource[HTTPRouteSpec], faults: Faults) -> None:
     """The schema's and the CEL rules of HTTPRoute's CRD, and what Envoy would refuse."""
     spec = resource.spec
-    route_rules.parents(spec.parent_refs, faults.at("parentRefs"))
-    route_rules.hostnames(spec.hostnames, faults.at("hostnames"))
-    where = faults.at("rules")
-    if not spec.rules:
-        where.add("is empty; leave it out to match every request", Fault.REQUIRED)
-    route_rules.limited(spec.rules, route_rules.MAX_ITEMS, where)
-    route_rules.rule_names([rule.name for rule in spec.rules], where)
-    total = sum(len(rule.matches) for rule in spec.rules)
-    where.require(total <= _MAX_ALL_MATCHES, f"have {total} matches; at most {_MAX_ALL_MATCHES} are allowed")
+    route_rules.route(spec, faults, without_rules="is empty; leave it out to match every request")
     for index, rule in enumerate(spec.rules):
-        _rule(rule, where.item(index))
+        _rule(rule, faults.at("rules").item(index))
 
 
 def _rule(rule: HTTPRouteRule, faults: Faults) -> None:
-    route_rules.limited(rule.matches, _MAX_MATCHES, faults.at("matches"))
     for index, match in enumerate(rule.matches):
         where = faults.at("matches").item(index)
         if match.path is not None:

@@ -6,7 +6,7 @@ route: its status says so.
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from marline.api import rules
 from marline.api.errors import Fault
@@ -23,6 +23,44 @@ _HOSTNAME: Final = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9](
 MAX_ITEMS: Final = 16
 """Of most lists in routes: rules, hostnames, filters, backends, headers."""
 MAX_HEADER_VALUE: Final = 4096
+_MAX_MATCHES: Final = 64
+_MAX_ALL_MATCHES: Final = 128
+
+
+class _Rule(Protocol):
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def matches(self) -> Sequence[object]: ...
+
+
+class Route(Protocol):
+    """What all kinds of routes have."""
+
+    @property
+    def parent_refs(self) -> tuple[ParentReference, ...]: ...
+
+    @property
+    def hostnames(self) -> tuple[str, ...]: ...
+
+    @property
+    def rules(self) -> Sequence[_Rule]: ...
+
+
+def route(spec: Route, faults: Faults, *, without_rules: str) -> None:
+    """The rules for a route as a whole. `without_rules`: what is wrong with one that has none."""
+    parents(spec.parent_refs, faults.at("parentRefs"))
+    hostnames(spec.hostnames, faults.at("hostnames"))
+    where = faults.at("rules")
+    if not spec.rules:
+        where.add(without_rules, Fault.REQUIRED)
+    limited(spec.rules, MAX_ITEMS, where)
+    rule_names([rule.name for rule in spec.rules], where)
+    total = sum(len(rule.matches) for rule in spec.rules)
+    where.require(total <= _MAX_ALL_MATCHES, f"have {total} matches; at most {_MAX_ALL_MATCHES} are allowed")
+    for index, rule in enumerate(spec.rules):
+        limited(rule.matches, _MAX_MATCHES, where.item(index).at("matches"))
 
 
 def limited(items: Sequence[object], most: int, faults: Faults) -> None:

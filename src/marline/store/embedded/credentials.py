@@ -25,9 +25,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-ADMINS: Final = "system:masters"
-NODES: Final = "marline:nodes"
-
 _AUTHORITY_LIFE: Final = datetime.timedelta(days=3650)
 _LIFE: Final = datetime.timedelta(days=365)
 """Certificates of the server and of clients are made anew at each start, and must outlive the run; a year is
@@ -103,6 +100,15 @@ class ApiCredentials:
         self._tokens = (*self._tokens, _Token(_digest(token), user.name, user.groups))
         write_secret(self._directory / "tokens.json", msgspec.json.encode(self._tokens))
         return token
+
+    def revoke_tokens(self, name: str) -> int:
+        """End all tokens of a user of this name; how many there were."""
+        kept = tuple(token for token in self._tokens if token.user != name)
+        ended = len(self._tokens) - len(kept)
+        if ended:
+            self._tokens = kept
+            write_secret(self._directory / "tokens.json", msgspec.json.encode(self._tokens))
+        return ended
 
     def user_of_token(self, token: str) -> User | None:
         digest, found = _digest(token), None

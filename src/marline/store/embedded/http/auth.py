@@ -12,8 +12,9 @@ from typing import Final
 
 from aiohttp import web
 
-from marline.store.embedded.credentials import ADMINS, NODES, ApiCredentials, User, user_of_certificate
+from marline.store.embedded.credentials import ApiCredentials, User, user_of_certificate
 from marline.store.interface import Forbidden
+from marline.store.tokens import ADMINS, NODES
 
 USER: Final = web.RequestKey("user", User)
 """Where a request's user is: `request[USER]`."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from marline.api.registry import Column, Kind
 from marline.store.embedded.http.target import Served
+from marline.store.spans import human_duration
 
 IncludeObject = Literal["None", "Metadata", "Object"]
 
@@ -88,29 +89,7 @@ def age(time: str, now: datetime) -> str:
     """A time as kubectl says how long ago it was: `45s`, `5m10s`, `3h`, `12d`."""
     if not time:
         return "<unknown>"
-    seconds = int((now - datetime.fromisoformat(time)).total_seconds())
-    if seconds < 0:
-        return "0s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if seconds < 120:
-        return f"{seconds}s"
-    if minutes < 10:
-        return _two(minutes, "m", seconds % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return _two(days, "d", hours % 24, "h")
-    if days < 730:
-        return f"{days}d"
-    return _two(days // 365, "y", days % 365, "d")
-
-
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+    return human_duration((now - datetime.fromisoformat(time)).total_seconds())
 
 
 def _cell(kind: Kind, column: Column, obj: Mapping[str, Any], now: datetime) -> Any:

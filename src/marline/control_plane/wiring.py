@@ -1,25 +1,17 @@
-"""The running control plane: the rooms wired together, and no logic of its own.
+"""A control plane made of its parts: store, hub, control loops, servers."""
 
-`python -m marline.control_plane --home PATH` is started by the node agent, which restarts it if it ends.
-"""
-
-import argparse
 import asyncio
-import contextlib
 import logging
 import signal
-import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-from aiohttp import web
-
+from marline.control_plane.endpoints import endpoints
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.reaping import Reaping
 from marline.controllers.rejection_statuses import RejectionStatuses
@@ -27,18 +19,14 @@ from marline.identity import endpoint
 from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.ca_plugin import load_plugin
-from marline.identity.errors import IdentityError
 from marline.mesh.model import MeshSettings, Proxy
-from marline.node.errors import NodeError, StartFailed
-from marline.node.home import Home, MeshConfig, find_home, load_config
+from marline.node.home import Home, MeshConfig
 from marline.node.notify import notify_ready
-from marline.store.embedded.credentials import ADMINS, ApiCredentials, User, write_kubeconfig
-from marline.store.embedded.http.bodies import read_object
-from marline.store.embedded.server import USER, Extra, serve
+from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
+from marline.store.embedded.server import serve
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import BadRequest, Forbidden, ResourceStore, StoreError
-from marline.store.status import failure
-from marline.xds import status
+from marline.store.interface import ResourceStore
+from marline.store.tokens import ADMINS
 from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled
 from marline.xds.server import serve_ads
@@ -136,40 +124,6 @@ def _sign_endpoint(home: Home, config: MeshConfig) -> endpoint.SignEndpoint:
     )
 
 
-def _endpoints(hub: Hub, signing: endpoint.SignEndpoint) -> tuple[Extra, ...]:
-    """What the API server answers besides Kubernetes' paths."""
-
-    async def sign(request: web.Request) -> web.Response:
-        try:
-            answer = signing.handle(await read_object(request), request[USER].groups, time.time())
-        except endpoint.SignRefused as error:
-            return web.json_response(failure(error.code, error.reason, str(error)), status=error.code)
-        return web.json_response(answer)
-
-    async def proxies(request: web.Request) -> web.Response:
-        if endpoint.ALLOWED_GROUPS.isdisjoint(request[USER].groups):
-            raise Forbidden(f'User "{request[USER].name}" cannot list proxies')
-        await _settled(hub, request.query)
-        return web.Response(body=msgspec.json.encode(hub.statuses()), content_type="application/json")
-
-    return ("POST", endpoint.PATH, sign), ("GET", status.PATH, proxies)
-
-
-async def _settled(hub: Hub, query: Mapping[str, str]) -> None:
-    """Wait as the query asks for. Raises `BadRequest`."""
-    try:
-        version = int(query.get(status.SETTLED_AT, "0"))
-        connected = int(query.get(status.CONNECTED, "0"))
-        seconds = float(query.get(status.TIMEOUT_SECONDS, "10"))
-    except ValueError as error:
-        names = f"{status.SETTLED_AT}, {status.CONNECTED} and {status.TIMEOUT_SECONDS}"
-        raise BadRequest(f"{names} are numbers") from error
-    if version:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, status.MAX_TIMEOUT_SECONDS)):
-                await hub.settled(version, connected)
-
-
 async def run(home: Home, config: MeshConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises `IdentityError`, `StoreError`, OSError."""
     stopping = asyncio.Event()
@@ -182,9 +136,8 @@ async def run(home: Home, config: MeshConfig) -> None:
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
         plane = ControlPlane.of(store, settings)
         credentials = ApiCredentials.open(home.api)
-        server = await serve(
-            store, port=config.api_port, credentials=credentials, extra=_endpoints(plane.hub, signing)
-        )
+        extra = endpoints(plane.hub, signing, credentials)
+        server = await serve(store, port=config.api_port, credentials=credentials, extra=extra)
         stack.push_async_callback(server.close)
         url = f"https://127.0.0.1:{server.port}"
         admin = credentials.issue(User("marline-admin", (ADMINS,)))
@@ -208,26 +161,3 @@ async def _first(wanted: Coroutine[Any, Any, Any], *background: asyncio.Task[Non
             item.result()
     finally:
         task.cancel()
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="marline.control_plane", description=__doc__)
-    parser.add_argument("--home", required=True)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    try:
-        home = find_home(options.home)
-        config = load_config(home)
-        if config is None:
-            raise StartFailed("the control plane", f"there is no {home.config_file}")
-        asyncio.run(run(home, config))
-    except (NodeError, IdentityError, StoreError, OSError) as error:
-        _log.error("%s", error)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
