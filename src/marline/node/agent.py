@@ -51,6 +51,8 @@ class ControlPlane:
     """The control plane as a child of the agent."""
 
     home: Home
+    stopping: asyncio.Event
+    """The agent is to end: it does not wait for the control plane any more."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _supervisor: Supervisor | None = None
     _stopping: bool = False
@@ -72,7 +74,10 @@ class ControlPlane:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Kept alive within this block, which begins when it is ready. Raises `StartFailed`."""
-        listener = ReadinessSocket(self.home.notify_socket, self.ready.set)
+        try:
+            listener = ReadinessSocket(self.home.notify_socket, self.ready.set)
+        except OSError as error:
+            raise StartFailed("the node agent", f"{self.home.notify_socket}: {error.strerror}") from error
         supervisor = Supervisor(self._spawn, self._changed, Supervision(_BACK_OFF))
         self._supervisor = supervisor
         task = asyncio.create_task(supervisor.run(), name="control plane")
@@ -87,14 +92,18 @@ class ControlPlane:
 
     async def _first_start(self) -> None:
         """Wait for the first time that it is ready. One that ends before that would end again."""
-        waits = [asyncio.create_task(event.wait()) for event in (self.ready, self._ended_early)]
+        events = (self.ready, self._ended_early, self.stopping)
+        waits = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waits, timeout=_FIRST_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waits:
                 task.cancel()
+        if self.stopping.is_set():
+            raise StartFailed("the node agent", "it was stopped while it started")
         if self._ended_early.is_set():
-            raise StartFailed("the control plane", _last_line(self.log), str(self.log))
+            reason = self._supervisor.message if self._supervisor is not None else ""
+            raise StartFailed("the control plane", reason or _last_line(self.log), str(self.log))
         if not self.ready.is_set():
             reason = f"it is not ready after {_FIRST_START_SECONDS:g} s"
             raise StartFailed("the control plane", reason, str(self.log))
@@ -108,14 +117,17 @@ class ControlPlane:
     def _changed(self) -> None:
         self.ready.clear()
         if self._supervisor is not None and self._supervisor.process is None and not self._stopping:
-            if not self._was_ready and self._supervisor.last_exit is not None:
+            if not self._was_ready:
                 self._ended_early.set()
             _log.warning("the control plane ended with %s", self._supervisor.last_exit)
 
 
 def _last_line(log: Path) -> str:
     """What a process said last, as far as that fits into a sentence."""
-    lines = log.read_text(errors="replace").splitlines()
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"its log cannot be read: {error.strerror}"
     return lines[-1][-500:] if lines else "it ended at once"
 
 
@@ -204,13 +216,15 @@ async def run_agent(home: Home, ready: "ReadyPipe") -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(hold(home))
         sweep(home)
-        control_plane = ControlPlane(home)
+        control_plane = ControlPlane(home, stopping)
         await stack.enter_async_context(control_plane.running())
         machine = await stack.enter_async_context(open_machine(home, config, owner=True))
         host = Host(machine)
         stack.push_async_callback(host.close)
         agent = Agent(home, config, control_plane, host, stopping)
         await stack.enter_async_context(_control_socket(home, agent))
+        if stopping.is_set():
+            raise StartFailed("the node agent", "it was stopped while it started")
         ready.say("")
         await stopping.wait()
         _log.info("stopping")

@@ -30,6 +30,16 @@ class AlreadyRunning(NodeError):
 
 
 @dataclass(eq=False)
+class Busy(NodeError):
+    """Somebody else starts or stops this mesh, and does not come to an end."""
+
+    home: str
+
+    def __str__(self) -> str:
+        return f"another command is starting or stopping the mesh in {self.home}; try again when it has ended"
+
+
+@dataclass(eq=False)
 class NotRunning(NodeError):
     """No node agent answers."""
 

@@ -3,14 +3,16 @@
 import fcntl
 import os
 import secrets
+import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from marline.node.errors import AlreadyRunning, HomeUnusable
 
@@ -18,16 +20,21 @@ VARIABLE: Final = "MARLINE_HOME"
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path that Linux takes (unix(7)), without the final zero."""
 _LONGEST_SOCKET: Final = "run/w/0123456789/admin.sock"
+_WRITABLE_BY_ALL: Final = 0o002
+_LOCK: Final = "hhqqi"
+"""struct flock of fcntl(2): type, whence, start, length, pid."""
+
+MeshId = Annotated[str, Meta(pattern=r"^[0-9a-f]{6}$")]
 
 
 class MeshConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """`mesh.json`: what is fixed about a mesh while it lives. Made at the first `marline up`."""
 
-    mesh_id: str
+    mesh_id: MeshId
     """Six hexadecimal digits; part of the names of all kernel objects, so that meshes do not collide."""
     trust_domain: str = "cluster.local"
     cluster_domain: str = "cluster.local"
-    api_port: int = 0
+    api_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The loopback port of the API server; never 0 once the mesh was started."""
     svid_ttl_seconds: int = 24 * 3600
     capture: str = "explicit"
@@ -136,23 +143,35 @@ class Home:
     def create(self) -> None:
         """Make the directories, for their owner only. Raises `HomeUnusable`."""
         self.check_length()
-        try:
-            for directory in (self.path, self.data, self.run, self.workloads, self.log):
+        for directory in (self.path, self.data, self.run, self.workloads, self.log):
+            try:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            owner = self.path.stat().st_uid
-        except OSError as error:
-            raise HomeUnusable(str(self.path), f"cannot be written: {error.strerror}") from error
-        if owner != os.geteuid():
-            raise HomeUnusable(
-                str(self.path),
-                f"belongs to user {owner}, but this is user {os.geteuid()}; choose another home",
-            )
+                found = directory.stat()
+            except OSError as error:
+                raise HomeUnusable(str(directory), f"cannot be written: {error.strerror}") from error
+            _check_owner(directory, found)
+
+
+def _check_owner(directory: Path, found: os.stat_result) -> None:
+    """Whoever may write to it could put sockets and files of their own in the place of the mesh's."""
+    if found.st_uid != os.geteuid():
+        raise HomeUnusable(
+            str(directory),
+            f"belongs to user {found.st_uid}, but this is user {os.geteuid()}; choose another home",
+        )
+    if found.st_mode & _WRITABLE_BY_ALL:
+        raise HomeUnusable(
+            str(directory), f"can be written by everybody; choose another home, or chmod o-w {directory}"
+        )
 
 
 def find_home(given: str | None = None, environment: Mapping[str, str] = os.environ) -> Home:
-    """The home that a user means: given, else `$MARLINE_HOME`, else `~/.marline`."""
-    chosen = given or environment.get(VARIABLE) or str(Path.home() / ".marline")
-    return Home(Path(chosen).expanduser().absolute())
+    """The home that a user means: given, else `$MARLINE_HOME`, else `~/.marline`. Raises `HomeUnusable`."""
+    chosen = given or environment.get(VARIABLE) or "~/.marline"
+    try:
+        return Home(Path(chosen).expanduser().absolute())
+    except RuntimeError as error:  # a `~` of a user who has no home directory
+        raise HomeUnusable(chosen, f"{error}; give a whole path") from error
 
 
 def load_config(home: Home) -> MeshConfig | None:
@@ -166,7 +185,11 @@ def load_config(home: Home) -> MeshConfig | None:
 
 
 def save_config(home: Home, config: MeshConfig) -> None:
-    write_private(home.config_file, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
+    """Raises `HomeUnusable`."""
+    try:
+        write_private(home.config_file, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
+    except OSError as error:
+        raise HomeUnusable(str(home.config_file), f"cannot be written: {error.strerror}") from error
 
 
 def new_mesh_id() -> str:
@@ -189,15 +212,17 @@ def write_private(path: Path, content: bytes) -> None:
 def hold(home: Home) -> Iterator[None]:
     """Be the one node agent of this home; the kernel lets go if the process dies.
 
-    Raises `AlreadyRunning`.
+    It is a lock of the process (fcntl(2), F_SETLK), whose holder the kernel names: nobody has to trust a
+    number in a file, which may be another process's by now. It is lost when this process closes the file
+    anywhere, so it must not ask for its own lock. Raises `AlreadyRunning`.
     """
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(home.node_pid, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(str(home.path), agent_pid(home) or 0) from error
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise AlreadyRunning(str(home.path), _holder(descriptor)) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -209,14 +234,17 @@ def hold(home: Home) -> Iterator[None]:
 def agent_pid(home: Home) -> int | None:
     """The process that holds this home, or None."""
     try:
-        descriptor = os.open(home.node_pid, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(home.node_pid, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
-        return int(text) if text.isdigit() else None
+        return _holder(descriptor) or None
     finally:
         os.close(descriptor)
-    return None
+
+
+def _holder(descriptor: int) -> int:
+    """Who holds a lock on this file, asked without taking it for a moment; 0: nobody."""
+    asked = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack(_LOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    return 0 if kind == fcntl.F_UNLCK else int(pid)

@@ -1,23 +1,29 @@
 """Starting and stopping a machine's node agent: what `marline up` and `marline down` do first and last."""
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from marline.node.capture import choose_capture, remove_leftovers
-from marline.node.errors import AlreadyRunning, HomeUnusable, NotRunning, StartFailed
+from marline.node.errors import AlreadyRunning, Busy, HomeUnusable, NotRunning, StartFailed
 from marline.node.home import Home, MeshConfig, agent_pid, load_config, new_mesh_id, save_config
 from marline.node.ports import Reservations
 from marline.node.process import end_process
 from marline.node.records import recorded, sweep
 
 START_SECONDS: Final = 90.0
-STOP_SECONDS: Final = 90.0
+STOP_SECONDS: Final = 150.0
+"""More than what runs in order at the end takes at most: other runners, gateways, workloads with their grace
+periods (`application.MAX_GRACE`), the control plane."""
+_POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +78,65 @@ async def start_detached(
 
     Raises `AlreadyRunning`, `StartFailed`, `NodeError`.
     """
-    pid = agent_pid(home)
-    if pid is not None:
-        raise AlreadyRunning(str(home.path), pid)
     home.create()
-    config, notes = resolve_config(home, settings or StartSettings())
-    save_config(home, config)
+    async with _changing(home):
+        pid = agent_pid(home)
+        if pid is not None:
+            raise AlreadyRunning(str(home.path), pid)
+        config, notes = resolve_config(home, settings or StartSettings())
+        save_config(home, config)
+        await _start_agent(home, with_this_process=with_this_process)
+    return notes
+
+
+@asynccontextmanager
+async def _changing(home: Home) -> AsyncIterator[None]:
+    """Only one command at a time starts this mesh or cleans up after it. Raises `Busy`, `HomeUnusable`."""
+    try:
+        descriptor = os.open(home.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HomeUnusable(str(home.run), f"cannot be read: {error.strerror}") from error
+    try:
+        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
+        while not _locked(descriptor):  # another process's lock: nobody tells when it is free
+            if asyncio.get_running_loop().time() > deadline:
+                raise Busy(str(home.path))
+            await asyncio.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _start_agent(home: Home, *, with_this_process: bool) -> None:
     log = home.log / "node.log"
     receiving, sending = os.pipe()
     agent: subprocess.Popen[bytes] | None = None
     try:
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         command = ["-m", "marline.node.agent", "--home", str(home.path), "--ready-fd", str(sending)]
         if with_this_process:
             command += ["--with-parent", str(os.getpid())]
         try:
-            agent = subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
-                [sys.executable, *command],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(sending,), start_new_session=True, cwd="/",
-            )  # fmt: skip
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                agent = subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
+                    [sys.executable, *command],
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    pass_fds=(sending,), start_new_session=True, cwd="/",
+                )  # fmt: skip
+            finally:
+                os.close(output)
+        except OSError as error:
+            os.close(receiving)
+            raise StartFailed("the node agent", error.strerror or str(error), str(log)) from error
         finally:
-            os.close(output)
             os.close(sending)
         await _await_report(receiving, str(log))
     except BaseException:
@@ -101,9 +144,9 @@ async def start_detached(
             # It may not hold the home yet, by which `stop` would find it.
             await end_process(agent.pid, STOP_SECONDS)
             agent.wait()
-        await stop(home)
+        if agent_pid(home) is None:
+            await _clean(home)
         raise
-    return notes
 
 
 async def _await_report(descriptor: int, log: str) -> None:
@@ -128,16 +171,29 @@ async def _await_report(descriptor: int, log: str) -> None:
 
 async def stop(home: Home) -> bool:
     """End the node agent with everything that it runs, and remove what killed ones have left behind.
-    Returns whether there was one."""
+    Returns whether there was one. Raises `NodeError`."""
+    if not home.run.is_dir():
+        return False
+    stopped = await _end_agent(home)
+    async with _changing(home):
+        # One that was not there yet when it was looked for, since it was just being started.
+        stopped = await _end_agent(home) or stopped
+        for status in recorded(home):
+            await end_process(status.owner_pid, STOP_SECONDS)
+        await _clean(home)
+    return stopped
+
+
+async def _end_agent(home: Home) -> bool:
     pid = agent_pid(home)
-    stopped = pid is not None and await end_process(pid, STOP_SECONDS)
-    for status in recorded(home):
-        await end_process(status.owner_pid, STOP_SECONDS)
+    return pid is not None and await end_process(pid, STOP_SECONDS)
+
+
+async def _clean(home: Home) -> None:
     sweep(home)
     config = load_config(home)
     if config is not None:
         await remove_leftovers(config.mesh_id)
-    return stopped
 
 
 async def require_running(home: Home) -> int:
