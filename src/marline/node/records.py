@@ -6,6 +6,7 @@ import msgspec
 
 from marline.node.home import Home
 from marline.node.ports import Reservations
+from marline.node.strays import end_strays
 from marline.node.workload import WorkloadStatus
 
 
@@ -39,9 +40,10 @@ def recorded(home: Home) -> tuple[WorkloadStatus, ...]:
 
 
 def sweep(home: Home) -> None:
-    """Remove what processes that were killed have left behind."""
-    for directory in home.workloads.glob("*"):
-        if not is_alive(directory.name):
-            shutil.rmtree(directory, ignore_errors=True)
-    for path in (home.node_socket, home.notify_socket):
+    """Remove what processes that were killed have left behind, and end what they had started."""
+    dead = [directory for directory in home.workloads.glob("*") if not is_alive(directory.name)]
+    end_strays([directory.name for directory in dead])
+    for directory in dead:
+        shutil.rmtree(directory, ignore_errors=True)
+    for path in (home.node_socket, home.notify_socket, home.xds_socket):
         path.unlink(missing_ok=True)

@@ -6,29 +6,25 @@ ended, entry removed, Envoy ended.
 """
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from marline.mesh.model import Capture
 from marline.node.checks import Target, check_all_ports, check_of
-from marline.node.envoy import EnvoyRunner
-from marline.node.home import WorkloadDirectory, write_private
 from marline.node.machine import Machine, ended
-from marline.node.plan import Place, Plan, plan_gateway, plan_workload
-from marline.node.ports import Reservations
+from marline.node.plan import Place, Plan, plan_gateway, plan_workload, workload_name
 from marline.node.probes import once_ready, watch_readiness
 from marline.node.process import Launch, options_of, spawn
-from marline.node.records import mark
-from marline.node.register import Health, Registration
+from marline.node.proxied import Proxied, Runner
+from marline.node.register import Health
+from marline.node.strays import VARIABLE as ID_VARIABLE
+from marline.node.strays import end_strays
 from marline.node.supervise import BackOff, Phase, Supervision, Supervisor
 from marline.node.workload import GatewaySpec, WorkloadSpec, WorkloadStatus
 
@@ -36,7 +32,6 @@ PROPAGATION_SECONDS: Final = 1.0
 """How long after an endpoint is no longer ready its peers may still send to it."""
 DRAIN_SECONDS: Final = 10.0
 """How long requests under way may take when a workload ends."""
-_WITHDRAW_SECONDS: Final = 2.0
 _BLINK_SECONDS: Final = 2.0
 """An Envoy that is back within this time was not away: its peers' retries cover it."""
 _APP_BACK_OFF: Final = BackOff(first=0.2)
@@ -48,130 +43,6 @@ def random_suffix(length: int = 5) -> str:
     return "".join(secrets.choice(_SUFFIX) for _ in range(length))
 
 
-@dataclass(slots=True)
-class _Proxied:
-    """What a workload and a gateway have in common while they run."""
-
-    plan: Plan
-    place: Place
-    directory: WorkloadDirectory
-    envoy: EnvoyRunner
-    log: Path
-    registration: Registration | None
-
-
-class Runner:
-    """Base of the two runners: who it is, how it is, when it is asked to end."""
-
-    def __init__(self, machine: Machine, kind: str, application: str) -> None:
-        self.machine = machine
-        self.id = secrets.token_hex(5)
-        self.ready = asyncio.Event()
-        """Set while it gets traffic."""
-        self.changed: Callable[[], None] = lambda: None
-        """Called whenever `status` may have changed."""
-        self._stop = asyncio.Event()
-        self._kind, self._application = kind, application
-        self._state, self._message = "starting", ""
-        self._proxied: _Proxied | None = None
-        self._recorded: WorkloadStatus | None = None
-
-    def stop(self) -> None:
-        """Ask `run` to end, in order."""
-        self._stop.set()
-
-    def _tell(self, state: str, message: str = "") -> None:
-        self._state, self._message = state, message
-        self._update()
-
-    def _update(self) -> None:
-        status = self.status
-        if self._proxied is not None and status != self._recorded:
-            self._recorded = status
-            with contextlib.suppress(FileNotFoundError):
-                write_private(self._proxied.directory.record, msgspec.json.encode(status))
-        self.changed()
-
-    def _proxy_changed(self) -> None:
-        """Envoy was started, has ended, or is live."""
-        self._update()
-
-    @property
-    def status(self) -> WorkloadStatus:
-        """How it is now."""
-        raise NotImplementedError
-
-    def _status(self, name: str, namespace: str, service: str, version: str) -> WorkloadStatus:
-        """What both kinds of runner can say."""
-        proxied = self._proxied
-        made = WorkloadStatus(
-            self.id, name, namespace, service, version, self._kind, "", "", "", {}, "", "",
-            state=self._state, ready=self.ready.is_set(), application=self._application,
-            owner_pid=os.getpid(), message=self._message,
-        )  # fmt: skip
-        if proxied is None:
-            return made
-        return msgspec.structs.replace(
-            made,
-            name=proxied.plan.name,
-            node_id=proxied.plan.proxy.node_id,
-            spiffe_id=proxied.plan.spiffe_id,
-            address=proxied.place.address,
-            ports=dict(proxied.plan.listen),
-            admin_socket=str(proxied.directory.admin_socket),
-            log_file=str(proxied.log),
-            envoy_pid=proxied.envoy.pid,
-            envoy_restarts=proxied.envoy.restarts,
-            capture=proxied.place.capture.value,
-            message=self._message or proxied.envoy.message,
-        )
-
-    async def _stopped(self, *others: asyncio.Task[None]) -> None:
-        """Until this runner is to end, or one of these tasks does; their errors are raised."""
-        asked = asyncio.create_task(self._stop.wait())
-        try:
-            done, _ = await asyncio.wait({asked, *others}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            asked.cancel()
-
-    async def _unless_stopped(self, what: asyncio.Task[None]) -> bool:
-        """Wait for this task; False if the runner is to end before."""
-        try:
-            await self._stopped(what)
-        finally:
-            if not what.done():
-                what.cancel()
-        return not self._stop.is_set()
-
-    @asynccontextmanager
-    async def _proxy(self, plan: Plan, place: Place) -> AsyncIterator[_Proxied]:
-        """The entry, the identity and the Envoy of a plan, all gone at the end."""
-        home = self.machine.home
-        directory = home.workload(self.id)
-        directory.path.mkdir(mode=0o700, exist_ok=True)
-        envoy = EnvoyRunner(
-            home, directory, plan.proxy, plan.cluster, home.log / f"{plan.name}.envoy.log",
-            netns=place.netns, keep_capabilities=plan.proxy.privileged_ports, changed=self._proxy_changed,
-        )  # fmt: skip
-        registrar = self.machine.registrar
-        registration = registrar.register(plan.entry, plan.service) if plan.entry is not None else None
-        self._proxied = _Proxied(plan, place, directory, envoy, home.log / f"{plan.name}.log", registration)
-        try:
-            async with self.machine.serve_identity(plan.spiffe_id, directory.sds_socket, lambda: envoy.pid):
-                envoy.start()
-                try:
-                    yield self._proxied
-                finally:
-                    if registration is not None:
-                        await registrar.withdraw(registration, _WITHDRAW_SECONDS)
-                    await envoy.stop()
-        finally:
-            shutil.rmtree(directory.path, ignore_errors=True)
-            self._tell("stopped")
-
-
 class WorkloadRunner(Runner):
     """Runs one instance of a service behind its own sidecar."""
 
@@ -180,12 +51,8 @@ class WorkloadRunner(Runner):
     ) -> None:
         """`foreground`: the application has this process's input and outputs, and is not restarted."""
         super().__init__(machine, "sidecar", application)
-        parts = [spec.service, *([spec.version] if spec.version else []), random_suffix()]
-        self.spec, self._name, self._foreground = (
-            spec,
-            spec.name or "-".join(parts).replace(".", "-"),
-            foreground,
-        )
+        self.spec, self._foreground = spec, foreground
+        self._name = spec.name or workload_name(spec.service, spec.version, random_suffix())
         self.exit_code: int | None = None
         """The application's, once it has ended; minus the number of a signal."""
         self._app: Supervisor | None = None
@@ -211,9 +78,7 @@ class WorkloadRunner(Runner):
     async def run(self) -> int | None:
         """The whole life; ends after `stop`, or with an application that is not restarted. Returns its
         exit code. Raises `NodeError` if it cannot be had at all."""
-        reservations = Reservations()
-        reservations.claim(mark(self.id))
-        try:
+        with self._named(self._name, self.spec.namespace) as reservations:
             async with self._somewhere() as place:
                 plan = plan_workload(
                     self.spec, self._name, self.machine.node, self.machine.config.trust_domain, place,
@@ -222,8 +87,6 @@ class WorkloadRunner(Runner):
                 options_of(self._launch(plan, place))  # refuses an unknown user before anything is started
                 async with self._proxy(plan, place) as proxied:
                     await self._serve(proxied)
-        finally:
-            reservations.release()
         return self.exit_code
 
     @asynccontextmanager
@@ -234,10 +97,13 @@ class WorkloadRunner(Runner):
             return
         resolv_conf = self.machine.home.workload(self.id).resolv_conf
         resolv_conf.parent.mkdir(mode=0o700)
-        async with network.place(self.spec.namespace, self.id, resolv_conf) as place:
-            yield place
+        try:
+            async with network.place(self.spec.namespace, self.id, resolv_conf) as place:
+                yield place
+        finally:
+            shutil.rmtree(resolv_conf.parent, ignore_errors=True)
 
-    async def _serve(self, proxied: _Proxied) -> None:
+    async def _serve(self, proxied: Proxied) -> None:
         assert proxied.registration is not None  # noqa: S101 (a workload has an entry)
         proxied.registration.told = self._told
         self._tell("registering")
@@ -256,27 +122,33 @@ class WorkloadRunner(Runner):
         try:
             await self._stopped(life, watch)
         finally:
-            await ended(watch)
-            await self._wind_down(proxied, app, life)
+            try:
+                await ended(watch)
+            finally:
+                await self._wind_down(proxied, app, life)
 
-    async def _wind_down(self, proxied: _Proxied, app: Supervisor, life: asyncio.Task[None]) -> None:
+    async def _wind_down(self, proxied: Proxied, app: Supervisor, life: asyncio.Task[None]) -> None:
         self._tell("stopping")
         self._probe_says = Health(False, "Stopping")
         had_traffic = self.ready.is_set()
         self._judge()
-        # An application that has ended by itself has nothing to finish.
-        if had_traffic and app.process is not None:
-            await asyncio.sleep(PROPAGATION_SECONDS)
-            await proxied.envoy.drain(DRAIN_SECONDS)
-        app.stop(self.spec.grace_seconds)
-        await life
+        try:
+            # An application that has ended by itself has nothing to finish.
+            if app.process is not None:
+                if had_traffic:
+                    await asyncio.sleep(PROPAGATION_SECONDS)
+                await proxied.envoy.drain(DRAIN_SECONDS)
+        finally:
+            app.stop(self.spec.grace_seconds)
+            await life
+            await asyncio.to_thread(end_strays, [self.id])
 
     def _launch(self, plan: Plan, place: Place) -> Launch:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MARLINE_")}
         foreground = self._foreground
         return Launch(
             command=self.spec.command,
-            environment={**inherited, **plan.environment, **self.spec.environment},
+            environment={**inherited, **plan.environment, **self.spec.environment, ID_VARIABLE: self.id},
             directory=self.spec.working_directory,
             log=None if foreground else self.machine.home.log / f"{plan.name}.log",
             netns=place.netns,
@@ -300,7 +172,7 @@ class WorkloadRunner(Runner):
             self._probed(False, f"the application ended with {app.last_exit}")
         self._update()
 
-    async def _probe(self, proxied: _Proxied, launch: Launch) -> None:
+    async def _probe(self, proxied: Proxied, launch: Launch) -> None:
         target = Target(proxied.plan.app_ports, proxied.place.netns)
         spec = self.spec.readiness
         while True:
@@ -316,6 +188,8 @@ class WorkloadRunner(Runner):
                 await ended(probing)
 
     def _probed(self, ready: bool, reason: str) -> None:
+        if ready and not self._app_up.is_set():
+            return  # what was seen is an application that has ended since
         self._probe_says = Health(ready, "Ready" if ready else "NotReady", reason)
         self._judge()
 
@@ -361,26 +235,31 @@ class GatewayRunner(Runner):
 
     async def run(self) -> None:
         """Until `stop`. Raises `PortTaken`, among other `NodeError`s."""
-        reservations = Reservations()
-        reservations.claim(mark(self.id))
-        try:
-            for port in self.spec.ports:
-                reservations.listen(self.spec.bind, port.listen or port.port)
-            await self._run()
-        finally:
-            reservations.release()
+        plan = plan_gateway(
+            self.spec, self.machine.node, self.machine.config.trust_domain, is_root=os.geteuid() == 0
+        )
+        with self._named(plan.name, self.spec.namespace) as reservations:
+            for number in plan.listen.values():
+                reservations.listen(self.spec.bind, number)
+            async with self._proxy(plan, Place(Capture.EXPLICIT, self.spec.bind)) as proxied:
+                await self._serve(proxied)
 
-    async def _run(self) -> None:
-        plan = plan_gateway(self.spec, self.machine.node, self.machine.config.trust_domain)
-        async with self._proxy(plan, Place(Capture.EXPLICIT, self.spec.bind)) as proxied:
-            self._tell("waiting for configuration", "Envoy has no configuration yet")
-            if await self._unless_stopped(asyncio.create_task(_until(proxied.envoy.live))):
-                self.ready.set()
-                self._tell("running")
-                await self._stopped()
-            self._tell("stopping")
-            self.ready.clear()
-            await proxied.envoy.drain(DRAIN_SECONDS)
+    async def _serve(self, proxied: Proxied) -> None:
+        self._tell("waiting for configuration", "Envoy has no configuration yet")
+        if await self._unless_stopped(asyncio.create_task(_until(proxied.envoy.live))):
+            self._tell("running")
+            self._proxy_changed()
+            await self._stopped()
+        self._tell("stopping")
+        self.ready.clear()
+        await proxied.envoy.drain(DRAIN_SECONDS)
+
+    def _proxy_changed(self) -> None:
+        """It is ready while its Envoy is."""
+        if self._state == "running" and self._proxied is not None:
+            live = self._proxied.envoy.live.is_set()
+            (self.ready.set if live else self.ready.clear)()
+        super()._proxy_changed()
 
 
 async def _until(event: asyncio.Event) -> None:
