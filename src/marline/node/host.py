@@ -2,25 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from marline.node.application import Application
-from marline.node.errors import NodeError
+from marline.node.errors import AgentRefused, NodeError
 from marline.node.machine import Machine
 from marline.node.runner import GatewayRunner, WorkloadRunner
 from marline.node.workload import GatewaySpec, WorkloadSpec, WorkloadStatus
 
-_HAND_OVER_SECONDS: Final = 60.0
-"""How long the old instances of a changed service wait for the new ones to be ready."""
-
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hosted:
     """One runner and its life."""
 
@@ -28,6 +25,13 @@ class Hosted:
     spec: WorkloadSpec | GatewaySpec
     runner: WorkloadRunner | GatewayRunner
     task: asyncio.Task[Any]
+    leaving: bool = False
+    """It is to end once others are ready to take its place, or has been told to."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Is it what it will be: ready, or at its end?"""
+        return self.runner.ready.is_set() or self.task.done()
 
     @property
     def failure(self) -> str:
@@ -59,6 +63,8 @@ class Host:
     hosted: list[Hosted] = field(default_factory=list)
     _pulse: asyncio.Event = field(default_factory=asyncio.Event)
     _hand_overs: set[asyncio.Task[None]] = field(default_factory=set)
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _closed: bool = False
 
     def statuses(self) -> tuple[WorkloadStatus, ...]:
         return tuple(item.status for item in self.hosted)
@@ -69,22 +75,33 @@ class Host:
 
     async def up(self, application: Application) -> None:
         """Run what this application says and nothing else of that name. What is the same goes on
-        undisturbed; what differs is replaced once its successor is ready."""
-        wanted: list[WorkloadSpec | GatewaySpec] = [
-            planned.spec for planned in application.workloads for _ in range(planned.replicas)
-        ]
-        wanted += application.gateways
-        old = [item for item in self.hosted if item.application == application.name]
-        for item in list(old):
-            if item.spec in wanted and not item.failure:
-                wanted.remove(item.spec)
-                old.remove(item)
-        # A gateway's successor needs its ports.
-        await self.end([item for item in old if isinstance(item.spec, GatewaySpec)])
-        old = [item for item in old if isinstance(item.spec, WorkloadSpec)]
-        new = [self._start(spec, application.name) for spec in wanted]
-        if old:
-            task = asyncio.create_task(self._hand_over(old, new), name=f"replace {application.name}")
+        undisturbed; what differs is replaced once its successors are ready, and stays if they fail.
+        Raises `AgentRefused` at the end of the agent."""
+        async with self._one_at_a_time:
+            if self._closed:
+                raise AgentRefused("the node agent is stopping")
+            wanted: list[WorkloadSpec | GatewaySpec] = [
+                planned.spec for planned in application.workloads for _ in range(planned.replicas)
+            ]
+            wanted += application.gateways
+            old = []
+            for item in self.hosted:
+                if item.application == application.name and not item.leaving:
+                    if item.spec in wanted and not item.task.done():
+                        wanted.remove(item.spec)
+                    else:
+                        item.leaving = True
+                        old.append(item)
+            # A gateway's successor needs its ports.
+            await self.end([item for item in old if isinstance(item.spec, GatewaySpec)])
+            new = [self._start(spec, application.name) for spec in wanted]
+            self._replace([item for item in old if isinstance(item.spec, WorkloadSpec)], new)
+
+    def _replace(self, old: list[Hosted], new: list[Hosted]) -> None:
+        for service in dict.fromkeys(item.service for item in old):
+            leaving = [item for item in old if item.service == service]
+            successors = [item for item in new if item.service == service]
+            task = asyncio.create_task(self._hand_over(leaving, successors), name=f"replace {service}")
             self._hand_overs.add(task)
             task.add_done_callback(self._hand_overs.discard)
 
@@ -95,7 +112,7 @@ class Host:
         else:
             runner = GatewayRunner(self.machine, spec, application=application)
         runner.changed = self._pulse.set
-        task: asyncio.Task[Any] = asyncio.create_task(runner.run(), name=f"{spec}")
+        task: asyncio.Task[Any] = asyncio.create_task(runner.run(), name=f"run {runner.status.name}")
         hosted = Hosted(application, spec, runner, task)
         task.add_done_callback(lambda _: self._ended(hosted))
         self.hosted.append(hosted)
@@ -109,25 +126,33 @@ class Host:
         self._pulse.set()
 
     async def _hand_over(self, old: list[Hosted], new: list[Hosted]) -> None:
-        successors = [item for item in new if item.service in {gone.service for gone in old}]
-        await self._all_ready(successors, _HAND_OVER_SECONDS)
+        """As a Deployment does: the old ones serve until the new ones can, however long that takes."""
+        await self._settled(lambda: new)
+        if any(item.failure for item in new):
+            for item in old:
+                item.leaving = False
+            names = ", ".join(item.status.name for item in old)
+            _log.error("%s go on, since what should take their place has failed", names)
+            return
         await self.end(old)
 
     async def ready(self, timeout: float) -> bool:
-        """Wait until everything is ready; False if something failed or time is over."""
-        return await self._all_ready(self.hosted, timeout)
+        """Wait until everything is ready or has ended; False if something failed or time is over."""
 
-    async def _all_ready(self, which: list[Hosted], timeout: float) -> bool:
+        def staying() -> list[Hosted]:
+            return [item for item in self.hosted if not item.leaving]
+
         try:
             async with asyncio.timeout(timeout):
-                while not all(item.runner.ready.is_set() for item in which):
-                    if any(item.failure for item in which):
-                        return False
-                    self._pulse.clear()
-                    await self._pulse.wait()
+                await self._settled(staying)
         except TimeoutError:
             return False
-        return True
+        return not any(item.failure for item in staying())
+
+    async def _settled(self, which: Callable[[], list[Hosted]]) -> None:
+        while not all(item.is_settled for item in which()):
+            self._pulse.clear()
+            await self._pulse.wait()
 
     def called(self, names: tuple[str, ...]) -> list[Hosted]:
         """What a user means by these names of applications, services or workloads; none: everything."""
@@ -135,15 +160,20 @@ class Host:
 
     async def end(self, which: list[Hosted]) -> None:
         """Stop these, in order: those at the edge first."""
+        for item in which:
+            item.leaving = True
         for kind in (GatewaySpec, WorkloadSpec):
             ending = [item for item in which if isinstance(item.spec, kind)]
             for item in ending:
                 item.runner.stop()
             await asyncio.gather(*(item.task for item in ending), return_exceptions=True)
         self.hosted = [item for item in self.hosted if item not in which]
+        self._pulse.set()
 
     async def close(self) -> None:
-        """Stop everything."""
-        for task in list(self._hand_overs):
-            task.cancel()
-        await self.end(list(self.hosted))
+        """Stop everything, for ever."""
+        self._closed = True
+        async with self._one_at_a_time:
+            for task in list(self._hand_overs):
+                task.cancel()
+            await self.end(list(self.hosted))
