@@ -3,7 +3,7 @@
 Where the workload is to live (`Place`) and the numbers that were reserved for it come in.
 """
 
-import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +25,7 @@ from marline.node.workload import GatewaySpec, PortSpec, WorkloadSpec
 
 MANAGED_BY: Final = "marline.dev/managed-by"
 LOOPBACK: Final = "127.0.0.1"
+_FIRST_FREE_PORT: Final = 1024
 _NOT_PROXIED: Final = "localhost,127.0.0.1,::1"
 
 
@@ -57,6 +58,13 @@ class Plan:
     """Its `WorkloadEntry`; a gateway has none."""
     service: dict[str, Any] | None
     """The `Service` that is made if there is none."""
+
+
+def workload_name(service: str, version: str, suffix: str) -> str:
+    """A name for one instance, of the kind that Kubernetes gives to pods. A version is a label's value, which
+    may have characters that a name may not."""
+    parts = (service, re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-"), suffix)
+    return "-".join(part for part in parts if part)
 
 
 def locality_of(text: str) -> Locality:
@@ -182,8 +190,9 @@ def _service(spec: WorkloadSpec, node: str) -> dict[str, Any]:
     }
 
 
-def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str) -> Plan:
-    """A gateway's plan: it listens where its user says, for the Gateways that select its labels."""
+def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bool) -> Plan:
+    """A gateway's plan: it listens where its user says, for the Gateways that select its labels. Only root
+    may listen on ports below 1024."""
     account = spec.service_account or spec.name
     labels = {"app": spec.name, "istio": spec.name, **spec.labels}
     name = f"{spec.name}-{node}"
@@ -202,7 +211,7 @@ def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str) -> Plan:
         workloads=(workload,),
         bind_address=spec.bind,
         gateway_ports=listens,
-        privileged_ports=os.geteuid() == 0 and any(port.listen < 1024 for port in listens),
+        privileged_ports=is_root and any(port.listen < _FIRST_FREE_PORT for port in listens),
     )
     return Plan(
         name=name,

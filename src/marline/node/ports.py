@@ -5,6 +5,8 @@ machine, whoever asks, and the kernel takes it away when its holder ends. Ports 
 those that the kernel gives to outgoing connections by itself, so nobody else gets one by chance.
 """
 
+import errno
+import hashlib
 import random
 import socket
 from collections.abc import Iterable
@@ -33,6 +35,17 @@ class PortTaken(NodeError):
         return f"port {self.port} of {self.address} is taken, or may not be used by this user"
 
 
+@dataclass(eq=False)
+class NameTaken(NodeError):
+    """Another workload or gateway of the same mesh has this name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} runs already in namespace {self.namespace}; give this one another name"
+
+
 @dataclass(slots=True)
 class Reservations:
     """What one owner has reserved; `release` gives it all back."""
@@ -40,12 +53,14 @@ class Reservations:
     _held: dict[str, socket.socket] = field(default_factory=dict)
 
     def claim(self, name: str) -> bool:
-        """Reserve a name on this machine; False if somebody has it."""
+        """Reserve a name on this machine; False if somebody has it. Raises OSError if that cannot be said."""
         holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             holder.bind(f"\0marline/{name}")
-        except OSError:
+        except OSError as error:
             holder.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
             return False
         self._held[name] = holder
         return True
@@ -64,6 +79,14 @@ class Reservations:
         # Envoys share ports (SO_REUSEPORT), so that one that is taken would not be noticed by them.
         if not self.claim(f"port/{address}/{number}") or not _can_bind(address, number):
             raise PortTaken(address, number)
+
+    def workload(self, mesh_id: str, namespace: str, name: str) -> None:
+        """Reserve the name of a workload or gateway of a mesh: by it the control plane knows its Envoy.
+        Raises `NameTaken`."""
+        # Names may be longer than the name of a socket.
+        digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()[:32]
+        if not self.claim(f"name/{mesh_id}/{digest}"):
+            raise NameTaken(namespace, name)
 
     def first(self, prefix: str, names: Iterable[str]) -> str:
         """The first of these that nobody has. Raises `Exhausted`."""
