@@ -58,19 +58,35 @@ def drop_bounding(capabilities: object) -> None:
         _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
 
 
-def drop_all_capabilities() -> None:
+def keep_capabilities(kept: list[int]) -> None:
+    """Have only these, which this process must have; none is inherited."""
     call("prctl(ambient capabilities)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    call("capset(nothing)", ctypes.byref(header), ctypes.byref(nothing))
+    # Effective, permitted and inheritable; first the lower 32 of all three, then the upper.
+    sets = (ctypes.c_uint32 * 6)()
+    for number in kept:
+        for which in (0, 1):
+            sets[3 * (number // 32) + which] |= 1 << number % 32
+    call("capset(what is kept)", ctypes.byref(header), ctypes.byref(sets))
+
+
+def inherit_no_capabilities() -> None:
+    """Some container runtimes fill the inheritable set, past which the bounding set does not help root."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    call("capget(all)", ctypes.byref(header), ctypes.byref(sets))
+    sets[2] = sets[5] = 0
+    call("capset(inheritable)", ctypes.byref(header), ctypes.byref(sets))
 
 
 def become(options: dict[str, str]) -> None:
     everything = "drop-all" in options
+    kept = [int(number) for number in options.get("keep", "").split(",") if number]
     if everything:
-        drop_bounding(range(LAST_CAPABILITY + 1))
+        drop_bounding(number for number in range(LAST_CAPABILITY + 1) if number not in kept)
     elif "drop-network" in options:
         drop_bounding(NETWORK_CAPABILITIES)
+        inherit_no_capabilities()
     if "groups" in options:
         os.setgroups([int(group) for group in options["groups"].split(",") if group])
     if "gid" in options:
@@ -80,7 +96,7 @@ def become(options: dict[str, str]) -> None:
         uid = int(options["uid"])
         os.setresuid(uid, uid, uid)
     if everything:
-        drop_all_capabilities()
+        keep_capabilities(kept)
         call("prctl(no new privileges)", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

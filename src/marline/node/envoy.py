@@ -21,6 +21,8 @@ from marline.node.supervise import BackOff, Supervision, Supervisor
 PROXY_GID: Final = 1337
 """The group of Envoy in transparent mode, by which its own traffic is told from the application's;
 Istio's number."""
+NET_BIND_SERVICE: Final = 10
+"""The capability to bind ports below 1024 (capabilities(7))."""
 _BACK_OFF: Final = BackOff(first=0.1, maximum=10.0)
 _ASK_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
@@ -73,8 +75,7 @@ class EnvoyRunner:
     """The node's cluster: `<service>.<namespace>`."""
     log: Path
     netns: str = ""
-    keep_capabilities: bool = False
-    """It binds ports below 1024."""
+    binds_privileged_ports: bool = False
     concurrency: int = 2
     changed: Callable[[], None] = lambda: None
     live: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,7 +126,8 @@ class EnvoyRunner:
                 log=self.log,
                 netns=self.netns,
                 gid=PROXY_GID if self.netns else None,
-                drop_all=privileged and not self.keep_capabilities,
+                drop_all=privileged,
+                keep=(NET_BIND_SERVICE,) if privileged and self.binds_privileged_ports else (),
                 open_files=True,
             )
         )

@@ -34,7 +34,9 @@ class Launch:
     """A user's name or number; "": this one."""
     gid: int | None = None
     drop_all: bool = False
-    """Give up every capability for ever."""
+    """Give up every capability for ever, but for `keep`."""
+    keep: tuple[int, ...] = ()
+    """Numbers of capabilities (capabilities(7)), of those that this process has."""
     drop_network: bool = False
     """Give up those with which an application could undo its capture."""
     open_files: bool = False
@@ -79,8 +81,9 @@ async def spawn(launch: Launch) -> Process:
     Raises `StartFailed` if it cannot even be tried.
     """
     arguments = [sys.executable, "-I", "-S", _ENTER, *options_of(launch), "--", *launch.command]
-    output = _open_log(launch.log) if launch.log is not None else None
+    output: int | None = None
     try:
+        output = _open_log(launch.log) if launch.log is not None else None
         child = await asyncio.create_subprocess_exec(
             *arguments,
             env=dict(launch.environment),
@@ -89,8 +92,9 @@ async def spawn(launch: Launch) -> Process:
             stderr=output,
             start_new_session=True,
         )
-    except OSError as error:
-        raise StartFailed(launch.command[0], error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a zero in an argument or in a variable
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise StartFailed(launch.command[0], reason or str(error)) from error
     finally:
         if output is not None:
             os.close(output)
@@ -109,9 +113,14 @@ def options_of(launch: Launch) -> Sequence[str]:
     if launch.user:
         account = _account(launch.user)
         groups = ",".join(str(group) for group in os.getgrouplist(account.pw_name, account.pw_gid))
-        options += [f"--uid={account.pw_uid}", f"--gid={account.pw_gid}", f"--groups={groups}"]
+        if os.geteuid() not in (0, account.pw_uid):
+            raise StartFailed("the application", f"only root can run it as another user, {launch.user!r}")
+        if os.geteuid() == 0:
+            options += [f"--uid={account.pw_uid}", f"--gid={account.pw_gid}", f"--groups={groups}"]
     elif launch.gid is not None:
         options += [f"--gid={launch.gid}", "--groups="]
+    if launch.keep:
+        options.append(f"--keep={','.join(str(number) for number in launch.keep)}")
     flags = {
         "drop-all": launch.drop_all,
         "drop-network": launch.drop_network,
@@ -122,8 +131,8 @@ def options_of(launch: Launch) -> Sequence[str]:
 
 def _account(user: str) -> pwd.struct_passwd:
     try:
-        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError as error:
+        return pwd.getpwuid(int(user)) if user.isascii() and user.isdigit() else pwd.getpwnam(user)
+    except (KeyError, OverflowError, ValueError) as error:
         raise StartFailed("the application", f"there is no user {user!r} on this machine") from error
 
 
