@@ -98,16 +98,18 @@ class TransparentNetwork:
         self._reservations = Reservations()
 
     async def start(self, *, owner: bool) -> None:
-        """`owner`: make the bridge, rather than use the one that is there. Raises `CaptureUnavailable`."""
+        """`owner`: make the bridge if need be, rather than only use the one that is there. Raises
+        `CaptureUnavailable`."""
         from marline.node import network
 
+        mesh_id = self._config.mesh_id
         if owner:
-            await asyncio.to_thread(network.remove_bridge, self._config.mesh_id)
-            self._bridge = await asyncio.to_thread(
-                network.make_bridge, self._config.mesh_id, self._reservations
-            )
+            self._bridge = await asyncio.to_thread(network.adopt_bridge, mesh_id, self._reservations)
+            if self._bridge is None:
+                await asyncio.to_thread(network.remove_bridge, mesh_id)
+                self._bridge = await asyncio.to_thread(network.make_bridge, mesh_id, self._reservations)
         else:
-            self._bridge = await asyncio.to_thread(network.find_bridge, self._config.mesh_id)
+            self._bridge = await asyncio.to_thread(network.find_bridge, mesh_id)
             if self._bridge is None:
                 raise CaptureUnavailable("the mesh's bridge is gone; restart the mesh")
 
@@ -127,7 +129,7 @@ class TransparentNetwork:
             raise CaptureUnavailable("the mesh's network is not up")
         reservations = Reservations()
         address = reservations.first(f"address/{self._config.mesh_id}", self._bridge.addresses())
-        veth = f"mrl{self._config.mesh_id}{short_id[:6]}"
+        veth = network.veth_name(self._config.mesh_id, short_id)
         descriptor = -1
         try:
             descriptor = await asyncio.to_thread(network.make_namespace, self._bridge, address, veth)

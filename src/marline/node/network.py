@@ -6,6 +6,7 @@ bridge and one nftables table; both are named after the mesh, are found by that 
 """
 
 import ctypes
+import errno
 import ipaddress
 import os
 import threading
@@ -40,6 +41,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 def bridge_name(mesh_id: str) -> str:
     return f"{_BRIDGE_PREFIX}{mesh_id}"
+
+
+def veth_name(mesh_id: str, short_id: str) -> str:
+    """The machine's end of a workload's veth pair; an interface's name has at most 15 bytes."""
+    return f"mrl{mesh_id}{short_id[:6]}"
 
 
 def host_table(mesh_id: str) -> str:
@@ -189,6 +195,17 @@ def make_bridge(mesh_id: str, reservations: Reservations) -> Bridge:
         raise CaptureUnavailable(f"the bridge {bridge_name(mesh_id)}: {error}") from error
 
 
+def adopt_bridge(mesh_id: str, reservations: Reservations) -> Bridge | None:
+    """The bridge that a killed agent has left, for the workloads of other processes that are still on it;
+    None if there is none that can be used."""
+    bridge = find_bridge(mesh_id)
+    if bridge is None or not reservations.claim(f"subnet/{bridge.subnet}"):
+        return None
+    nftables.install(forwarding_table(mesh_id, bridge.subnet))
+    _FORWARD.write_text("1\n")
+    return bridge
+
+
 def _used(route: Any) -> list[ipaddress.IPv4Network]:
     """All networks that this machine has an address in or a route to, but for the default route."""
     found = []
@@ -210,7 +227,8 @@ def _free_subnets(used: list[ipaddress.IPv4Network]) -> Iterator[ipaddress.IPv4N
 
 
 def remove_bridge(mesh_id: str) -> bool:
-    """Remove a mesh's bridge and rules, if they are there. Returns whether there was a bridge."""
+    """Remove a mesh's bridge and rules, if they are there, and the veth pairs of killed workloads. Returns
+    whether there was a bridge."""
 
     def remove() -> bool:
         try:
@@ -221,6 +239,10 @@ def remove_bridge(mesh_id: str) -> bool:
         with IPRoute() as route:
             bridges = _bridges(route)
             memory = bridges.pop(bridge_name(mesh_id), None)
+            prefix = veth_name(mesh_id, "")
+            for link in route.get_links():
+                if link.get_attr("IFLA_IFNAME").startswith(prefix):
+                    _delete_link(route, link["index"])
             if memory is None:
                 return False
             for index in route.link_lookup(ifname=bridge_name(mesh_id)):
@@ -283,9 +305,17 @@ def remove_link(name: str) -> None:
     def remove() -> None:
         with IPRoute() as route:
             for index in route.link_lookup(ifname=name):
-                route.link("del", index=index)
+                _delete_link(route, index)
 
     in_thread(remove)
+
+
+def _delete_link(route: Any, index: int) -> None:
+    try:
+        route.link("del", index=index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:  # the kernel was faster
+            raise
 
 
 def _furnish(bridge: Bridge, address: str) -> None:
