@@ -5,7 +5,7 @@ They connect from inside the workload's network namespace, to its loopback, so t
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +17,7 @@ import h2.exceptions
 
 from marline.node.errors import StartFailed
 from marline.node.namespace import socket_in
+from marline.node.probes import Check
 from marline.node.process import Launch, spawn
 from marline.node.workload import ExecCheck, GrpcCheck, HttpCheck, ProbeSpec
 
@@ -24,8 +25,6 @@ LOOPBACK: Final = "127.0.0.1"
 _SERVING: Final = 1
 """grpc.health.v1.HealthCheckResponse.ServingStatus.SERVING"""
 _MAX_ANSWER: Final = 64 * 1024
-
-Check = Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)

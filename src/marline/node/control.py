@@ -13,6 +13,10 @@ from marline.node.workload import WorkloadStatus
 
 MAX_LINE: Final = 4 * 1024 * 1024
 """Bytes of one request or answer."""
+_ANSWER_SECONDS: Final = 30.0
+"""How long the agent may take for what it does at once."""
+_DOWN_SECONDS: Final = 120.0
+"""More than the end of gateways and workloads takes at most."""
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,12 +63,12 @@ class NodeClient:
 
     async def wait(self, timeout: float) -> tuple[WorkloadStatus, ...]:
         """Until every workload is ready, or `timeout` seconds are over; the state at that time."""
-        return (await self._ask(Request("wait", timeout=timeout))).workloads
+        return (await self._ask(Request("wait", timeout=timeout), timeout + _ANSWER_SECONDS)).workloads
 
     async def down(self, names: Sequence[str] = ()) -> tuple[WorkloadStatus, ...]:
         """Stop these applications, services or workloads; none: all. Returns what was stopped, once it
         is."""
-        return (await self._ask(Request("down", names=tuple(names)))).workloads
+        return (await self._ask(Request("down", names=tuple(names)), _DOWN_SECONDS)).workloads
 
     async def list(self) -> tuple[WorkloadStatus, ...]:
         """All workloads and gateways on this machine, also those of `marline run`."""
@@ -80,25 +84,29 @@ class NodeClient:
         """End the agent with everything that it runs; returns when it begins to."""
         await self._ask(Request("stop"))
 
-    async def _ask(self, request: Request) -> Answer:
+    async def _ask(self, request: Request, seconds: float = _ANSWER_SECONDS) -> Answer:
         try:
-            reader, writer = await asyncio.open_unix_connection(str(self._home.node_socket), limit=MAX_LINE)
-        except OSError as error:
+            async with asyncio.timeout(seconds):
+                line = await self._exchange(msgspec.json.encode(request) + b"\n")
+        except TimeoutError as error:
+            raise AgentRefused(f"the node agent does not answer within {seconds:g} s") from error
+        except (OSError, asyncio.IncompleteReadError) as error:
             raise NotRunning(str(self._home.path)) from error
-        try:
-            writer.write(msgspec.json.encode(request) + b"\n")
-            await writer.drain()
-            line = await reader.readline()
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            raise NotRunning(str(self._home.path)) from error
-        finally:
-            writer.close()
         if not line:
             raise NotRunning(str(self._home.path))
         answer = msgspec.json.decode(line, type=Answer)
         if answer.error:
             raise AgentRefused(answer.error)
         return answer
+
+    async def _exchange(self, line: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(str(self._home.node_socket), limit=MAX_LINE)
+        try:
+            writer.write(line)
+            await writer.drain()
+            return await reader.readline()
+        finally:
+            writer.close()
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -10,6 +10,9 @@ from typing import Final
 
 from marline.node.workload import ProbeSpec
 
+Check = Callable[[], Awaitable[str]]
+"""One check: "" or why it failed."""
+
 _STARTING_PERIOD: Final = 0.25
 """Seconds between checks until the first success, if the period is longer: an application that has just
 started should not wait ten seconds for its first request."""
@@ -41,20 +44,13 @@ def next_check(spec: ProbeSpec, ever_ready: bool) -> float:
     return spec.period if ever_ready else min(spec.period, _STARTING_PERIOD)
 
 
-async def watch_readiness(
-    spec: ProbeSpec, check: Callable[[], Awaitable[str]], report: Callable[[bool, str], None]
-) -> None:
-    """Probe for ever. `check` returns "" or why it failed; `report` is told each change, and each new reason
-    while not ready."""
+async def watch_readiness(spec: ProbeSpec, check: Check, report: Callable[[bool, str], None]) -> None:
+    """Probe for ever. `report` is told each change, and each new reason while not ready."""
     state = Threshold(spec.success_threshold, spec.failure_threshold)
     ever_ready, told = False, ""
     await asyncio.sleep(spec.initial_delay)
     while True:
-        try:
-            async with asyncio.timeout(spec.timeout):
-                reason = await check()
-        except TimeoutError:
-            reason = f"no answer within {spec.timeout:g} s"
+        reason = await _within(spec.timeout, check)
         changed = state.result(not reason)
         ever_ready = ever_ready or state.ready
         if changed or (not state.ready and reason != told):
@@ -63,12 +59,20 @@ async def watch_readiness(
         await asyncio.sleep(next_check(spec, ever_ready))
 
 
-async def once_ready(check: Callable[[], Awaitable[str]], report: Callable[[bool, str], None]) -> None:
+async def once_ready(check: Check, report: Callable[[bool, str], None]) -> None:
     """For a workload without probe: ready from the first success on."""
     told = ""
-    while reason := await check():
+    while reason := await _within(ProbeSpec().timeout, check):
         if reason != told:
             told = reason
             report(False, reason)
         await asyncio.sleep(_STARTING_PERIOD)
     report(True, "")
+
+
+async def _within(seconds: float, check: Check) -> str:
+    try:
+        async with asyncio.timeout(seconds):
+            return await check()
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"

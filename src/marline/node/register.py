@@ -5,6 +5,7 @@ control plane is away, and registers again what somebody else removed.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,10 +115,22 @@ class Registration:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             except (StoreError, InvalidResource) as error:
-                self.refused = RegistrationRefused(str(self.ref), str(error))
-                _log.error("%s", self.refused)
+                self._refuse(RegistrationRefused(str(self.ref), str(error)))
+                # What it was refused for may pass, such as the end of a namespace of this name.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LONGEST_PAUSE):
+                        await self._dirty.wait()
+                self._dirty.set()
+                continue
             if not self._dirty.is_set():
                 self._clean.set()
+
+    def _refuse(self, refused: RegistrationRefused) -> None:
+        if self.refused is None or self.refused.reason != refused.reason:
+            _log.error("%s", refused)
+        self.refused = refused
+        if not self._dirty.is_set():
+            self._clean.set()
 
     async def _write(self) -> None:
         if self._written is None:
