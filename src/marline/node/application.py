@@ -5,7 +5,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -33,6 +33,8 @@ from marline.node.workload import (
     WorkloadSpec,
 )
 
+MAX_GRACE: Final = Duration(60)
+"""The longest time that an application may have to end: `marline down` waits for all of them."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Scalar = str | int | float | bool
 Count = Annotated[int, Meta(ge=0, le=1000)]
@@ -203,10 +205,13 @@ def _application(obj: dict[str, Any], name: str, faults: Faults) -> Application 
 
 def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) -> list[PlannedWorkload]:
     ports = tuple(_port(port, faults.at("ports").item(index)) for index, port in enumerate(item.ports))
+    _check_ports(ports, faults.at("ports"))
     upstreams = tuple(_upstream(up, faults.at("upstreams").item(i)) for i, up in enumerate(item.upstreams))
-    rules.named_once([port.name for port in ports], faults.at("ports"), "port")
     check_variables(upstreams, faults.at("upstreams"))
-    rules.labels(item.labels, faults.at("labels"))
+    _check_labels(item.labels, faults.at("labels"))
+    _check_environment(item.environment, faults.at("environment"))
+    if not 0 <= item.stop_grace <= MAX_GRACE:
+        faults.at("stopGrace").add(f"{item.stop_grace} is not between 0s and {MAX_GRACE}")
     if item.versions and (item.version or item.replicas is not None):
         faults.at("versions").add("stands instead of version and replicas; give either")
     common = WorkloadSpec(
@@ -218,13 +223,14 @@ def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) ->
         upstreams=upstreams,
         working_directory=item.working_directory,
         user=str(item.user),
-        readiness=_probe(item.probes, faults.at("probes").at("readiness")),
+        readiness=_probe(item.probes, bool(ports), faults.at("probes").at("readiness")),
         locality=item.locality,
         restart=item.restart,
         grace_seconds=float(item.stop_grace),
     )
     rules.dns_label(common.namespace, faults.at("namespace"))
-    rules.dns_subdomain(common.service_account, faults.at("serviceAccount"))
+    if item.service_account:
+        rules.dns_subdomain(item.service_account, faults.at("serviceAccount"))
     only = VersionItem(replicas=1 if item.replicas is None else item.replicas)
     versions = item.versions or {item.version: only}
     made = []
@@ -234,7 +240,11 @@ def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) ->
         if not command:
             where.at("command").add("is required: what to run, as a list of words or one line")
         labels = {**item.labels, **one.labels}
-        rules.labels({**one.labels, **({"version": version} if version else {})}, where.at("labels"))
+        _check_labels(one.labels, where.at("labels"))
+        rules.labels({"version": version}, where)
+        _check_environment(one.environment, where.at("environment"))
+        if version and "version" in labels:
+            where.at("labels").key("version").add("is made of the version already; leave it out")
         environment = {key: _text(value) for key, value in {**item.environment, **one.environment}.items()}
         spec = msgspec.structs.replace(
             common,
@@ -252,14 +262,39 @@ def _text(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _check_ports(ports: Sequence[PortSpec], faults: Faults) -> None:
+    rules.named_once([port.name for port in ports], faults, "port")
+    rules.named_once([str(port.port) for port in ports], faults, "port")
+    if len({port.port for port in ports}) == len(ports):
+        # Envoy tells ports by where connections arrive, which under transparent capture is here.
+        targets = [str(port.target_port or port.port) for port in ports]
+        rules.named_once(targets, faults, "target port")
+
+
+def _check_labels(labels: Mapping[str, str], faults: Faults) -> None:
+    rules.labels(labels, faults)
+    if "app" in labels:
+        faults.key("app").add("is the service's name always; leave it out")
+
+
+def _check_environment(variables: Mapping[str, Scalar], faults: Faults) -> None:
+    """What execve(2) takes."""
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name:
+            faults.key(name).add(f"{name!r} is not the name of a variable")
+        if "\0" in _text(value):
+            faults.key(name).add("has a character of code 0, which no variable can have")
+
+
 def _command(given: str | tuple[str, ...], faults: Faults) -> tuple[str, ...]:
-    if not isinstance(given, str):
-        return given
     try:
-        return tuple(shlex.split(given))
+        words = tuple(shlex.split(given)) if isinstance(given, str) else given
     except ValueError as error:
         faults.add(f"cannot be split into words: {error}")
-        return (given,)
+        return (given,) if isinstance(given, str) else given
+    if any("\0" in word for word in words):
+        faults.add("has a character of code 0, which no argument can have")
+    return words
 
 
 def _port(item: PortItem | str, faults: Faults) -> PortSpec:
@@ -313,12 +348,21 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and 1 <= int(text) <= 65535
 
 
-def _probe(probes: ProbesItem | None, faults: Faults) -> ProbeSpec | None:
+def _probe(probes: ProbesItem | None, has_ports: bool, faults: Faults) -> ProbeSpec | None:
     item = probes.readiness if probes is not None else None
     if item is None:
         return None
     if sum(check is not None for check in (item.http, item.tcp, item.grpc, item.exec)) != 1:
         faults.add("says one of http, tcp, grpc and exec")
+    for kind, asked in (("http", item.http), ("tcp", item.tcp), ("grpc", item.grpc)):
+        if asked is not None and not asked.port and not has_ports:
+            faults.at(kind).at("port").add("is required, since the service has no ports")
+    for header, text in (item.http.headers if item.http else {}).items():
+        rules.header_name(header, faults.at("http").at("headers").key(header))
+        rules.header_value(text, faults.at("http").at("headers").key(header))
+    command = _command(item.exec.command, faults.at("exec").at("command")) if item.exec else ()
+    if item.exec and not command:
+        faults.at("exec").at("command").add("is required: what to run, as a list of words or one line")
     for name, value in (("period", item.period), ("timeout", item.timeout)):
         if value <= 0:
             faults.at(name).add(f"{value} is not longer than nothing")
@@ -330,7 +374,7 @@ def _probe(probes: ProbesItem | None, faults: Faults) -> ProbeSpec | None:
         http=HttpCheck(item.http.path, item.http.port, item.http.headers) if item.http else None,
         tcp=TcpCheck(item.tcp.port) if item.tcp else None,
         grpc=GrpcCheck(item.grpc.port, item.grpc.service) if item.grpc else None,
-        exec=ExecCheck(_command(item.exec.command, faults.at("exec").at("command"))) if item.exec else None,
+        exec=ExecCheck(command) if item.exec else None,
         initial_delay=float(item.initial_delay),
         period=float(item.period),
         timeout=float(item.timeout),
@@ -346,7 +390,8 @@ def _gateway(name: str, item: GatewayItem, faults: Faults) -> GatewaySpec:
     faults.required(item.ports, "ports")
     if not rules.is_ip(item.bind):
         faults.at("bind").add(f"{item.bind!r} is not an IP address")
+    rules.named_once([str(port.port) for port in item.ports], faults.at("ports"), "port")
     listens = [str(port.listen or port.port) for port in item.ports]
-    rules.named_once(listens, faults.at("ports"), "port")
+    rules.named_once(listens, faults.at("ports"), "a listener at")
     ports = tuple(GatewayPortSpec(port.port, port.listen) for port in item.ports)
     return GatewaySpec(name, ports, item.namespace, item.bind, item.service_account, item.labels)
