@@ -35,7 +35,8 @@ class FieldError:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file else f"line {self.line}"
-        where = f"{place}: " if self.line else ""
+        document = f" (document {self.document})" if self.document > 1 else ""
+        where = f"{place}{document}: " if self.line else ""
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{where}{self.path}: {self.message}{hint}"
 
