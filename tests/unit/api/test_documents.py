@@ -65,8 +65,8 @@ spec:
         admit(document.obj)
     located = document.locate(caught.value)
     assert str(located).splitlines()[1:] == [
-        "  mesh.yaml:13: spec.http[0].route[0].destination.hosst: unknown field (did you mean 'host'?)",
-        "  mesh.yaml:12: spec.http[0].route[0].destination.host: is required",
+        "  mesh.yaml:13 (document 2): spec.http[0].route[0].destination.hosst: unknown field (did you mean 'host'?)",
+        "  mesh.yaml:12 (document 2): spec.http[0].route[0].destination.host: is required",
     ]
     assert {error.document for error in located.errors} == {2}
     document.obj["spec"]["http"][0]["route"][0]["destination"] = {"host": "reviews"}
