@@ -139,6 +139,9 @@ def main(arguments: list[str]) -> int:
         if "parent" in options:
             die_with(int(options["parent"]))
         restore_defaults()
+        if "unset" in options:
+            # Python sets LC_CTYPE if there is no locale (PEP 538), which is not the program's affair.
+            os.environ.pop(options["unset"], None)
         if isinstance(program, int):
             os.execve(program, command, os.environ)  # noqa: S606 (there must be no shell)
         os.execvp(program, command)  # noqa: S606

@@ -104,6 +104,8 @@ async def spawn(launch: Launch) -> Process:
 def options_of(launch: Launch) -> Sequence[str]:
     """The options of `enter.py` for this launch. Raises `StartFailed` for a user that is not there."""
     options = [f"--parent={os.getpid()}"]
+    if "LC_CTYPE" not in launch.environment:
+        options.append("--unset=LC_CTYPE")
     if launch.netns:
         options.append(f"--netns={launch.netns}")
     if launch.resolv_conf:
