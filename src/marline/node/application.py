@@ -241,7 +241,7 @@ def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) ->
             where.at("command").add("is required: what to run, as a list of words or one line")
         labels = {**item.labels, **one.labels}
         _check_labels(one.labels, where.at("labels"))
-        rules.labels({"version": version}, where)
+        rules.labels({"version": version}, where.at("labels"))
         _check_environment(one.environment, where.at("environment"))
         if version and "version" in labels:
             where.at("labels").key("version").add("is made of the version already; leave it out")
