@@ -1,6 +1,6 @@
 """What a request costs: direct, through one proxy, through pairs of proxies, Marline's among them.
 
-    python benchmarks/data_path.py [--seconds 1] [--rounds 30] [--connections 16] [--json FILE] [--quick]
+    python benchmarks/data_path.py [--seconds 0.5] [--rounds 60] [--connections 16] [--json FILE] [--quick]
 
 Each round loads every way once, for a short time, so that a machine that becomes slower or faster does so
 for all; the order is reversed in every second round. Figures are medians over the rounds. CPU per
@@ -176,8 +176,8 @@ def shown(result: dict[str, Any]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=1.0, help="the length of each measurement")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=0.5, help="the length of each measurement")
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--connections", type=int, default=16, help="requests under way at a time")
     parser.add_argument("--only", nargs="+", choices=_TITLES, default=list(_TITLES), help="some ways only")
     parser.add_argument("--quick", action="store_true", help="see that it works, in some seconds")

@@ -12,6 +12,8 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 
+_ANSWER_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -59,20 +61,31 @@ class _Connection:
 def run(
     host: str, port: int, *, path: str = "/", authority: str = "", connections: int = 16, seconds: float = 5.0
 ) -> Result:
-    """Load `http://host:port/path` for so many seconds."""
+    """Load `http://host:port/path` for so many seconds, and until the last requests are answered: a request
+    that is given up makes HTTP/1.1 proxies close connections behind them, which are dear to open.
+
+    Raises OSError if nobody listens, `TimeoutError` if nobody answers."""
     request = (
         f"GET {path} HTTP/1.1\r\nhost: {authority or f'{host}:{port}'}\r\nuser-agent: marline-load\r\n\r\n"
     ).encode()
     selector = selectors.DefaultSelector()
-    for _ in range(connections):
+
+    def open_another() -> None:
         connection = _Connection((host, port), request)
         selector.register(connection.socket, selectors.EVENT_READ, connection)
         connection.send()
+
+    for _ in range(connections):
+        open_another()
     latencies: list[int] = []
     failed = 0
     begun = time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        for key, _ in selector.select(1.0):
+    end = begun + seconds
+    while selector.get_map():
+        ready = selector.select(_ANSWER_SECONDS)
+        if not ready:
+            raise TimeoutError(f"{host}:{port} has not answered for {_ANSWER_SECONDS:g} s")
+        for key, _ in ready:
             connection = key.data
             outcome = connection.complete()
             if outcome is None:
@@ -81,14 +94,15 @@ def run(
                 latencies.append(time.perf_counter_ns() - connection.started)
             else:
                 failed += 1
-                selector.unregister(connection.socket)
-                connection.socket.close()
-                connection = _Connection((host, port), request)
-                selector.register(connection.socket, selectors.EVENT_READ, connection)
-            connection.send()
+            in_time = time.perf_counter() < end
+            if outcome and in_time:
+                connection.send()
+                continue
+            selector.unregister(connection.socket)
+            connection.socket.close()
+            if in_time:
+                open_another()
     elapsed = time.perf_counter() - begun
-    for key in list(selector.get_map().values()):
-        key.data.socket.close()
     return _summary(latencies, failed, elapsed)
 
 
