@@ -64,9 +64,10 @@ spec:
     with pytest.raises(InvalidResource) as caught:
         admit(document.obj)
     located = document.locate(caught.value)
+    place = "spec.http[0].route[0].destination"
     assert str(located).splitlines()[1:] == [
-        "  mesh.yaml:13 (document 2): spec.http[0].route[0].destination.hosst: unknown field (did you mean 'host'?)",
-        "  mesh.yaml:12 (document 2): spec.http[0].route[0].destination.host: is required",
+        f"  mesh.yaml:13 (document 2): {place}.hosst: unknown field (did you mean 'host'?)",
+        f"  mesh.yaml:12 (document 2): {place}.host: is required",
     ]
     assert {error.document for error in located.errors} == {2}
     document.obj["spec"]["http"][0]["route"][0]["destination"] = {"host": "reviews"}
