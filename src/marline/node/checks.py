@@ -4,6 +4,7 @@ They connect from inside the workload's network namespace, to its loopback, so t
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -73,8 +74,13 @@ async def check_tcp(port: int, netns: str) -> str:
     try:
         (await connect(port, netns)).close()
     except OSError as error:
-        return f"port {port}: {error.strerror}"
+        return f"port {port}: {_reason(error)}"
     return ""
+
+
+def _reason(error: OSError) -> str:
+    """asyncio's own words repeat the address."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 async def check_all_ports(target: Target) -> str:
@@ -123,7 +129,7 @@ async def check_grpc(spec: GrpcCheck, port: int, netns: str) -> str:
     try:
         reader, writer = await asyncio.open_connection(sock=await connect(port, netns))
     except OSError as error:
-        return f"port {port}: {error.strerror}"
+        return f"port {port}: {_reason(error)}"
     try:
         return await _ask_health(spec.service, port, reader, writer)
     except (OSError, h2.exceptions.ProtocolError) as error:
