@@ -63,7 +63,8 @@ async def test_a_log_that_has_grown_large_is_put_aside_once(tmp_path: Path) -> N
         with log.open("wb") as file:
             file.truncate(17 * 1024 * 1024)
         assert await output(python("print('new')", log)) == "new"
-    assert sorted(os.listdir(tmp_path)) == ["log", "log.1"]
+    with os.scandir(tmp_path) as found:
+        assert sorted(entry.name for entry in found) == ["log", "log.1"]
 
 
 async def test_its_environment_is_the_one_that_is_given(tmp_path: Path) -> None:
