@@ -6,8 +6,12 @@ tells what was asked.
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 VERSION = os.environ.get("VERSION", "")
 NAME = os.environ["MARLINE_WORKLOAD"]
@@ -47,8 +51,8 @@ async def lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def main() -> None:
-    app = web.Application()
+async def main(*middlewares: Any) -> None:
+    app = web.Application(middlewares=middlewares)
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=2.0, access_log=None)
     await runner.setup()
