@@ -325,10 +325,18 @@ def _furnish(bridge: Bridge, address: str) -> None:
     with IPRoute() as inside:
         inside.link("set", index=nftables.LOOPBACK_INDEX, state="up")
         index = inside.link_lookup(ifname=INTERFACE)[0]
+        inside.link("set", index=index, address=hardware_address(address))
         inside.addr("add", index=index, address=address, prefixlen=bridge.subnet.prefixlen)
         inside.link("set", index=index, state="up")
         inside.route("add", dst="default", gateway=bridge.gateway)
     nftables.install(capture_table())
+
+
+def hardware_address(address: str) -> str:
+    """The MAC address that belongs to an IP address. A new workload may have the address of one that has
+    just ended, whose peers would else send to its old interface for as long as they remember it."""
+    packed = ipaddress.IPv4Address(address).packed
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x4D, *packed))
 
 
 def _set(name: str, value: str) -> None:
