@@ -162,10 +162,10 @@ class Agent:
         match request.op:
             case "up" if request.application is not None:
                 await self.host.up(request.application)
-                return Answer(workloads=self.host.statuses())
+                return Answer(workloads=self.host.wanted())
             case "wait":
                 await self.host.ready(request.timeout)
-                return Answer(workloads=self.host.statuses())
+                return Answer(workloads=self.host.wanted())
             case "down":
                 return Answer(workloads=await self._down(request.names))
             case "list":

@@ -69,6 +69,13 @@ class Host:
     def statuses(self) -> tuple[WorkloadStatus, ...]:
         return tuple(item.status for item in self.hosted)
 
+    def wanted(self) -> tuple[WorkloadStatus, ...]:
+        """Without those that are about to end."""
+        return tuple(item.status for item in self._staying())
+
+    def _staying(self) -> list[Hosted]:
+        return [item for item in self.hosted if not item.leaving]
+
     @property
     def applications(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(item.application for item in self.hosted))
@@ -138,16 +145,12 @@ class Host:
 
     async def ready(self, timeout: float) -> bool:
         """Wait until everything is ready or has ended; False if something failed or time is over."""
-
-        def staying() -> list[Hosted]:
-            return [item for item in self.hosted if not item.leaving]
-
         try:
             async with asyncio.timeout(timeout):
-                await self._settled(staying)
+                await self._settled(self._staying)
         except TimeoutError:
             return False
-        return not any(item.failure for item in staying())
+        return not any(item.failure for item in self._staying())
 
     async def _settled(self, which: Callable[[], list[Hosted]]) -> None:
         while not all(item.is_settled for item in which()):
