@@ -1,11 +1,15 @@
 """What a request costs: direct, through one proxy, through pairs of proxies, Marline's among them.
 
-    python benchmarks/data_path.py [--seconds 0.5] [--rounds 60] [--connections 16] [--json FILE] [--quick]
+    python benchmarks/data_path.py [--seconds 0.5] [--rounds 20] [--starts 3] [--connections 16]
+                                   [--json FILE] [--quick]
 
 Each round loads every way once, for a short time, so that a machine that becomes slower or faster does so
-for all; the order is reversed in every second round. Figures are medians over the rounds. CPU per
-request is that of the proxies, without the load generator and the application. The ratio is taken round
-by round: sidecars of Marline to a hand-written pair with the same features. docs/benchmarks.md has more.
+for all; the order is reversed in every second round. All processes are started anew several times, since
+two processes of the same program differ by a percent or two for as long as they live. Figures are medians
+over all rounds. CPU per request is that of the proxies, without the load generator and the application.
+The ratio is taken round by round: sidecars of Marline to hand-written pairs with the same features, of
+which there are two, so that the ratio of these shows what the measurement is worth. docs/benchmarks.md has
+more.
 """
 
 import argparse
@@ -27,12 +31,13 @@ from sidecars import sidecar_pair
 
 _WARM_UP = 0.1
 """Of the time of a measurement; it comes first and is not counted."""
-_PLAIN_PAIR, _PAIR, _MARLINE = "pair", "pair-metrics", "marline"
+_PLAIN_PAIR, _PAIR, _AGAIN, _MARLINE = "pair", "pair-metrics", "pair-again", "marline"
 _TITLES = {
     "direct": "direct",
     "one-hop": "one hop, plain text",
     _PLAIN_PAIR: "pair by hand: mTLS",
     _PAIR: "pair by hand: mTLS, metrics",
+    _AGAIN: "the same once more",
     _MARLINE: "sidecars of Marline",
 }
 
@@ -56,6 +61,8 @@ class Measurement:
     p50: float
     p99: float
     cpu: float
+    resident: float
+    """Megabytes, of all its proxies together."""
     requests: int
 
 
@@ -89,6 +96,7 @@ def ways(folder: Path) -> Iterator[tuple[int, list[Way]]]:
                 Way("one-hop", hop, (envoy.pid,)),
                 pair(_PLAIN_PAIR, metrics=False),
                 pair(_PAIR, metrics=True),
+                pair(_AGAIN, metrics=True),
                 Way(_MARLINE, mesh.port, mesh.pids, counted_by),
             ],
         )
@@ -106,49 +114,52 @@ def measure(way: Way, seconds: float, connections: int) -> Measurement:
     answered = (result.requests + warm.requests) * len(way.counted_by)
     if sum(map(requests_counted, way.counted_by)) - before < answered:
         raise SystemExit(f"{way.name}: not every request was counted in the proxies' metrics")
-    return Measurement(result.rate, result.p50, result.p99, cpu / result.requests * 1e6, result.requests)
+    resident = sum(map(resident_mb, way.pids))
+    return Measurement(
+        result.rate, result.p50, result.p99, cpu / result.requests * 1e6, resident, result.requests
+    )
 
 
-def measure_all(chosen: list[Way], options: argparse.Namespace) -> dict[str, list[Measurement]]:
+def measure_all(chosen: list[Way], options: argparse.Namespace) -> Iterator[dict[str, Measurement]]:
     """Every way, round by round."""
-    found: dict[str, list[Measurement]] = {way.name: [] for way in chosen}
     for index in range(options.rounds):
-        for way in reversed(chosen) if index % 2 else chosen:
-            found[way.name].append(measure(way, options.seconds, options.connections))
-        cpu = ", ".join(f"{name} {items[-1].cpu:.1f}" for name, items in found.items())
+        in_order = reversed(chosen) if index % 2 else chosen
+        found = {way.name: measure(way, options.seconds, options.connections) for way in in_order}
+        cpu = ", ".join(f"{way.name} {found[way.name].cpu:.1f}" for way in chosen)
         say(f"round {index + 1} of {options.rounds}; CPU per request in µs: {cpu}")
-    return found
+        yield found
 
 
-def figures(chosen: list[Way], found: dict[str, list[Measurement]]) -> dict[str, Any]:
+def figures(rounds: list[dict[str, Measurement]], names: list[str]) -> dict[str, Any]:
     """Medians, and the ratio that is the point of it all."""
     made: dict[str, Any] = {}
-    for way in chosen:
-        rounds = [asdict(item) for item in found[way.name]]
-        middle = {
-            key: statistics.median(item[key] for item in rounds) for key in ("rate", "p50", "p99", "cpu")
-        }
-        made[way.name] = {
+    for name in names:
+        every = [asdict(found[name]) for found in rounds]
+        middle = {key: statistics.median(item[key] for item in every) for key in every[0]}
+        made[name] = {
             "requests_per_second": round(middle["rate"]),
             "p50_us": round(middle["p50"]),
             "p99_us": round(middle["p99"]),
             "cpu_us_per_request": round(middle["cpu"], 2),
-            "resident_mb": round(sum(map(resident_mb, way.pids)), 1),
-            "requests": sum(item["requests"] for item in rounds),
-            "rounds": rounds,
+            "resident_mb": round(middle["resident"], 1),
+            "requests": sum(item["requests"] for item in every),
+            "rounds": every,
         }
-    return {"ways": made, **_ratios(found)}
+    return {"ways": made, **_ratios(rounds, names)}
 
 
-def _ratios(found: dict[str, list[Measurement]]) -> dict[str, Any]:
-    if not {_MARLINE, _PAIR} <= found.keys():
+def _ratios(rounds: list[dict[str, Measurement]], names: list[str]) -> dict[str, Any]:
+    if not {_MARLINE, _PAIR, _AGAIN} <= set(names):
         return {}
-    ratios = [ours.cpu / theirs.cpu for ours, theirs in zip(found[_MARLINE], found[_PAIR], strict=True)]
+    ratios = [found[_MARLINE].cpu * 2 / (found[_PAIR].cpu + found[_AGAIN].cpu) for found in rounds]
     lower, middle, upper = statistics.quantiles(ratios, n=4, method="inclusive")
     return {
         "cpu_ratio": round(middle, 3),
         "cpu_ratio_lower_quartile": round(lower, 3),
         "cpu_ratio_upper_quartile": round(upper, 3),
+        "cpu_ratio_of_equal_pairs": round(
+            statistics.median(found[_AGAIN].cpu / found[_PAIR].cpu for found in rounds), 3
+        ),
     }
 
 
@@ -166,38 +177,46 @@ def shown(result: dict[str, Any]) -> str:
     ]
     text = table(("", "requests/s", "p50 µs", "p99 µs", "CPU µs/request", "resident MB"), rows)
     if "cpu_ratio" in result:
-        text += (
-            f"\n\nCPU per request, Marline to the pair by hand with metrics: {result['cpu_ratio']:.3f}"
-            f" (half of the rounds: {result['cpu_ratio_lower_quartile']:.3f}"
-            f" to {result['cpu_ratio_upper_quartile']:.3f})"
-        )
+        text += f"""
+
+CPU per request, Marline to the pairs by hand with metrics: {result["cpu_ratio"]:.3f} \
+(half of the rounds: {result["cpu_ratio_lower_quartile"]:.3f} to {result["cpu_ratio_upper_quartile"]:.3f})
+of these two pairs, which are equal, to one another: {result["cpu_ratio_of_equal_pairs"]:.3f}"""
     return text
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.5, help="the length of each measurement")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=20, help="after each start")
+    parser.add_argument("--starts", type=int, default=3, help="how often all processes are started anew")
     parser.add_argument("--connections", type=int, default=16, help="requests under way at a time")
     parser.add_argument("--only", nargs="+", choices=_TITLES, default=list(_TITLES), help="some ways only")
     parser.add_argument("--quick", action="store_true", help="see that it works, in some seconds")
     parser.add_argument("--json", default="", metavar="FILE", help="also write the figures there")
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.rounds = 0.3, 2
+        options.seconds, options.rounds, options.starts = 0.2, 2, 1
     return options
 
 
 def main() -> None:
     options = _options()
-    with ending_in_order(), tempfile.TemporaryDirectory(prefix="marline-bench-") as folder:
-        say("starting a mesh and the proxies to compare it with")
-        with ways(Path(folder)) as (workers, every):
-            chosen = [way for way in every if way.name in options.only]
-            result = figures(chosen, measure_all(chosen, options))
+    rounds: list[dict[str, Measurement]] = []
+    workers = 0
+    with ending_in_order():
+        for index in range(options.starts):
+            say(f"starting a mesh and the proxies to compare it with, {index + 1} of {options.starts}")
+            with (
+                tempfile.TemporaryDirectory(prefix="marline-bench-") as folder,
+                ways(Path(folder)) as (workers, every),
+            ):
+                rounds += measure_all([way for way in every if way.name in options.only], options)
+    result = figures(rounds, [name for name in _TITLES if name in options.only])
     parameters = {
         "seconds": options.seconds,
         "rounds": options.rounds,
+        "starts": options.starts,
         "connections": options.connections,
         "workers": workers,
     }

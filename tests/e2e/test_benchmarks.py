@@ -62,7 +62,7 @@ def folder() -> Iterator[Path]:
 def test_the_data_path_is_measured_on_every_way(folder: Path, tmp_path: Path) -> None:
     output, document = run("data_path", folder, tmp_path / "figures.json")
     figures = document["figures"]
-    assert set(figures["ways"]) == {"direct", "one-hop", "pair", "pair-metrics", "marline"}
+    assert set(figures["ways"]) == {"direct", "one-hop", "pair", "pair-metrics", "pair-again", "marline"}
     for name, way in figures["ways"].items():
         assert way["requests"] > 0, name
         assert way["p50_us"] <= way["p99_us"], name
