@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cli_process import SERVER, Ended, foreground, leftovers, marline
 from demo_process import processes_of
-from running_mesh import APPS, MARLINE, MODES, Mesh, eventually
+from running_mesh import APPS, MARLINE, MODES, Mesh, eventually, free_port
 
-from marline.node.home import Home, agent_pid
+from marline.node.home import Home, agent_pid, load_config
 
 APPLICATION = f"""
 services:
@@ -99,13 +99,17 @@ def test_a_workload_of_another_process_goes_on_and_is_found_again(mesh: Mesh) ->
 
 
 def test_of_two_commands_that_start_a_mesh_one_does(mesh: Mesh) -> None:
-    command = [MARLINE, "--home", str(mesh.home), "up", "--capture", mesh.capture]
-    starts = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ports = [free_port(), free_port()]
+    command = [MARLINE, "--home", str(mesh.home), "up", "--capture", mesh.capture, "--api-port"]
+    starts = [subprocess.Popen([*command, str(port)], stderr=subprocess.PIPE, text=True) for port in ports]
     said = [start.communicate(timeout=100)[1] for start in starts]
-    codes = sorted(start.returncode for start in starts)
-    assert codes == [0, 1], said
-    assert any("a mesh is running in" in text and "already" in text for text in said)
-    assert marline(mesh.home, "status", "-o", "json").code == 0
+    codes = [start.returncode for start in starts]
+    assert sorted(codes) == [0, 1], said
+    assert "a mesh is running in" in said[codes.index(1)]
+    config = load_config(Home(mesh.home))
+    assert config is not None
+    assert config.api_port == ports[codes.index(0)], "what the mesh is said to be is what it is"
+    assert marline(mesh.home, "get", "services").code == 0
 
 
 def test_stopping_a_mesh_while_it_starts_stops_it(mesh: Mesh) -> None:

@@ -92,14 +92,23 @@ def test_instances_are_added_and_taken_away_under_load(mesh: Mesh) -> None:
     assert len(instances(mesh)) == 2
 
 
-def test_what_cannot_take_the_place_of_something_does_not(mesh: Mesh) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("{VERSION: three, PORT_HTTP: none}", "the application ended with 1"),
+        ("{VERSION: three}\n    user: no-such-user", "there is no user 'no-such-user'"),
+    ],
+    ids=["never-ready", "failed"],
+)
+def test_what_cannot_take_the_place_of_something_does_not(change: str, reason: str, mesh: Mesh) -> None:
     """And the file as it was before ends the attempt, without touching what it would have replaced."""
     before = instances(mesh)
     with load(mesh):
-        failed = up(mesh, ("VERSION: one", "VERSION: three, PORT_HTTP: none"), timeout="5s")
+        failed = up(mesh, ("{VERSION: one}", change), timeout="5s")
         assert failed.code == 1
         assert "not all workloads are ready" in failed.err
-        assert before < instances(mesh)
+        assert reason in failed.err
+        assert before <= instances(mesh)
         assert answering(mesh) == {"one"}
         assert up(mesh).code == 0
         eventually(lambda: len(instances(mesh)) == 2, "only two are left", mesh.home)
