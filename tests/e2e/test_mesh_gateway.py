@@ -198,6 +198,40 @@ def test_mutual_tls_refuses_clients_without_a_certificate(edge: Edge, tmp_path: 
             edge.get("/", "shop.test", refused)
 
 
+CORS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: edge}
+spec:
+  hosts: [shop.test, "*.api.test"]
+  gateways: [edge, plain]
+  http:
+  - route: [{destination: {host: echo}}]
+    corsPolicy: {allowOrigins: [{exact: https://friend.test}], allowMethods: [GET]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: plain}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: plain, protocol: HTTP}, hosts: [zero.api.test]}]
+"""
+
+
+def test_cross_origin_policy_is_for_the_routes_that_say_so(edge: Edge) -> None:
+    edge.mesh.apply(CORS)
+
+    def allowed(origin: str) -> str | None:
+        connection = http.client.HTTPConnection("127.0.0.1", edge.plain, timeout=10)
+        connection.request("GET", "/", headers={"Host": "zero.api.test", "Origin": origin})
+        response = connection.getresponse()
+        return response.getheader("access-control-allow-origin") if response.status == 200 else None
+
+    found = eventually(lambda: allowed("https://friend.test"), "the policy is in force")
+    assert found == "https://friend.test"
+    assert allowed("https://stranger.test") is None
+
+
 def test_an_http_route_serves_and_says_so_in_its_status(edge: Edge) -> None:
     edge.mesh.apply(ROUTES)
     status, said = eventually(lambda: _answered(edge, "/old/x", "one.api.test"), "the route serves")

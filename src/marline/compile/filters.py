@@ -70,11 +70,11 @@ def outbound_http_filter(
     made.rds.route_config_name = table
     made.rds.config_source.ads.SetInParent()
     made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
-    filters = [(FAULT_FILTER, fault_pb2.HTTPFault()), (CORS_FILTER, cors_pb2.Cors())]
+    add_route_filters(made)
     if forward_proxy:
-        filters.append((FORWARD_PROXY_FILTER, forward_proxy_filter()))
+        _add_http_filter(made, FORWARD_PROXY_FILTER, forward_proxy_filter())
         made.upgrade_configs.add(upgrade_type="CONNECT")
-    _add_http_filters(made, filters)
+    add_router(made)
     return _network_filter(HCM, made)
 
 
@@ -87,7 +87,7 @@ def inbound_http_filter(stat_prefix: str, table: Any, reporter: Reporter) -> Any
     details.subject.value = True
     details.uri = details.dns = True
     made.route_config.CopyFrom(table)
-    _add_http_filters(made, [])
+    add_router(made)
     return _network_filter(HCM, made)
 
 
@@ -109,9 +109,22 @@ def _manager(stat_prefix: str, reporter: Reporter) -> Any:
     return made
 
 
-def _add_http_filters(manager: Any, filters: list[tuple[str, Any]]) -> None:
-    for name, config in (*filters, (ROUTER_FILTER, router_pb2.Router())):
-        manager.http_filters.add(name=name).typed_config.Pack(config)
+def add_route_filters(manager: Any) -> None:
+    """Faults and CORS. A route turns them on by configuring them; no other request pays for them (Envoy
+    documentation, "HTTP filters", "Route based filter chain")."""
+    for name, config in ((FAULT_FILTER, fault_pb2.HTTPFault()), (CORS_FILTER, cors_pb2.Cors())):
+        _add_http_filter(manager, name, config).disabled = True
+
+
+def add_router(manager: Any) -> None:
+    """The last filter of every connection manager."""
+    _add_http_filter(manager, ROUTER_FILTER, router_pb2.Router())
+
+
+def _add_http_filter(manager: Any, name: str, config: Any) -> Any:
+    made = manager.http_filters.add(name=name)
+    made.typed_config.Pack(config)
+    return made
 
 
 def _network_filter(name: str, config: Any) -> Any:

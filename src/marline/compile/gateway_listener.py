@@ -10,14 +10,17 @@ from typing import Any, Final
 
 from envoy.config.core.v3 import address_pb2, config_source_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
-from envoy.extensions.filters.http.cors.v3 import cors_pb2
-from envoy.extensions.filters.http.fault.v3 import fault_pb2
-from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
 
-from marline.compile.filters import HCM, ROUTER_FILTER, TcpRoute, listener_filter, tcp_filter
+from marline.compile.filters import (
+    HCM,
+    TcpRoute,
+    add_route_filters,
+    add_router,
+    listener_filter,
+    tcp_filter,
+)
 from marline.compile.gateway_tls import Termination, downstream_tls
-from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter, http_access_logs
@@ -112,11 +115,7 @@ def _connection_manager(listener: str, table: str, reporter: Reporter) -> Any:
     made.rds.config_source.ads.SetInParent()
     made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
     made.upgrade_configs.add(upgrade_type="websocket")
-    for name, config in (
-        (FAULT_FILTER, fault_pb2.HTTPFault()),
-        (CORS_FILTER, cors_pb2.Cors()),
-        (ROUTER_FILTER, router_pb2.Router()),
-    ):
-        made.http_filters.add(name=name).typed_config.Pack(config)
+    add_route_filters(made)
+    add_router(made)
     made.access_log.extend(http_access_logs(reporter))
     return made
