@@ -39,7 +39,9 @@ class NameTable:
             found = self.wildcards.get("." + ".".join(labels[index:]))
             if found is not None:
                 return found
-        return () if name.endswith(domain) else None
+        # All of the cluster's domain is the mesh's, also what search lists make of its names: nobody else
+        # is asked for it, as by CoreDNS in a cluster.
+        return () if name.endswith(f".{self.cluster_domain}") else None
 
 
 def name_table(snapshot: MeshSnapshot) -> NameTable:

@@ -63,8 +63,11 @@ async def test_there_are_no_ipv6_addresses_of_services() -> None:
     assert records(answer) == (0, [])
 
 
-async def test_a_name_of_the_mesh_that_nobody_has_is_not_asked_of_others() -> None:
-    answer = await resolver(["192.0.2.1"]).resolve(query("nobody.default.svc.cluster.local"), tcp=False)
+@pytest.mark.parametrize(
+    "name", ["nobody.default.svc.cluster.local", "nobody.default.svc.cluster.local.cluster.local"]
+)
+async def test_a_name_of_the_mesh_that_nobody_has_is_not_asked_of_others(name: str) -> None:
+    answer = await resolver(["192.0.2.1"]).resolve(query(name), tcp=False)
     assert answer is not None
     assert records(answer) == (3, [])
 
