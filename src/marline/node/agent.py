@@ -37,6 +37,7 @@ from marline.node.process import Launch, Process, end_process, spawn
 from marline.node.records import recorded, sweep
 from marline.node.supervise import BackOff, Supervision, Supervisor
 from marline.node.workload import WorkloadStatus
+from marline.store.interface import StoreError
 
 _BACK_OFF: Final = BackOff(first=0.1, maximum=5.0)
 _FIRST_START_SECONDS: Final = 60.0
@@ -205,7 +206,8 @@ class Agent:
 
 
 async def run_agent(home: Home, ready: "ReadyPipe") -> None:
-    """The agent's whole life: until SIGTERM, SIGINT or a `stop`. Raises `NodeError` if it cannot start."""
+    """The agent's whole life: until SIGTERM, SIGINT or a `stop`. Raises `NodeError`, `StoreError` and OSError
+    if it cannot start."""
     config = load_config(home)
     if config is None:
         raise StartFailed("the node agent", f"there is no {home.config_file}")
@@ -289,7 +291,7 @@ def main(arguments: list[str]) -> int:
         if options.with_parent:
             enter.die_with(options.with_parent, signal.SIGTERM)
         asyncio.run(run_agent(find_home(options.home), ready))
-    except (NodeError, enter.Refused) as error:
+    except (NodeError, StoreError, OSError, enter.Refused) as error:
         _log.error("%s", error)
         ready.say(str(error))
         return 1
