@@ -72,7 +72,7 @@ def test_a_home_of_nobody_is_refused() -> None:
 
 
 def test_all_directories_are_their_owners_alone(tmp_path: Path) -> None:
-    home = Home(tmp_path / "new" / "home")
+    home = Home(tmp_path / "n" / "h")
     home.create()
     home.create()
     assert {mode(path) for path in (home.path, home.data, home.run, home.workloads, home.log)} == {0o700}
