@@ -102,8 +102,8 @@ def test_slow_requests_finish_while_a_workload_is_stopped(mesh: Mesh) -> None:
     assert set(answered) == {"v1", "v2"}
     mesh.delete("virtualservice", "echo")
     up_again(mesh)
-    versions = mesh.caller("client").versions("{ECHO_URL}/", count=20)
-    assert set(versions) == {"v1", "v2"}
+    client = mesh.caller("client")
+    eventually(lambda: set(client.versions("{ECHO_URL}/", count=20)) == {"v1", "v2"}, "both answer again")
 
 
 def active(mesh: Mesh, service: str, version: str) -> int:
@@ -115,7 +115,7 @@ def active(mesh: Mesh, service: str, version: str) -> int:
 @pytest.mark.parametrize("probe", ["http", "exec"])
 def test_a_workload_gets_traffic_while_its_probe_succeeds(probe: str, mesh: Mesh) -> None:
     client, url, busy = mesh.caller("client"), f"{{{probe.upper()}_URL}}/", mesh.home / "busy"
-    assert set(client.versions(url, count=20)) == {"v1", "v2"}
+    eventually(lambda: set(client.versions(url, count=20)) == {"v1", "v2"}, "both get traffic")
     with load(client, url):
         busy.touch()
         eventually(lambda: not mesh.workload(probe, "v1")["ready"], "it is not ready any more")

@@ -1,6 +1,7 @@
 """A control plane made of its parts: store, hub, control loops, servers."""
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -65,7 +66,11 @@ class ControlPlane:
             impact = await self.hub.apply(change)
             self.gateways.changed(impact)
             self.reaping.changed(change)
-            followed.set()
+            if not followed.is_set():
+                # What the first state is made of stays: the garbage collector need not look at it again.
+                gc.collect()
+                gc.freeze()
+                followed.set()
             await asyncio.sleep(_COALESCE_SECONDS)
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:

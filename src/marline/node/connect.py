@@ -8,6 +8,7 @@ from marline.node.capture import open_network
 from marline.node.home import Home, MeshConfig
 from marline.node.identity import identity_server
 from marline.node.machine import Machine
+from marline.node.propagation import propagation
 from marline.node.register import Registrar
 from marline.store.remote.client import RemoteStore
 
@@ -26,7 +27,7 @@ async def open_machine(home: Home, config: MeshConfig, *, owner: bool) -> AsyncI
         registrar = Registrar(store)
         watching = asyncio.create_task(registrar.run(), name="registrar")
         try:
-            yield Machine(home, config, registrar, identity_server(store), network)
+            yield Machine(home, config, registrar, identity_server(store), propagation(store), network)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

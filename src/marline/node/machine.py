@@ -10,6 +10,7 @@ from typing import Protocol
 
 from marline.node.home import Home, MeshConfig
 from marline.node.plan import Place
+from marline.node.propagation import Propagated
 from marline.node.register import Registrar
 
 ServeIdentity = Callable[[str, Path, Callable[[], int]], AbstractAsyncContextManager[None]]
@@ -33,6 +34,7 @@ class Machine:
     config: MeshConfig
     registrar: Registrar
     serve_identity: ServeIdentity
+    propagated: Propagated
     network: Network | None = None
     """None: explicit capture."""
 

@@ -67,6 +67,8 @@ class Registration:
     health: Health = Health(False, "Starting")
     _written: Health | None = None
     """The health that the entry has; None: there is no entry."""
+    version: str = ""
+    """The resourceVersion of that."""
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
     _clean: asyncio.Event = field(default_factory=asyncio.Event)
     refused: RegistrationRefused | None = None
@@ -141,7 +143,8 @@ class Registration:
         wanted = self.health
         if self._written != wanted:
             try:
-                await self.store.patch_status(self.ref, {"conditions": [wanted.condition(self.clock())]})
+                status = {"conditions": [wanted.condition(self.clock())]}
+                self.version = (await self.store.patch_status(self.ref, status)).metadata.resource_version
             except NotFound:
                 self._written = None
                 self._dirty.set()

@@ -6,6 +6,7 @@ ended, entry removed, Envoy ended.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -22,14 +23,14 @@ from marline.node.plan import Place, Plan, plan_gateway, plan_workload, workload
 from marline.node.probes import once_ready, watch_readiness
 from marline.node.process import Launch, options_of, spawn
 from marline.node.proxied import Proxied, Runner
-from marline.node.register import Health
+from marline.node.register import Health, Registration, RegistrationRefused
 from marline.node.strays import VARIABLE as ID_VARIABLE
 from marline.node.strays import end_strays
 from marline.node.supervise import BackOff, Phase, Supervision, Supervisor
 from marline.node.workload import GatewaySpec, WorkloadSpec, WorkloadStatus
 
-PROPAGATION_SECONDS: Final = 1.0
-"""How long after an endpoint is no longer ready its peers may still send to it."""
+PROPAGATION_SECONDS: Final = 5.0
+"""How long proxies may take to learn that an endpoint is no longer ready."""
 DRAIN_SECONDS: Final = 10.0
 """How long requests under way may take when a workload ends."""
 _BLINK_SECONDS: Final = 2.0
@@ -136,12 +137,21 @@ class WorkloadRunner(Runner):
             # An application that has ended by itself has nothing to finish.
             if app.process is not None:
                 if had_traffic:
-                    await asyncio.sleep(PROPAGATION_SECONDS)
+                    await self._forgotten(proxied.registration)
                 await proxied.envoy.drain(DRAIN_SECONDS)
         finally:
             app.stop(self.spec.grace_seconds)
             await life
             await asyncio.to_thread(end_strays, [self.id])
+
+    async def _forgotten(self, registration: Registration | None) -> None:
+        """Until no proxy sends to it any more, or it has taken too long."""
+        if registration is None:
+            return
+        with contextlib.suppress(TimeoutError, RegistrationRefused):
+            async with asyncio.timeout(PROPAGATION_SECONDS):
+                await registration.settled()
+                await self.machine.propagated(registration.version)
 
     def _launch(self, plan: Plan, place: Place) -> Launch:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MARLINE_")}
