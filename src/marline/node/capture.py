@@ -11,7 +11,7 @@ from typing import Final
 from marline.mesh.model import Capture, ChangeSet, MeshSettings
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 from marline.node.dns import DnsServer, Resolver
-from marline.node.errors import CaptureUnavailable
+from marline.node.errors import CaptureUnavailable, Obstacle
 from marline.node.home import MeshConfig
 from marline.node.names import NameTable, name_table
 from marline.node.plan import Place
@@ -35,18 +35,22 @@ def choose_capture(wanted: str) -> tuple[str, tuple[str, ...]]:
     """
     if wanted == Capture.EXPLICIT.value:
         return wanted, ()
-    if os.geteuid() != 0:
-        obstacle = "it needs root"
-    else:
-        from marline.node.network import trial  # netlink takes a while to import
-
-        obstacle = trial()
-    if not obstacle:
+    obstacle = find_obstacle()
+    if obstacle is None:
         return Capture.TRANSPARENT.value, ()
     if wanted == Capture.TRANSPARENT.value:
-        raise CaptureUnavailable(obstacle)
-    note = f"traffic is captured explicitly (loopback listeners), not transparently: {obstacle}"
+        raise CaptureUnavailable(f"{obstacle.message}; {obstacle.remedy}")
+    note = f"traffic is captured explicitly (loopback listeners), not transparently: {obstacle.message}"
     return Capture.EXPLICIT.value, (note,)
+
+
+def find_obstacle() -> Obstacle | None:
+    """What keeps this process from capturing traffic transparently; tried, not guessed."""
+    if os.geteuid() != 0:
+        return Obstacle("it needs root", "explicit capture needs nothing")
+    from marline.node.network import trial  # netlink takes a while to import
+
+    return trial()
 
 
 async def remove_leftovers(mesh_id: str) -> None:

@@ -16,8 +16,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from marline.node.capture import find_obstacle
 from marline.node.envoy import envoy_path
-from marline.node.errors import HomeUnusable
+from marline.node.errors import HomeUnusable, Obstacle
 from marline.node.home import Home
 
 MIN_PYTHON: Final = (3, 11)
@@ -47,9 +48,8 @@ class Facts:
     envoy_version: str
     """"": it cannot be run, see `envoy_error`."""
     envoy_error: str
-    is_root: bool
-    capture_obstacle: str
-    """"": transparent capture is possible."""
+    capture_obstacle: Obstacle | None
+    """None: transparent capture is possible."""
     open_files: int
     """The hard limit."""
     memory_mb: int
@@ -79,8 +79,7 @@ def look(home: Home) -> Facts:
         python=(sys.version_info.major, sys.version_info.minor),
         envoy_version=version,
         envoy_error=error,
-        is_root=os.geteuid() == 0,
-        capture_obstacle=_capture_obstacle(),
+        capture_obstacle=find_obstacle(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         memory_mb=_available_memory_mb(),
         has_system_ca=_CA_FILE.exists(),
@@ -99,14 +98,6 @@ def _envoy_version() -> tuple[str, str]:
     if found is None:
         return "", (ended.stderr or ended.stdout).decode(errors="replace").strip()[:200]
     return found[1].decode(), ""
-
-
-def _capture_obstacle() -> str:
-    if os.geteuid() != 0:
-        return "it needs root"
-    from marline.node.network import trial  # netlink takes a while to import
-
-    return trial()
 
 
 def _available_memory_mb() -> int:
@@ -184,19 +175,16 @@ def _home(facts: Facts) -> Iterator[Finding]:
 
 
 def _capture(facts: Facts) -> Iterator[Finding]:
-    if not facts.capture_obstacle:
+    if facts.capture_obstacle is None:
         yield Finding("capture", Level.OK, "transparent: network namespaces and nftables, through netlink")
         if facts.forward_policy == "DROP":
             remedy = "iptables -I FORWARD -i marline-+ -j ACCEPT; iptables -I FORWARD -o marline-+ -j ACCEPT"
             message = "a firewall drops forwarded packets: workloads will not reach beyond this machine"
             yield Finding("forwarding", Level.NOTE, message, remedy)
         return
-    message = f"explicit (loopback listeners): transparent is not possible, {facts.capture_obstacle}"
-    if not facts.is_root:
-        remedy = "run as root for transparent capture; explicit capture needs nothing"
-    else:
-        remedy = "load the kernel modules; on Debian they come with the package linux-image-amd64"
-    yield Finding("capture", Level.NOTE, message, remedy)
+    obstacle = facts.capture_obstacle
+    message = f"explicit (loopback listeners): transparent is not possible, {obstacle.message}"
+    yield Finding("capture", Level.NOTE, message, obstacle.remedy)
 
 
 def _limits(facts: Facts) -> Iterator[Finding]:

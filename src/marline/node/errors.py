@@ -61,6 +61,14 @@ class StartFailed(NodeError):
         return f"{self.what} did not start: {self.message}" + (f" (see {self.log})" if self.log else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why traffic cannot be captured transparently, and what would help."""
+
+    message: str
+    remedy: str
+
+
 @dataclass(eq=False)
 class CaptureUnavailable(NodeError):
     """This machine cannot capture traffic transparently."""

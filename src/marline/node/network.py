@@ -19,7 +19,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from marline.node import nftables
 from marline.node.envoy import PROXY_GID
-from marline.node.errors import CaptureUnavailable
+from marline.node.errors import CaptureUnavailable, Obstacle
 from marline.node.nftables import Chain, Table
 from marline.node.ports import Reservations
 
@@ -234,6 +234,8 @@ def remove_bridge(mesh_id: str) -> bool:
         try:
             nftables.remove(nftables.IPV4, host_table(mesh_id))
         except nftables.NftablesError as error:
+            if error.number == errno.EPERM:
+                return False  # and so neither did this user make any
             if error.number not in _ABSENT:
                 raise
         with IPRoute() as route:
@@ -346,26 +348,38 @@ def _set(name: str, value: str) -> None:
         path.write_text(f"{value}\n")
 
 
-def trial() -> str:
-    """Can this process capture traffic? "" or what is in the way, tried in a namespace of its own."""
-    if os.geteuid() != 0:
-        return "it needs root"
+def trial() -> Obstacle | None:
+    """Can root capture traffic here? What is in the way, tried in a namespace of its own."""
 
-    def attempt() -> str:
+    def attempt() -> Obstacle | None:
         if _libc.unshare(_CLONE_NEWNET) != 0:
-            return f"no network namespace can be made: {os.strerror(ctypes.get_errno())}"
+            return _obstacle("no network namespace can be made", ctypes.get_errno(), "CONFIG_NET_NS")
         try:
             with IPRoute() as route:
                 route.link("add", ifname="bridge", kind="bridge")
                 route.link("add", ifname="one", kind="veth", peer={"ifname": "two"})
+        except NetlinkError as error:
+            return _obstacle("no bridge or veth pair can be made", error.code, "bridge and veth")
+        try:
             nftables.install(capture_table())
             nftables.install(forwarding_table("000000", ipaddress.IPv4Network("10.0.0.0/20")))
-        except NetlinkError as error:
-            return f"no bridge or veth pair can be made ({error}); load the kernel modules bridge and veth"
         except nftables.NftablesError as error:
-            return (
-                f"{error}; load the kernel modules nf_tables, nft_chain_nat, nft_redir, nft_masq and nft_ct"
-            )
-        return ""
+            return _obstacle("no nftables rules can be made", error.number, _NFT_MODULES)
+        return None
 
     return in_thread(attempt)
+
+
+_NFT_MODULES: Final = "nf_tables, nft_chain_nat, nft_redir, nft_masq and nft_ct"
+
+
+def _obstacle(what: str, number: int, modules: str) -> Obstacle:
+    """Root may lack the right, as in most containers, or the kernel a part."""
+    message = f"{what}: {os.strerror(number)}"
+    if number in (errno.EPERM, errno.EACCES):
+        rights = "CAP_NET_ADMIN and CAP_SYS_ADMIN, which most containers lack"
+        return Obstacle(message, f"give this process the capabilities {rights}")
+    return Obstacle(
+        message,
+        f"load the kernel modules {modules}; on Debian they come with the package linux-image-amd64",
+    )
