@@ -85,6 +85,8 @@ class Caller:
     path: Path
 
     def _ask(self, what: str, **asked: Any) -> Any:
+        # It has no port by which the mesh could tell when it listens.
+        eventually(lambda: _listens(self.path), f"somebody listens at {self.path}")
         return json.loads(unix_request(self.path, "POST", f"/{what}", asked))
 
     def fetch(self, url: str, **more: Any) -> list[dict[str, Any]]:
@@ -177,6 +179,15 @@ def eventually(condition: Callable[[], Any], what: str, home: Path | None = None
             raise AssertionError(f"not in {patience:g} s: {what}\n{logs}")
         time.sleep(0.05)
     return found
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        return True
 
 
 def _tail(log: Path) -> str:

@@ -60,6 +60,7 @@ def strays(mesh: Mesh) -> list[str]:
 
 
 def status(mesh: Mesh, url: str) -> int:
+    """What the mesh's client gets."""
     return int(mesh.caller("client").fetch(url)[0]["status"])
 
 
@@ -71,7 +72,7 @@ def test_what_it_ran_ends_with_it_and_the_next_start_cleans_up(mesh: Mesh) -> No
     before = strays(mesh)
     again = up(mesh)
     assert again.code == 0, again.err
-    assert status(mesh, "{ECHO_URL}/") == 200
+    eventually(lambda: status(mesh, "{ECHO_URL}/") == 200, "all is as before", mesh.home)
     assert set(strays(mesh)).isdisjoint(before), "what it had started in the background has ended, too"
     assert len(mesh.workloads()) == 2
 

@@ -95,7 +95,7 @@ def test_instances_are_added_and_taken_away_under_load(mesh: Mesh) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("{VERSION: three, PORT_HTTP: none}", "the application ended with 1"),
+        ("{VERSION: three, PORT_HTTP: none}", "/log/echo-"),
         ("{VERSION: three}\n    user: no-such-user", "there is no user 'no-such-user'"),
     ],
     ids=["never-ready", "failed"],
