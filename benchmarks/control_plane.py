@@ -120,7 +120,9 @@ async def connect(
 
 async def confirm(store: RemoteStore, count: int) -> None:
     """The control plane must be of the same opinion: every proxy has everything, and nothing else."""
-    answer = await store.request("GET", status.PATH)
+    # The last acknowledgements may have been sent and not read yet.
+    awaited = {status.SETTLED_AT: "1", status.CONNECTED: str(count)}
+    answer = await store.request("GET", status.PATH, params=awaited)
     proxies = msgspec.json.decode(answer.body, type=status.ProxyList).proxies
     synced = sum(proxy.state == status.SYNCED for proxy in proxies)
     if (synced, len(proxies)) != (count, count):

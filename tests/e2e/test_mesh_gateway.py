@@ -166,30 +166,31 @@ def edge() -> Iterator[Edge]:
         yield Edge(mesh, plain, tls)
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-def test_https_with_a_certificate_from_a_secret(edge: Edge, authority: Authority) -> None:
+def serve_https(edge: Edge, authority: Authority, mode: str = "SIMPLE") -> None:
     edge.mesh.apply(tls_secret(authority.pair("shop.test")))
-    edge.mesh.apply(GATEWAY % "SIMPLE")
+    edge.mesh.apply(GATEWAY % mode)
+
+
+def test_https_with_a_certificate_from_a_secret(edge: Edge) -> None:
+    authority = Authority()
+    serve_https(edge, authority)
     status, said = eventually(lambda: _tried(edge, "/cart", authority.trusted()), "the gateway serves")
     assert (status, said["path"]) == (200, "/cart")
     assert edge.get("/cart", "shop.test")[1]["location"] == "https://shop.test/cart"
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(edge: Edge) -> None:
-    successor = Authority()
+    authority, successor = Authority(), Authority()
+    serve_https(edge, authority)
+    eventually(lambda: _tried(edge, "/", authority.trusted()), "the first certificate is shown")
     edge.mesh.apply(tls_secret(successor.pair("shop.test")))
     eventually(lambda: _tried(edge, "/", successor.trusted()), "the new certificate is shown")
 
 
 def test_mutual_tls_refuses_clients_without_a_certificate(edge: Edge, tmp_path: Path) -> None:
     authority, clients = Authority(), Authority()
-    edge.mesh.apply(tls_secret(authority.pair("shop.test")))
     edge.mesh.apply(secret("shop-cacert", ca_crt=clients.pem.encode()))
-    edge.mesh.apply(GATEWAY % "MUTUAL")
+    serve_https(edge, authority, "MUTUAL")
     known = authority.trusted(clients.pair("client"), tmp_path)
     eventually(lambda: _tried(edge, "/", known), "a client with a certificate is served")
     stranger = authority.trusted(Authority().pair("client"), tmp_path)
