@@ -32,7 +32,7 @@ def unpacked(shared: Path) -> Iterator[Path]:
         yield directory
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory)
+            shutil.rmtree(directory, ignore_errors=True)  # another may have been the last at the same time
 
 
 def _unpack(directory: Path) -> None:

@@ -68,9 +68,8 @@ class Process:
         """SIGTERM, then SIGKILL after `grace` seconds. Whatever it started ends with it."""
         if self._child.returncode is None:
             self.signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._child.wait()
+            # Not asyncio.timeout, which before Python 3.11.3 fails in a task that is being cancelled.
+            await asyncio.wait({asyncio.ensure_future(self._child.wait())}, timeout=grace)
         self.signal(signal.SIGKILL)
         return await self._child.wait()
 
