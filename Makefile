@@ -23,7 +23,7 @@ smoke: $(VENV)/.installed     ## The demo without a terminal: 50 requests, a JSO
 
 test: $(VENV)/.dev            ## Run the whole test suite
 	@made=$$(mktemp -d /tmp/mrl-XXXX) && trap 'rm -rf "$$made"' EXIT && trap 'exit 130' INT TERM && \
-	TMPDIR="$$made" $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+	TMPDIR="$$made" $(BIN)/python -m pytest --basetemp="$$made/t" -n $(WORKERS) --dist loadscope
 
 lint: $(VENV)/.dev            ## Lint, check formatting, types and the direction of imports
 	$(BIN)/ruff check .
