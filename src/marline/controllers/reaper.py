@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-MANAGED_BY: Final = "marline.dev/managed-by"
-"""Annotation of a `WorkloadEntry` whose life is that of a process: the node that registered it."""
 GRACE_SECONDS: Final = 30.0
 """Long enough for a restart of the control plane or of an Envoy, with back-off."""
 

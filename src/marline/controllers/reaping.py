@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from marline.api.resource import Ref
-from marline.controllers.reaper import MANAGED_BY, Reaper, WorkloadName
+from marline.controllers.reaper import Reaper, WorkloadName
+from marline.mesh.endpoints import MANAGED_BY
 from marline.mesh.model import ChangeSet, Proxy
 from marline.store.interface import NotFound, ResourceStore, StoreError
 from marline.xds.hub import Hub

@@ -16,6 +16,8 @@ from marline.mesh.model import Endpoint, Locality, Port, Protocol, Resolution, S
 
 TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+MANAGED_BY: Final = "marline.dev/managed-by"
+"""Annotation of a `WorkloadEntry` whose life is that of a process: the node that registered it."""
 PROBED_ANNOTATION: Final = "marline.dev/readiness-probed"
 
 

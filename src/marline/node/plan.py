@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from marline.mesh.endpoints import PROBED_ANNOTATION, TLS_MODE_LABEL, spiffe_id
+from marline.mesh.endpoints import MANAGED_BY, PROBED_ANNOTATION, TLS_MODE_LABEL, spiffe_id
 from marline.mesh.model import (
     Capture,
     GatewayPort,
@@ -23,7 +23,6 @@ from marline.mesh.model import (
 from marline.mesh.protocol import select_protocol
 from marline.node.workload import GatewaySpec, PortSpec, WorkloadSpec
 
-MANAGED_BY: Final = "marline.dev/managed-by"
 LOOPBACK: Final = "127.0.0.1"
 _FIRST_FREE_PORT: Final = 1024
 _NOT_PROXIED: Final = "localhost,127.0.0.1,::1"

@@ -15,8 +15,8 @@ from typing import Any, Final
 from marline.api.core import ServiceSpec
 from marline.api.errors import InvalidResource
 from marline.api.resource import Ref
+from marline.mesh.endpoints import MANAGED_BY
 from marline.node.errors import NodeError
-from marline.node.plan import MANAGED_BY
 from marline.store.interface import AlreadyExists, NotFound, ResourceStore, StoreError, Unavailable
 
 FIELD_MANAGER: Final = "marline-node"

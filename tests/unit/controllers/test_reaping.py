@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from marline.controllers.reaper import MANAGED_BY, Reaper
+from marline.controllers.reaper import Reaper
 from marline.controllers.reaping import Reaping
+from marline.mesh.endpoints import MANAGED_BY
 from marline.mesh.model import MeshSettings, Proxy
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
