@@ -38,8 +38,8 @@ format: $(VENV)/.dev          ## Format the code
 golden: $(VENV)/.dev          ## Write the golden files anew; review them as code
 	MARLINE_GOLDEN=write $(BIN)/python -m pytest -q tests/golden
 
-docs: $(VENV)/.dev            ## Write docs/resources.md anew
-	$(BIN)/python -m marline.api.reference > docs/resources.md
+docs: $(VENV)/.dev            ## Write docs/reference anew
+	$(BIN)/python tests/field_proofs.py docs/reference
 
 bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
 	$(BIN)/python benchmarks/control_plane.py

@@ -1,26 +1,122 @@
-"""The reference of resources, written from the table of kinds: what is served, and what is refused.
+"""The reference of resources, written from the models: every field of every kind, what is refused of it,
+and the tests that show what it does.
 
-`make docs` writes it to `docs/resources.md`.
+`make docs` writes it to `docs/reference`.
 """
 
-from collections.abc import Iterator
-from typing import Final
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
 
 from marline.api.registry import KINDS, Kind
+from marline.api.scalars import Duration
+from marline.api.shape import field_types
+
+Proofs = Mapping[str, tuple[str, ...]]
+"""By field (`networking.TCPSettings.maxConnections`): the tests that show what it does, as Markdown."""
+
+PLAIN_OBJECTS: Final = ("Namespace", "Secret", "ConfigMap", "Event", "EndpointSlice")
+"""Kinds that others read: what their fields do is shown where those are."""
 
 _HEAD: Final = """# Resources
 
-Written by `make docs` from `src/marline/api`; do not edit.
+Written by `make docs` from the models and the tests; do not edit.
 
 Marline takes the resources below in all of these versions, with every field that their owners document. A
-field that it does not act on is refused when it is applied, with the reason given here; nothing is ignored.
-In a pattern, `[]` stands for any item, `{}` for any key, and `=` for one value of a field.
+field that it does not act on is refused when it is applied, with the reason that its kind's page gives;
+nothing is ignored. Beside each field stand the tests that show, through running Envoys, what it does.
 """
+_PATTERNS: Final = (
+    "In a pattern, `[]` stands for any item, `{}` for any key, and `=` for one value of a field."
+)
+_PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", Duration: "duration"}
 
 
-def reference() -> str:
-    """The page, in Markdown."""
-    return "\n".join([_HEAD, *_summary(), "", *(line for kind in KINDS for line in _details(kind))]) + "\n"
+def pages(proofs: Proofs) -> dict[str, str]:
+    """Each page's text by its file name."""
+    found = {"README.md": "\n".join([_HEAD, *_summary()]) + "\n"}
+    for kind in KINDS:
+        found[page_name(kind)] = "\n".join(_page(kind, proofs)) + "\n"
+    return found
+
+
+def page_name(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group or 'core'}.md"
+
+
+def unproven(proofs: Proofs) -> list[str]:
+    """The fields that are acted on and that no test shows."""
+    kinds = [kind for kind in KINDS if not kind.not_acted_on and kind.kind not in PLAIN_OBJECTS]
+    found = {name: None for kind in kinds for name in _acted_on(kind) if name not in proofs}
+    return sorted(found)
+
+
+def unknown(proofs: Proofs) -> list[str]:
+    """Fields that tests name and no model has."""
+    known = {
+        field_name(model, name)
+        for kind in KINDS
+        for model in models(kind.spec)
+        for name in field_types(model)
+    }
+    return sorted(proofs.keys() - known)
+
+
+def field_name(model: type[Any], name: str) -> str:
+    """`networking.TCPSettings.maxConnections`: the package, the model, the field as it is written."""
+    return f"{model.__module__.removeprefix('marline.api.').partition('.')[0]}.{model.__name__}.{name}"
+
+
+def models(root: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
+    """A model and those of its fields, each once, in the order in which a reader meets them."""
+    found: dict[type[msgspec.Struct], None] = {}
+
+    def visit(model: type[msgspec.Struct]) -> None:
+        if model in found:
+            return
+        found[model] = None
+        for expected, _ in field_types(model).values():
+            for inner in _inner_models(expected):
+                visit(inner)
+
+    visit(root)
+    return list(found)
+
+
+def _inner_models(expected: Any) -> list[type[msgspec.Struct]]:
+    if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
+        return [expected]
+    return [found for item in typing.get_args(expected) for found in _inner_models(item)]
+
+
+def _acted_on(kind: Kind) -> Iterator[str]:
+    """The fields of plain values, at any place where they are not refused."""
+    refused = {pattern for pattern in kind.refused if "=" not in pattern}
+
+    def visit(model: type[msgspec.Struct], path: str, inside: tuple[type[Any], ...]) -> Iterator[str]:
+        for name, (expected, _) in field_types(model).items():
+            where = f"{path}.{name}".lstrip(".")
+            inner = _inner_models(expected)
+            if where in refused or any(item in inside for item in inner):
+                continue
+            if not inner:
+                yield field_name(model, name)
+            for item in inner:
+                yield from visit(item, where + _step(expected), (*inside, item))
+
+    yield from visit(kind.spec, "", (kind.spec,))
+
+
+def _step(expected: Any) -> str:
+    """What a pattern writes after the field, to name what is in it."""
+    if typing.get_origin(expected) is tuple:
+        return "[]"
+    if typing.get_origin(expected) is dict:
+        return "{}"
+    return next((step for item in typing.get_args(expected) if (step := _step(item))), "")
 
 
 def _summary() -> Iterator[str]:
@@ -29,22 +125,50 @@ def _summary() -> Iterator[str]:
     for kind in KINDS:
         versions, short = ", ".join(kind.versions), ", ".join(kind.short_names)
         refused = "refused as a whole" if kind.not_acted_on else ""
-        yield f"| {kind.kind} | {kind.group or 'core'} | {versions} | {short} | {refused} |"
+        link = f"[{kind.kind}]({page_name(kind)})"
+        yield f"| {link} | {kind.group or 'core'} | {versions} | {short} | {refused} |"
 
 
-def _details(kind: Kind) -> Iterator[str]:
-    if not kind.not_acted_on and not kind.refused:
-        return
-    yield f"## {kind.kind} ({kind.group or 'core'})"
+def _page(kind: Kind, proofs: Proofs) -> Iterator[str]:
+    yield f"# {kind.kind} ({kind.group or 'core'})"
     yield ""
     if kind.not_acted_on:
         yield f"Refused as a whole: {kind.not_acted_on}."
-    else:
+        return
+    if kind.refused:
+        yield _PATTERNS
+        yield ""
         yield "| refused | why |"
         yield "|---|---|"
         yield from (f"| `{pattern}` | {reason} |" for pattern, reason in sorted(kind.refused.items()))
+        yield ""
+    for model in models(kind.spec):
+        yield from _model(model, proofs)
+
+
+def _model(model: type[msgspec.Struct], proofs: Proofs) -> Iterator[str]:
+    yield f"## {model.__name__}"
+    yield ""
+    yield "| field | type | shown by |"
+    yield "|---|---|---|"
+    for name, (expected, required) in field_types(model).items():
+        shown = ", ".join(proofs.get(field_name(model, name), ()))
+        yield f"| `{name}`{' (required)' if required else ''} | {_type(expected)} | {shown} |"
     yield ""
 
 
-if __name__ == "__main__":
-    print(reference(), end="")
+def _type(expected: Any) -> str:
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is typing.Annotated:
+        return _type(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(item) for item in arguments if item is not type(None))
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"map to {_type(arguments[1])}"
+    if origin is typing.Literal:
+        return " \\| ".join(f"`{value}`" for value in arguments if value)
+    if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
+        return f"[{expected.__name__}](#{expected.__name__.lower()})"
+    return _PLAIN.get(expected, "any")

@@ -1,11 +1,17 @@
-"""The reference that is generated from the code is the one that is committed."""
+"""The reference that is generated from the models and the tests is the one that is committed."""
 
 from pathlib import Path
 
-from marline.api.reference import reference
+from field_proofs import field_proofs
+from marline.api.reference import pages, unknown
 
-PAGE = Path(__file__).parents[3] / "docs" / "resources.md"
+FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 
 
 def test_the_committed_reference_is_current() -> None:
-    assert PAGE.read_text() == reference(), "run `make docs`"
+    committed = {file.name: file.read_text() for file in FOLDER.glob("*.md")}
+    assert committed == pages(field_proofs()), "run `make docs`"
+
+
+def test_tests_name_fields_that_there_are() -> None:
+    assert unknown(field_proofs()) == []
