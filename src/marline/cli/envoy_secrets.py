@@ -52,7 +52,7 @@ def _certificates(source: Object) -> list[x509.Certificate]:
         return []
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:  # redacted, or not PEM
+    except (ValueError, x509.InvalidVersion):  # redacted, or not PEM
         return []
 
 

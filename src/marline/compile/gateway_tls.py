@@ -139,7 +139,7 @@ def certificate_fault(secret: Resource[SecretBody]) -> str:
     try:
         chain = x509.load_pem_x509_certificates(pair[0])
         key = serialization.load_pem_private_key(pair[1], password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         return f"{secret.ref} holds no readable PEM certificate and key: {error}"
     if isinstance(key, rsa.RSAPrivateKey):
         if key.key_size < _MIN_RSA_BITS:
@@ -159,7 +159,7 @@ def ca_fault(secret: Resource[SecretBody]) -> str:
         return f"{secret.ref} has no 'ca.crt'"
     try:
         x509.load_pem_x509_certificates(found)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         return f"{secret.ref} holds no readable PEM CA certificate: {error}"
     return ""
 

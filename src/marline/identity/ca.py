@@ -85,7 +85,7 @@ def read_csr(csr_pem: str) -> PublicKey:
         csr = x509.load_pem_x509_csr(encoded)
         public_key = csr.public_key()
         proven = csr.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise CsrRefused(f"cannot be read: {error}") from error
     if not isinstance(public_key, ec.EllipticCurvePublicKey) or public_key.curve.name != "secp256r1":
         raise CsrRefused("has a key of another kind than P-256")

@@ -35,7 +35,7 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """One or more certificates. Raises `InvalidAuthority`."""
     try:
         return tuple(x509.load_pem_x509_certificates(read_text(path).encode()))
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidAuthority(str(path), "has no certificate in PEM form that can be read") from error
 
 

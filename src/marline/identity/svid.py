@@ -63,7 +63,7 @@ def accept(key: ec.EllipticCurvePrivateKey, spiffe_id: SpiffeId, signed: SignedS
         roots = x509.load_pem_x509_certificates(signed.bundle_pem.encode())
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         certified = leaf.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.InvalidVersion) as error:
         raise SignFailed(f"the answer is not a certificate chain: {error}") from error
     if certified != key.public_key():
         raise SignFailed("the certificate is for another key")

@@ -81,6 +81,15 @@ def test_ca_certificates_must_be_readable() -> None:
     assert "no readable" in ca_fault(secret(ca_crt=b"nonsense"))
 
 
+def test_a_certificate_of_an_unknown_version_is_a_fault_and_no_crash() -> None:
+    certificate, key = pair("ec")
+    der = bytearray(x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER))
+    der[der.index(b"\xa0\x03\x02\x01\x02") + 4] = 13
+    damaged = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+    assert "no readable PEM certificate" in certificate_fault(secret(tls_crt=damaged, tls_key=key))
+    assert "no readable PEM CA" in ca_fault(secret(ca_crt=damaged))
+
+
 def secret_yaml(name: str, namespace: str = "istio-system", **data: bytes) -> str:
     lines = "".join(
         f"  {key.replace('_', '.')}: {base64.b64encode(value).decode()}\n" for key, value in data.items()

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from identity_material import DAY, NOW, csr_of, rsa_key, self_signed_authority
 
@@ -122,6 +122,7 @@ def test_a_huge_request_is_refused_unread() -> None:
 
 
 @given(st.integers(min_value=0, max_value=len(GOOD) - 1), st.characters())
+@example(at=46, character="0")  # a version that there is not
 def test_a_damaged_request_is_signed_as_it_was_or_refused(at: int, character: str) -> None:
     damaged = GOOD[:at] + character + GOOD[at + 1 :]
     try:
