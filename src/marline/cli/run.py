@@ -23,7 +23,12 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--service", required=True, metavar="NAME", help="The service that it is an instance of.")
+@click.option(
+    "--service",
+    default="",
+    metavar="NAME",
+    help="The service that it is an instance of (without --port: the name of the program, unless given).",
+)
 @click.option("--version", metavar="VERSION", default="", help="Its label 'version', for subsets.")
 @click.option(
     "--port",
@@ -109,18 +114,18 @@ def _end_on_signals(runner: WorkloadRunner) -> list[signal.Signals]:
 
 
 async def _announce(runner: WorkloadRunner, cluster_domain: str) -> None:
-    """Say where the workload is reachable, once it is."""
+    """Say where the workload is reachable, once it is; who only calls others has the output to itself."""
     async with progress(f"starting {runner.status.name}"):
         await runner.ready.wait()
-    click.echo(f"marline: {announcement(runner.status, runner.spec, cluster_domain)}", err=True)
+    if runner.spec.ports:
+        click.echo(f"marline: {announcement(runner.status, runner.spec, cluster_domain)}", err=True)
 
 
 def announcement(status: WorkloadStatus, spec: WorkloadSpec, cluster_domain: str) -> str:
-    """One line about a workload that is ready."""
+    """One line about a workload that is ready and serves a port."""
     host = f"{status.service}.{status.namespace}.svc.{cluster_domain}"
     reached = ", ".join(f"{host}:{port.port}" for port in spec.ports)
-    where = f"as {reached}" if reached else "by nobody (it has no --port)"
-    return f"{status.name} is ready; reached in the mesh {where}; identity {status.spiffe_id}"
+    return f"{status.name} is ready; reached in the mesh as {reached}; identity {status.spiffe_id}"
 
 
 def exit_code(code: int | None, received: list[signal.Signals]) -> int:

@@ -1,12 +1,15 @@
 """The flags of `marline run` as a `WorkloadSpec`. What is wrong with them is a usage error."""
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from marline.api import rules
+from marline.api.errors import Fault
 from marline.api.faults import Faults
 from marline.node.application import check_variables, parse_port, parse_upstream
 from marline.node.workload import (
@@ -19,6 +22,7 @@ from marline.node.workload import (
 )
 
 _MAX_PORT = 65535
+_LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class WorkloadFlags:
     """What was given on the command line, as text."""
 
     service: str
+    """"": as its program, if it has no ports."""
     command: tuple[str, ...]
     version: str = ""
     ports: tuple[str, ...] = ()
@@ -47,9 +52,10 @@ class WorkloadFlags:
 def workload_spec(flags: WorkloadFlags) -> WorkloadSpec:
     """The workload that the flags describe. Raises `click.UsageError` with all faults."""
     faults = Faults()
-    rules.dns_label(flags.service, faults.at("--service"))
+    service = flags.service or _client_name(flags, faults)
+    rules.dns_label(service, faults.at("--service"))
     rules.dns_label(flags.namespace, faults.at("--namespace"))
-    account = flags.service_account or flags.service
+    account = flags.service_account or service
     rules.dns_subdomain(account, faults.at("--service-account"))
     if flags.name:
         rules.dns_subdomain(flags.name, faults.at("--name"))
@@ -62,7 +68,7 @@ def workload_spec(flags: WorkloadFlags) -> WorkloadSpec:
     if flags.user and os.geteuid() != 0:
         faults.at("--user").add("another user can be chosen by root only")
     spec = WorkloadSpec(
-        service=flags.service,
+        service=service,
         command=flags.command,
         namespace=flags.namespace,
         name=flags.name,
@@ -81,6 +87,14 @@ def workload_spec(flags: WorkloadFlags) -> WorkloadSpec:
     if faults.errors:
         raise click.UsageError("; ".join(str(error) for error in faults.errors))
     return spec
+
+
+def _client_name(flags: WorkloadFlags, faults: Faults) -> str:
+    """Who only calls others needs no name of its own: it is called as its program is."""
+    if flags.ports:
+        faults.at("--service").add("is needed with --port: the name by which others call it", Fault.REQUIRED)
+    program = Path(flags.command[0]).name.lower()
+    return re.sub(r"[^a-z0-9]+", "-", program).strip("-")[:_LONGEST_NAME].rstrip("-") or "client"
 
 
 def _pairs(texts: tuple[str, ...], faults: Faults) -> dict[str, str]:

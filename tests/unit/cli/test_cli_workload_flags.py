@@ -33,6 +33,13 @@ def test_flags_become_a_workload() -> None:
     assert spec.labels == {"team": "a"}
 
 
+def test_who_only_calls_others_is_called_as_its_program() -> None:
+    assert workload_spec(flags(service="", command=("/usr/bin/curl", "-s"))).service == "curl"
+    assert workload_spec(flags(service="", command=("./My_Load.sh",))).service == "my-load-sh"
+    with pytest.raises(click.UsageError, match="--service: is needed with --port"):
+        workload_spec(flags(service="", ports=("http:9080",)))
+
+
 def test_its_identity_is_the_services_unless_said_otherwise() -> None:
     assert workload_spec(flags()).service_account == "reviews"
     assert workload_spec(flags(service_account="bookinfo")).service_account == "bookinfo"

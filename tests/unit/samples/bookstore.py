@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from marline.samples.bookinfo.server import Handler, Request, Response, Server
+from marline.samples.server import Handler, Request, Response, Server
 
 
 @dataclass(frozen=True)

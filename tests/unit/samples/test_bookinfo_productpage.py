@@ -10,7 +10,7 @@ from marline.samples.bookinfo import details
 from marline.samples.bookinfo.productpage import ProductPage
 from marline.samples.bookinfo.ratings import Ratings
 from marline.samples.bookinfo.reviews import Reviews, settings
-from marline.samples.bookinfo.server import Handler, error_response, json_response
+from marline.samples.server import Handler, error_response, json_response
 
 NOBODY = "http://127.0.0.1:9"
 

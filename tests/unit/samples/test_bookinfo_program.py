@@ -17,7 +17,7 @@ from marline.api.decode import admit
 from marline.api.documents import read_documents
 from marline.node.application import parse
 from marline.samples.bookinfo import APPLICATION_FILE, NETWORKING
-from marline.samples.bookinfo.server import Server, json_response
+from marline.samples.server import Server, json_response
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from bookstore import Recorder, ask, running
 from marline.samples.bookinfo import details
 from marline.samples.bookinfo.ratings import Ratings
 from marline.samples.bookinfo.reviews import Reviews, Settings, settings
-from marline.samples.bookinfo.server import Handler, Response, error_response, json_response
+from marline.samples.server import Handler, Response, error_response, json_response
 
 NOBODY = "http://127.0.0.1:9"
 V1 = settings({"SERVICE_VERSION": "v1", "MARLINE_WORKLOAD": "reviews-v1-abcde"})

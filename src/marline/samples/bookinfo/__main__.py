@@ -9,7 +9,7 @@ import sys
 
 from marline.samples.bookinfo import details, productpage, ratings, reviews
 from marline.samples.bookinfo.calls import upstream
-from marline.samples.bookinfo.server import Handler, serve
+from marline.samples.server import Handler, serve
 
 _PORT = 9080
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marline.samples.bookinfo.server import Request, Response, error_response, json_response
+from marline.samples.server import Request, Response, error_response, json_response
 
 
 def answer(request: Request) -> Response:

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from marline.samples.bookinfo import page
 from marline.samples.bookinfo.calls import CallFailed, get_json, propagated
-from marline.samples.bookinfo.server import Request, Response, error_response, html_response, json_response
+from marline.samples.server import Request, Response, error_response, html_response, json_response
 
 _OK: Final = 200
 _SECONDS: Final = 3.0

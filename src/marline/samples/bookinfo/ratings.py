@@ -4,7 +4,7 @@ import json
 import threading
 from typing import Any
 
-from marline.samples.bookinfo.server import Request, Response, error_response, json_response
+from marline.samples.server import Request, Response, error_response, json_response
 
 _FIRST = {"Reviewer1": 5, "Reviewer2": 4}
 

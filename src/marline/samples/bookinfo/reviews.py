@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from marline.samples.bookinfo.calls import CallFailed, get_json, propagated
-from marline.samples.bookinfo.server import Request, Response, error_response, json_response
+from marline.samples.server import Request, Response, error_response, json_response
 
 _OK: Final = 200
 _RATINGS_SECONDS: Final = {"black": 10.0, "red": 2.5}

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with kept connections for the sample's programs: a request in, a response out."""
+"""HTTP/1.1 with kept connections for the samples: a request in, a response out."""
 
 import json
 import signal
@@ -145,7 +145,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def version_string(self) -> str:
-        return "bookinfo"
+        return "marline-sample"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Failures only: the proxies count the rest."""
