@@ -87,8 +87,9 @@ def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
     for routes in route_sets:
         order = grpc_precedence if routes.is_grpc else precedence
         for index, rule in enumerate(routes.resource.spec.rules):
-            for match in rule.matches or (HTTPRouteMatch(),):
-                found.append((order(match), _route(routes, rule, match, index)))
+            for number, match in enumerate(rule.matches or (HTTPRouteMatch(),)):
+                field = f"spec.rules[{index}]{f'.matches[{number}]' if rule.matches else ''}"
+                found.append((order(match), _route(routes, rule, match, index, field)))
     found.sort(key=lambda item: item[0])
     return [route for _, route in found]
 
@@ -102,10 +103,12 @@ def precedence(match: HTTPRouteMatch) -> tuple[int, int, bool, int, int]:
     return (rank, -length, match.method is None, -len(match.headers), -len(match.query_params))
 
 
-def _route(routes: RouteSet, rule: HTTPRouteRule, match: HTTPRouteMatch, index: int) -> route_pb.Route:
+def _route(
+    routes: RouteSet, rule: HTTPRouteRule, match: HTTPRouteMatch, index: int, field: str
+) -> route_pb.Route:
     made = route_pb.Route(name=f"{routes.ref.namespace}.{routes.ref.name}.{rule.name or index}")
     made.match.CopyFrom(_match(match))
-    made.metadata.CopyFrom(origin(routes.ref))
+    made.metadata.CopyFrom(origin(routes.ref, field))
     apply_headers(made, _header_changes(rule.filters))
     redirect = next((item for item in rule.filters if item.request_redirect is not None), None)
     if redirect is not None:

@@ -55,9 +55,9 @@ class RuleSet:
         """Envoy `Route`s in the order of the rules."""
         routes: list[Any] = []
         for active in self.rules:
-            rule = self.resource.spec.http[active.index]
-            matches = [rule.match[index] for index in active.matches]
-            routes.extend(rule_routes(rule, matches or [None], self.targets, self.port, self.ref))
+            rule, field = self.resource.spec.http[active.index], f"spec.http[{active.index}]"
+            matches = [(f"{field}.match[{index}]", rule.match[index]) for index in active.matches]
+            routes.extend(rule_routes(rule, matches or [(field, None)], self.targets, self.port, self.ref))
         return routes
 
 

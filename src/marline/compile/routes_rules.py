@@ -40,20 +40,26 @@ _WORD_START: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def rule_routes(
-    rule: HTTPRoute, matches: Iterable[HTTPMatchRequest | None], targets: Targets, port: int, source: Ref
+    rule: HTTPRoute,
+    matches: Iterable[tuple[str, HTTPMatchRequest | None]],
+    targets: Targets,
+    port: int,
+    source: Ref,
 ) -> list[Any]:
-    """An Envoy `Route` for each of the given matches of a rule, in their order.
+    """An Envoy `Route` for each of the given matches of a rule, in their order. Each comes with the path
+    of its field (of the rule's, if the rule has no matches).
 
-    `port` is the port that the request was sent to, `source` the VirtualService (it is written into
-    the route's metadata, where the access log and the configuration dump show it).
+    `port` is the port that the request was sent to, `source` the VirtualService.
     """
-    return [_route(rule, match, targets, port, source) for match in matches]
+    return [_route(rule, match, targets, port, origin(source, field)) for field, match in matches]
 
 
-def _route(rule: HTTPRoute, match: HTTPMatchRequest | None, targets: Targets, port: int, source: Ref) -> Any:
+def _route(
+    rule: HTTPRoute, match: HTTPMatchRequest | None, targets: Targets, port: int, metadata: Any
+) -> Any:
     made = route_pb.Route(name=_name(rule, match))
     made.match.CopyFrom(route_match(match))
-    made.metadata.CopyFrom(origin(source))
+    made.metadata.CopyFrom(metadata)
     apply_headers(made, header_changes(rule.headers))
     if rule.redirect is not None:
         made.redirect.CopyFrom(_redirect(rule.redirect, port))
@@ -76,11 +82,12 @@ def _name(rule: HTTPRoute, match: HTTPMatchRequest | None) -> str:
     return rule.name
 
 
-def origin(source: Ref) -> Any:
-    """Route metadata that names the resource, in the form of Istio's: its path in the API."""
+def origin(source: Ref, field: str) -> Any:
+    """Route metadata that names what the route is made of, where the access log and the configuration
+    dump show it: the resource, in the form of Istio's (its path in the API), and the path of the field."""
     metadata = route_pb.Route().metadata
     path = f"/apis/{source.group}/v1/namespaces/{source.namespace}/{_kebab(source.kind)}/{source.name}"
-    metadata.filter_metadata["istio"].update({"config": path})
+    metadata.filter_metadata["istio"].update({"config": path, "field": field})
     return metadata
 
 
