@@ -234,20 +234,27 @@ async def sidecar(directory: Path) -> AsyncIterator[Sidecar]:
         http_proxy_port=http_proxy,
     )
     proxy = Proxy("sidecar~productpage", Role.SIDECAR, Capture.EXPLICIT, (workload,))
+    async with ads_envoy(directory, proxy, CLIENT_ID) as envoy, aiohttp.ClientSession() as session:
+        yield Sidecar(envoy, session, f"http://127.0.0.1:{listen}/", f"http://127.0.0.1:{http_proxy}")
+
+
+@asynccontextmanager
+async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str) -> AsyncIterator[Envoy]:
+    """An Envoy that is this proxy, live, with its control plane and its files in this directory."""
+    own = Path(tempfile.mkdtemp(dir=directory))
     config = bootstrap(
-        proxy, xds_socket="xds.sock", sds_socket="sds.sock", admin_socket="admin.sock", cluster="productpage"
+        proxy, xds_socket="../xds.sock", sds_socket="sds.sock", admin_socket="admin.sock", cluster="test"
     )
     running: list[Envoy] = []
     allowed = only_process(lambda: running[0].pid if running else 0)
-    authority = new_authority(directory / "ca", time.time())
+    authority = new_authority(own / "ca", time.time())
     async with (
-        serve_svid(CLIENT_ID, directory / "sds.sock", allowed, signer(authority, time.time)),
-        run_envoy(config, directory=directory, wait=False) as envoy,
-        aiohttp.ClientSession() as session,
+        serve_svid(spiffe_id, own / "sds.sock", allowed, signer(authority, time.time)),
+        run_envoy(config, directory=own, wait=False) as envoy,
     ):
         running.append(envoy)
         await envoy.wait_live(PATIENCE)
-        yield Sidecar(envoy, session, f"http://127.0.0.1:{listen}/", f"http://127.0.0.1:{http_proxy}")
+        yield envoy
 
 
 @dataclass
