@@ -1,6 +1,7 @@
 """What may break, come and go under constant load without a failed request, in both capture modes."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -61,6 +62,28 @@ def test_a_hundred_changes_of_a_canarys_weight(mesh: Mesh) -> None:
         asyncio.run(shift(mesh.home / "kubeconfig", 100))
     assert set(answered) == {"v1", "v2"}
     mesh.delete("virtualservice", "echo")
+
+
+def only(version: str) -> str:
+    """A rule before the subset that it needs, and no other subset: one without the other is a failure."""
+    route = [{"destination": {"host": "echo", "subset": version}}]
+    spec = {"hosts": ["echo"], "http": [{"route": route}]}
+    subsets = [{"name": version, "labels": {"version": version}}]
+    head = {"apiVersion": "networking.istio.io/v1", "metadata": {"name": "echo"}}
+    return "\n---\n".join((
+        json.dumps({**head, "kind": "VirtualService", "spec": spec}),
+        json.dumps({**head, "kind": "DestinationRule", "spec": {"host": "echo", "subsets": subsets}}),
+    ))  # fmt: skip
+
+
+def test_a_rule_and_its_subsets_change_in_one_apply(mesh: Mesh) -> None:
+    mesh.apply(only("v1"))
+    with load(mesh.caller("client")) as answered:
+        for number in range(12):
+            mesh.marline("apply", "-f", "-", text=only(f"v{1 + number % 2}"))
+    assert set(answered) == {"v1", "v2"}
+    mesh.delete("virtualservice", "echo")
+    mesh.apply(ECHO_SUBSETS)
 
 
 def test_endpoints_come_and_go(mesh: Mesh) -> None:

@@ -74,7 +74,8 @@ def command(
     """Create or change resources as files describe them.
 
     All resources of all files are checked first, here and by the control plane; if one of them is refused,
-    none is written. Fields that others have set stay theirs: changing them is a conflict.
+    none is written. What is written is seen by proxies all at once. Fields that others have set stay
+    theirs: changing them is a conflict.
     """
     if not files:
         raise click.UsageError("say what to apply with -f FILE")
@@ -168,17 +169,21 @@ def _raise_refusals(batch: Sequence[Item], results: Sequence[Outcome | StoreErro
 
 
 async def write(store: ResourceStore, batch: Sequence[Item], *, force: bool) -> list[Outcome]:
-    """Apply one after the other. Raises `Failed` if the server changes its mind, with what was done."""
-    outcomes: list[Outcome] = []
-    for item in batch:
-        try:
-            before = await current(store, item.ref)
-            after = await store.apply(item.obj, field_manager=FIELD_MANAGER, force=force)
-        except (StoreError, InvalidResource) as error:
-            done = ", ".join(f"{said(outcome.ref)} {outcome.action}" for outcome in outcomes) or "nothing"
-            raise Failed(f"{item.place}: {explain(error)}\nbefore that: {done}") from error
-        outcomes.append(Outcome(item.ref, _action(before, after), after.metadata.resource_version))
-    return outcomes
+    """Apply all at one moment: proxies never see half of what belongs together. Raises `Failed` if the
+    server changes its mind since the check."""
+    before = [await current(store, item.ref) for item in batch]
+    try:
+        applied = await store.apply_all(
+            [item.obj for item in batch], field_manager=FIELD_MANAGER, force=force
+        )
+    except Unavailable:
+        raise
+    except (StoreError, InvalidResource) as error:
+        raise Failed(f"nothing was applied: {explain(error)}") from error
+    return [
+        Outcome(item.ref, _action(old, new), new.metadata.resource_version)
+        for item, old, new in zip(batch, before, applied, strict=True)
+    ]
 
 
 async def current(store: ResourceStore, ref: Ref) -> Resource[Any] | None:

@@ -1,6 +1,6 @@
 """`ResourceStore`: the one interface through which the rest of the program sees resources."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -136,6 +136,13 @@ class ResourceStore(Protocol):
         self, obj: Mapping[str, Any], *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Resource[Any]:
         """Server-side apply (kubernetes.io, "Server-Side Apply")."""
+        ...
+
+    async def apply_all(
+        self, objs: Sequence[Mapping[str, Any]], *, field_manager: str, force: bool = False
+    ) -> tuple[Resource[Any], ...]:
+        """Server-side apply of several resources: all or none, and seen together by every watch. A server
+        that has no such request (any but Marline's own) is given one after the other."""
         ...
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> Resource[Any]:

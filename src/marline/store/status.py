@@ -102,10 +102,12 @@ def from_status(status: Mapping[str, Any], code: int, ref: Ref | None = None) ->
         return InvalidResource(what, _faults(details, message))
     if reason == "NotFound" and (absent := _absent(details, ref)):
         return NotFound(absent)
-    if ref is not None and reason == "AlreadyExists":
-        return AlreadyExists(ref)
-    if ref is not None and reason == "Conflict":
-        return Conflict(ref, message, tuple(details.get("causes") or ()))
+    # A request for several resources is about the one that the details name.
+    about = ref or _absent(details, None)
+    if about is not None and reason == "AlreadyExists":
+        return AlreadyExists(about)
+    if about is not None and reason == "Conflict":
+        return Conflict(about, message, tuple(details.get("causes") or ()))
     if reason in ("Expired", "Gone") or code == 410:
         return Expired(str(details.get("resourceVersion", "")) or message)
     if reason == "BadRequest":

@@ -1,6 +1,7 @@
 """A view kept up to date change by change is the view that compiling all of it gives."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from core_meshes import DOCUMENTS, resources
@@ -54,6 +55,12 @@ def whole(snapshot: MeshSnapshot, proxy: Proxy) -> dict[tuple[str, str], tuple[A
     return contents(proxy, {unit: compile_unit(snapshot, proxy, unit) for unit in units(snapshot, proxy)})
 
 
+def wires(snapshot: MeshSnapshot, proxy: Proxy) -> list[bytes]:
+    """What is sent to a proxy, byte for byte."""
+    recipes = (recipe for unit in units(snapshot, proxy) for recipe in compile_unit(snapshot, proxy, unit))
+    return sorted(recipe.make().wire for recipe in recipes)
+
+
 def contents(proxy: Proxy, view: View) -> dict[tuple[str, str], tuple[Any, ...]]:
     """By type and name; no two units make the same resource."""
     found: dict[tuple[str, str], tuple[Any, ...]] = {}
@@ -79,6 +86,20 @@ def step(state: dict[Ref, Resource[Any]], choices: list[tuple[int, bool]], numbe
         else:
             put[item.ref] = state[item.ref] = item
     return ChangeSet(tuple(put.values()), tuple(gone), str(number))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(range(len(POOL))), st.lists(st.integers(0, len(POOL)), max_size=4))
+def test_the_order_in_which_resources_come_does_not_matter(order: list[int], cuts: list[int]) -> None:
+    chosen = {item.ref: item for item in POOL}
+    arriving = [POOL[index] for index in order if chosen[POOL[index].ref] is POOL[index]]
+    snapshot = empty(MeshSettings())
+    bounds = [0, *sorted(min(cut, len(arriving)) for cut in cuts), len(arriving)]
+    for number, (start, end) in enumerate(pairwise(bounds), start=1):
+        snapshot, _ = advance(snapshot, ChangeSet(tuple(arriving[start:end]), (), str(number)))
+    anew, _ = advance(empty(MeshSettings()), ChangeSet(tuple(chosen.values()), (), "1"))
+    for proxy in PROXIES:
+        assert wires(snapshot, proxy) == wires(anew, proxy)
 
 
 @settings(max_examples=120, deadline=None)

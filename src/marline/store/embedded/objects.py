@@ -7,8 +7,8 @@ is on disk. Objects that come in are not changed.
 import functools
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -22,7 +22,7 @@ from marline.store.embedded.addresses import Addresses
 from marline.store.embedded.deletion import Deletion, remove, remove_if_finished
 from marline.store.embedded.index import Object, Stored
 from marline.store.embedded.state import State, Transaction
-from marline.store.interface import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound
+from marline.store.interface import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, StoreError
 from marline.store.list_types import list_types
 from marline.store.managed_fields import FieldConflict, Manager
 from marline.store.status import resource_name
@@ -49,6 +49,8 @@ class Options:
     dry_run: bool = False
     force: bool = False
     subresource: str = ""
+    transaction: Transaction | None = None
+    """What the write becomes a part of; who began it commits it. None: it is one of its own."""
 
 
 def utc_now() -> datetime:
@@ -158,10 +160,11 @@ class Objects:
         if options.dry_run:
             metadata = dict(obj["metadata"])
             return Stored(ref, self._state.resource_version, {**obj, "metadata": metadata})
-        transaction = Transaction()
+        transaction = options.transaction or Transaction()
         stored = self._state.put(transaction, ref, obj)
         remove_if_finished(self._state, transaction, stored, timestamp(self._clock()))
-        await self._state.commit(transaction)
+        if options.transaction is None:
+            await self._state.commit(transaction)
         return stored
 
     @_settled
@@ -252,6 +255,22 @@ class Objects:
     @_settled
     async def apply(self, config: Object, options: Options) -> Stored:
         """Server-side apply; creates the object if it is not there."""
+        return await self._apply(config, options)
+
+    @_settled
+    async def apply_all(self, configs: Iterable[Object], options: Options) -> list[Stored]:
+        """Server-side apply of all or none, on disk and visible to every watch at one moment."""
+        transaction = Transaction()
+        together = replace(options, transaction=transaction)
+        try:
+            applied = [await self._apply(config, together) for config in configs]
+        except (StoreError, InvalidResource):
+            self._state.undo(transaction)
+            raise
+        await self._state.commit(transaction)
+        return applied
+
+    async def _apply(self, config: Object, options: Options) -> Stored:
         kind, version = kind_and_version(config)
         if (config.get("metadata") or {}).get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")

@@ -12,11 +12,12 @@ from aiohttp.typedefs import Middleware
 
 from marline import __version__
 from marline.api.errors import InvalidResource
-from marline.store import status
+from marline.store import status, together
 from marline.store.embedded.credentials import ApiCredentials
 from marline.store.embedded.http import auth, bodies, discovery, openapi, reviews
 from marline.store.embedded.http.resources import Resources, json_response
 from marline.store.embedded.http.target import TARGET, parse_target
+from marline.store.embedded.http.together import apply_together
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import StoreError
 
@@ -143,6 +144,7 @@ class _Root:
     """The paths of the Kubernetes API."""
 
     def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
         self._resources = Resources(store)
 
     def add_to(self, app: web.Application) -> None:
@@ -155,6 +157,7 @@ class _Root:
         app.router.add_get("/openapi/v3", self._openapi_root)
         app.router.add_get("/openapi/v3/{path:.+}", self._openapi)
         app.router.add_get("/apis/{group}", self._group)
+        app.router.add_post(together.PATH, self._apply_together)
         app.router.add_route("*", "/api/{version}", self._version_list)
         app.router.add_route("*", "/apis/{group}/{version}", self._version_list)
         app.router.add_route("*", "/api/{version}/{rest:.+}", self._resource)
@@ -211,6 +214,9 @@ class _Root:
         response.etag = document.digest
         response.headers["Cache-Control"] = "public, immutable"
         return response
+
+    async def _apply_together(self, request: web.Request) -> web.Response:
+        return await apply_together(request, self._store)
 
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         group, version = request.match_info.get("group", ""), request.match_info["version"]

@@ -148,6 +148,15 @@ class State:
         obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self._last_assigned)}
         return self._last_assigned
 
+    def undo(self, transaction: Transaction) -> None:
+        """Give up changes that are not committed, before anything else is written. Their versions are
+        never used."""
+        for event in reversed(transaction.events):
+            if event.old is None:
+                self.head.remove(event.stored.ref)
+            else:
+                self.head.put(event.old)
+
     async def commit(self, transaction: Transaction) -> None:
         """Returns when the changes are on disk and visible; raises `Unavailable`, and then they are not."""
         if not transaction.events:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Network
@@ -94,6 +94,12 @@ class EmbeddedStore:
     ) -> Resource[Any]:
         options = Options(field_manager, dry_run=dry_run, force=force)
         return (await self.objects.apply(obj, options)).resource
+
+    async def apply_all(
+        self, objs: Sequence[Object], *, field_manager: str, force: bool = False
+    ) -> tuple[Resource[Any], ...]:
+        applied = await self.objects.apply_all(objs, Options(field_manager, force=force))
+        return tuple(stored.resource for stored in applied)
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> Resource[Any]:
         version = self.objects.get(ref).obj["apiVersion"].rpartition("/")[2]

@@ -1,14 +1,18 @@
 """`RemoteStore`: a `ResourceStore` on any server that speaks the Kubernetes API protocol."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
+
+import msgspec
 
 from marline.api.decode import decode
 from marline.api.registry import KINDS, Kind
 from marline.api.resource import Ref, Resource
 from marline.mesh.model import ChangeSet
-from marline.store.interface import Listing
+from marline.store import together
+from marline.store.interface import Listing, Refused
 from marline.store.remote import watching
 from marline.store.remote.kubeconfig import Connection, load
 from marline.store.remote.paths import collection_path, known_kind, ref_of, resource_path, version_of
@@ -110,6 +114,20 @@ class RemoteStore:
         params = {"fieldManager": field_manager, "force": "true" if force else "false", **_dry(dry_run)}
         path = resource_path(ref, version=version_of(obj))
         return await self._write("PATCH", path, ref, obj, params, APPLY_PATCH)
+
+    async def apply_all(
+        self, objs: Sequence[Mapping[str, Any]], *, field_manager: str, force: bool = False
+    ) -> tuple[Resource[Any], ...]:
+        asked = together.ApplyRequest(tuple(dict(obj) for obj in objs), field_manager, force)
+        try:
+            answer = await self._transport.request("POST", together.PATH, body=msgspec.to_builtins(asked))
+        except Refused as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            applied = [await self.apply(obj, field_manager=field_manager, force=force) for obj in objs]
+            return tuple(applied)
+        found = msgspec.json.decode(answer.body, type=together.ApplyAnswer)
+        return tuple(decode(msgspec.json.decode(item)) for item in found.objects)
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> Resource[Any]:
         path = resource_path(ref, "status")
