@@ -52,7 +52,7 @@ class ServiceSpec(Model, frozen=True):
     session_affinity_config: SessionAffinityConfig | None = None
     internal_traffic_policy: Literal["Cluster", "Local"] | None = None
     external_traffic_policy: Literal["Cluster", "Local"] | None = None
-    traffic_distribution: str | None = None
+    traffic_distribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
     publish_not_ready_addresses: bool = False
     allocate_load_balancer_node_ports: bool | None = None
     health_check_node_port: int = 0
@@ -125,8 +125,6 @@ REFUSED_SERVICE: Final[Refusals] = {
     "externalIPs": "addresses outside the mesh",
     "ipFamilyPolicy=RequireDualStack": "the mesh's virtual addresses are IPv4",
     "publishNotReadyAddresses": "only ready workloads get traffic",
-    "trafficDistribution": "locality-aware load balancing",
-    "internalTrafficPolicy=Local": "locality-aware load balancing",
     "externalTrafficPolicy": _NO_NODES,
     "healthCheckNodePort": _NO_NODES,
     "ports[].nodePort": _NO_NODES,

@@ -10,6 +10,7 @@ from marline.api.gateway_api import gateway as gateway_api_gateway
 from marline.api.gateway_api import gateway_class, grpc_route, http_route, reference_grant
 from marline.api.networking import (
     destination_rule,
+    destination_rule_rules,
     gateway,
     service_entry,
     sidecar,
@@ -115,7 +116,7 @@ KINDS: Final[tuple[Kind, ...]] = (
          ("vs",), validate=virtual_service_rules.validate, refused=virtual_service.REFUSED, categories=_ALL,
          columns=(Column("Gateways", "spec.gateways"), Column("Hosts", "spec.hosts"))),
     Kind(NETWORKING, "DestinationRule", "destinationrules", _ISTIO, destination_rule.DestinationRuleSpec,
-         ("dr",), validate=destination_rule.validate, refused=destination_rule.REFUSED, categories=_ALL,
+         ("dr",), validate=destination_rule_rules.validate, refused=destination_rule.REFUSED, categories=_ALL,
          columns=(Column("Host", "spec.host"),)),
     Kind(NETWORKING, "Gateway", "gateways", _ISTIO, gateway.GatewaySpec, ("gw",),
          validate=gateway.validate, refused=gateway.REFUSED, categories=_ALL,

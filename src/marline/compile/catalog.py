@@ -8,6 +8,7 @@ Whoever keeps a proxy's view replaces a unit's recipes by the new ones, none mea
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from marline.compile import locality
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
 from marline.compile.endpoints import endpoint_recipes
@@ -16,11 +17,12 @@ from marline.compile.gateway import gateway_recipes
 from marline.compile.inbound import inbound_recipes
 from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
 from marline.compile.passthrough import passthrough_recipes
+from marline.compile.policy import every_policy
 from marline.compile.resource import Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
+from marline.mesh import rules
 from marline.mesh.hosts import possible_hosts
-from marline.mesh.model import Capture, Impact, Proxy, Role, Upstream
-from marline.mesh.rules import asks_for_labels
+from marline.mesh.model import Capture, Impact, Labels, Locality, Proxy, Role, Upstream, Workload
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
 
@@ -197,17 +199,27 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
             return clusters
 
 
-Labels = tuple[tuple[str, str], ...]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the rules of a host ask about a client, beside its view; of a client: the answers."""
+
+    labels: bool = False
+    locality: bool = False
+
+    def answers(self, client: Workload) -> tuple[Labels, Locality | None]:
+        return client.labels if self.labels else (), client.locality if self.locality else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Common:
     """What proxies with the same view have in common, as far as one of them has asked for it."""
 
-    recipes: dict[tuple[HostUnit | EndpointsUnit, Labels], tuple[Recipe, ...]] = field(default_factory=dict)
-    """With the labels that they depend on."""
-    asks: dict[str, bool] = field(default_factory=dict)
-    """By host: do its rules ask for a workload's labels?"""
+    recipes: dict[tuple[HostUnit | EndpointsUnit, tuple[Labels, Locality | None]], tuple[Recipe, ...]] = (
+        field(default_factory=dict)
+    )
+    """With the answers that they depend on."""
+    asked: dict[str, _Asked] = field(default_factory=dict)
+    """By host."""
 
 
 def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
@@ -221,11 +233,10 @@ def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
 def _shared_recipes(
     snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, common: _Common, unit: HostUnit | EndpointsUnit
 ) -> tuple[Recipe, ...]:
-    asks = common.asks.get(unit.hostname)
-    if asks is None:
-        rules = snapshot.virtual_service(unit.hostname, scope.namespace)
-        asks = common.asks[unit.hostname] = rules is not None and asks_for_labels(rules.spec)
-    key = (unit, proxy.workloads[0].labels if asks else ())
+    asked = common.asked.get(unit.hostname)
+    if asked is None:
+        asked = common.asked[unit.hostname] = _asked(snapshot, scope, unit.hostname)
+    key = (unit, asked.answers(proxy.workloads[0]))
     found = common.recipes.get(key)
     if found is None:
         make = _host_recipes if isinstance(unit, HostUnit) else _endpoints_recipes
@@ -233,10 +244,23 @@ def _shared_recipes(
     return found
 
 
+def _asked(snapshot: MeshSnapshot, scope: Scope, hostname: str) -> _Asked:
+    routes = snapshot.virtual_service(hostname, scope.namespace)
+    labels = routes is not None and rules.asks_for_labels(routes.spec)
+    service = snapshot.service(hostname, scope)
+    if service is None:
+        return _Asked(labels)
+    policies = tuple(every_policy(snapshot.destination_rule(hostname, scope.namespace), service))
+    return _Asked(
+        labels or any(locality.asks_for_labels(item, service) for item in policies),
+        any(locality.asks_for_locality(item, service) for item in policies),
+    )
+
+
 def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:
     service = snapshot.service(hostname, scope)
     if service is not None:
-        yield from cluster_recipes(snapshot, proxy, service, scope.namespace)
+        yield from cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
     if not _routes_by_host(proxy):
         return
     if service is not None:
@@ -257,4 +281,4 @@ def _routes_by_host(proxy: Proxy) -> bool:
 def _endpoints_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:
     service = snapshot.service(hostname, scope)
     if service is not None and discovery_of(service, proxy) is Discovery.EDS:
-        yield from endpoint_recipes(snapshot, service, scope.namespace)
+        yield from endpoint_recipes(snapshot, service, proxy.workloads[0])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from marline.compile.locality import LocalityPolicy
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.model import Endpoint, Port
 
@@ -31,6 +32,8 @@ class ClusterSpec:
     """The SPIFFE IDs (or other names) that peers may have."""
     listed: tuple[Endpoint, ...]
     """Endpoints that DNS resolves."""
+    prefers: LocalityPolicy
+    """How its client orders those."""
     all_mtls: bool
     """All endpoints take mTLS: what counts where they are not listed one by one."""
     system_ca_file: str

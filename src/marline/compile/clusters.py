@@ -17,15 +17,16 @@ from marline.compile.cluster_limits import set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.cluster_tls import set_transport
-from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints, subset_names
+from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints
 from marline.compile.forward_proxy import set_forward_proxy
-from marline.compile.policy import effective
+from marline.compile.locality import ANYWHERE, LocalityPolicy, is_weighted, locality_policy
+from marline.compile.policy import Effective, effective, subset_names
 from marline.compile.resource import CLUSTER, Recipe
 from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.endpoints import identities
-from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service
+from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 _CONNECT_SECONDS: Final = 10.0
@@ -35,10 +36,10 @@ _RING_SIZE: Final = 1024
 
 
 def cluster_recipes(
-    snapshot: MeshSnapshot, proxy: Proxy, service: Service, namespace: str
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
 ) -> Iterator[Recipe]:
-    """The clusters of every port and subset of a service, as clients of a namespace see it."""
-    rule = snapshot.destination_rule(service.hostname, namespace)
+    """The clusters of every port and subset of a service, as a client sees it."""
+    rule = snapshot.destination_rule(service.hostname, client.namespace)
     every = callable_endpoints(snapshot, service)
     discovery = discovery_of(service, proxy)
     sources = (*(rule.sources if rule is not None else ()), service.source)
@@ -61,11 +62,26 @@ def cluster_recipes(
                 discovery=found,
                 expected=expected,
                 listed=_listed(service, port, chosen, found),
+                prefers=_preference(rule, service, port, subset, client, found),
                 all_mtls=found is Discovery.ORIGINAL and _all_mtls(snapshot, service, port, rule, subset),
                 system_ca_file=proxy.system_ca_file,
                 external=service.external,
             )
             yield Recipe(CLUSTER, name, build_cluster, (spec,), sources)
+
+
+def _preference(
+    rule: DestinationPolicy | None,
+    service: Service,
+    port: Port,
+    subset: str,
+    client: Workload,
+    discovery: Discovery,
+) -> LocalityPolicy:
+    """Where EDS lists the endpoints, it also says whom the client prefers."""
+    if discovery is not Discovery.STRICT_DNS:
+        return ANYWHERE
+    return locality_policy(effective(rule, port.number, subset), service, client)
 
 
 def _all_mtls(
@@ -120,7 +136,7 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     made = cluster_pb2.Cluster(name=spec.name)
     made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
     made.metadata.filter_metadata[METADATA].update({"service": spec.hostname})
-    _set_discovery(made, spec, settings.load_balancer)
+    _set_discovery(made, spec, settings)
     set_limits(made, settings.pool)
     set_outlier_detection(made, settings.outliers)
     set_protocol(made, spec.port.protocol, settings.pool, by_request=spec.discovery is Discovery.FORWARD)
@@ -128,7 +144,7 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     return made
 
 
-def _set_discovery(made: Any, spec: ClusterSpec, balancing: LoadBalancerSettings | None) -> None:
+def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
     kind = cluster_pb2.Cluster
     # Without endpoints that are up there is nobody: a share of the dead is not better than that.
     made.common_lb_config.healthy_panic_threshold.value = 0
@@ -139,7 +155,9 @@ def _set_discovery(made: Any, spec: ClusterSpec, balancing: LoadBalancerSettings
     if spec.discovery is Discovery.ORIGINAL:
         made.type, made.lb_policy = kind.DiscoveryType.ORIGINAL_DST, kind.LbPolicy.CLUSTER_PROVIDED
         return
-    _set_balancing(made, balancing)
+    _set_balancing(made, settings.load_balancer)
+    if is_weighted(settings):
+        made.common_lb_config.locality_weighted_lb_config.SetInParent()
     if spec.discovery is Discovery.EDS:
         made.type = kind.DiscoveryType.EDS
         made.eds_cluster_config.service_name = made.name
@@ -156,7 +174,7 @@ def _set_discovery(made: Any, spec: ClusterSpec, balancing: LoadBalancerSettings
     made.cluster_type.name = "envoy.clusters.dns"
     made.cluster_type.typed_config.Pack(names)
     listed = spec.listed[:1] if spec.discovery is Discovery.LOGICAL_DNS else spec.listed
-    made.load_assignment.CopyFrom(build_assignment(made.name, listed))
+    made.load_assignment.CopyFrom(build_assignment(made.name, listed, spec.prefers))
 
 
 def _set_balancing(made: Any, settings: LoadBalancerSettings | None) -> None:

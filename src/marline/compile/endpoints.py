@@ -12,12 +12,13 @@ from envoy.config.core.v3 import address_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2 as components
 from envoy.config.endpoint.v3 import endpoint_pb2
 
-from marline.compile.policy import in_subset
+from marline.compile.locality import ANYWHERE, LocalityPolicy, grouped, locality_policy
+from marline.compile.policy import effective, in_subset, subset_names
 from marline.compile.resource import ENDPOINT, Recipe
 from marline.compile.routes_targets import outbound_cluster
 from marline.compile.telemetry import METADATA
 from marline.mesh.destinations import DestinationPolicy
-from marline.mesh.model import Endpoint, Locality, Port, Protocol, Service
+from marline.mesh.model import Endpoint, Locality, Port, Protocol, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 TRANSPORT_MATCH = "envoy.transport_socket_match"
@@ -25,9 +26,9 @@ MTLS_MODE = ("tlsMode", "istio")
 """The endpoint metadata that chooses mTLS, named as in Istio."""
 
 
-def endpoint_recipes(snapshot: MeshSnapshot, service: Service, namespace: str) -> Iterator[Recipe]:
-    """The endpoints of every port and subset of a service, as clients of a namespace see it."""
-    rule = snapshot.destination_rule(service.hostname, namespace)
+def endpoint_recipes(snapshot: MeshSnapshot, service: Service, client: Workload) -> Iterator[Recipe]:
+    """The endpoints of every port and subset of a service, as a client sees them."""
+    rule = snapshot.destination_rule(service.hostname, client.namespace)
     every = callable_endpoints(snapshot, service)
     for port in service.ports:
         if port.protocol is Protocol.UDP:
@@ -35,12 +36,8 @@ def endpoint_recipes(snapshot: MeshSnapshot, service: Service, namespace: str) -
         for subset in subset_names(rule):
             name = outbound_cluster(service.hostname, port.number, subset)
             chosen = port_endpoints(every, port, rule, subset)
-            yield Recipe(ENDPOINT, name, build_assignment, (name, chosen), (service.source,))
-
-
-def subset_names(rule: DestinationPolicy | None) -> tuple[str, ...]:
-    """ "" for the whole service, then each subset."""
-    return ("", *(item.name for item in rule.subsets())) if rule is not None else ("",)
+            prefers = locality_policy(effective(rule, port.number, subset), service, client)
+            yield Recipe(ENDPOINT, name, build_assignment, (name, chosen, prefers), (service.source,))
 
 
 def callable_endpoints(snapshot: MeshSnapshot, service: Service) -> tuple[Endpoint, ...]:
@@ -65,24 +62,19 @@ def port_endpoints(
     )
 
 
-def build_assignment(name: str, endpoints: tuple[Endpoint, ...]) -> endpoint_pb2.ClusterLoadAssignment:
+def build_assignment(
+    name: str, endpoints: tuple[Endpoint, ...], prefers: LocalityPolicy = ANYWHERE
+) -> endpoint_pb2.ClusterLoadAssignment:
     """An Envoy `ClusterLoadAssignment`; it is there, and empty, also when nobody is."""
     made = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
-    groups: dict[Locality, list[Endpoint]] = {}
-    for item in endpoints:
-        groups.setdefault(item.locality, []).append(item)
-    for locality, members in sorted(groups.items(), key=lambda pair: _order(pair[0])):
-        group = made.endpoints.add()
-        if locality != Locality():
-            group.locality.region, group.locality.zone = locality.region, locality.zone
-            group.locality.sub_zone = locality.sub_zone
-        group.load_balancing_weight.value = min(sum(item.weight or 1 for item in members), 2**32 - 1)
-        group.lb_endpoints.extend(_endpoint(item) for item in members)
+    for group in grouped(endpoints, prefers):
+        added = made.endpoints.add(priority=group.priority)
+        if group.locality != Locality():
+            added.locality.region, added.locality.zone = group.locality.region, group.locality.zone
+            added.locality.sub_zone = group.locality.sub_zone
+        added.load_balancing_weight.value = group.weight
+        added.lb_endpoints.extend(_endpoint(item) for item in group.endpoints)
     return made
-
-
-def _order(locality: Locality) -> tuple[str, str, str]:
-    return (locality.region, locality.zone, locality.sub_zone)
 
 
 def _endpoint(endpoint: Endpoint) -> Any:

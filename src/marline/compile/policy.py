@@ -4,6 +4,7 @@ Istio, "DestinationRule" reference: a subset's policy overrides the rule's field
 port replace both entirely ("not inherited when overridden by port-level settings").
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +17,7 @@ from marline.api.networking.destination_rule import (
     TrafficPolicy,
 )
 from marline.mesh.destinations import DestinationPolicy
-from marline.mesh.model import Endpoint
+from marline.mesh.model import Endpoint, Service
 
 Policy = TrafficPolicy | PortTrafficPolicy
 
@@ -40,6 +41,18 @@ def effective(rule: DestinationPolicy | None, port: int, subset: str) -> Effecti
     merged = _apply(DEFAULTS, rule.traffic_policy, port)
     named = rule.subset(subset) if subset else None
     return _apply(merged, named.traffic_policy if named is not None else None, port)
+
+
+def every_policy(rule: DestinationPolicy | None, service: Service) -> Iterator[Effective]:
+    """Those of all ports and subsets of a service."""
+    for port in service.ports:
+        for subset in subset_names(rule):
+            yield effective(rule, port.number, subset)
+
+
+def subset_names(rule: DestinationPolicy | None) -> tuple[str, ...]:
+    """ "" for the whole service, then each subset."""
+    return ("", *(item.name for item in rule.subsets())) if rule is not None else ("",)
 
 
 def _apply(base: Effective, policy: TrafficPolicy | None, port: int) -> Effective:

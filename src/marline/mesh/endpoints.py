@@ -15,6 +15,8 @@ from marline.api.resource import Resource
 from marline.mesh.model import Endpoint, Locality, Port, Protocol, Resolution, Service, labels_of
 
 TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
+NODE_LABEL: Final = "kubernetes.io/hostname"
+"""On which node a workload runs, in Kubernetes' own words."""
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 MANAGED_BY: Final = "marline.dev/managed-by"
 """Annotation of a `WorkloadEntry` whose life is that of a process: the node that registered it."""
@@ -122,6 +124,7 @@ def slice_endpoints(service: Service, slices: Iterable[Resource[EndpointSliceBod
                         service_port=name,
                         address=address,
                         port=port.port,
+                        labels=((NODE_LABEL, endpoint.node_name),) if endpoint.node_name else (),
                         locality=Locality(zone=endpoint.zone or ""),
                         healthy=conditions is None or conditions.ready is not False,
                         workload=target.name if target is not None else "",

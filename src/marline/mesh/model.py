@@ -6,6 +6,9 @@ from enum import Enum
 
 from marline.api.resource import Ref, Resource
 
+Labels = tuple[tuple[str, str], ...]
+"""Sorted pairs: labels as a hashable value."""
+
 
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
@@ -79,6 +82,10 @@ class Service:
     selector: tuple[tuple[str, str], ...] = ()
     subject_alt_names: tuple[str, ...] = ()
     headless: bool = False
+    traffic_distribution: str = ""
+    """How near its endpoints should be to their clients (Kubernetes' `trafficDistribution`)."""
+    node_local: bool = False
+    """Only endpoints on the client's own node count (`internalTrafficPolicy: Local`)."""
 
     def port(self, number: int) -> Port | None:
         return next((port for port in self.ports if port.number == number), None)
@@ -230,7 +237,7 @@ class Impact:
     """The first snapshot, or a change of visibility: recompute all."""
 
 
-def labels_of(mapping: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def labels_of(mapping: Mapping[str, str] | Iterable[tuple[str, str]]) -> Labels:
     """Labels as a sorted, hashable value."""
     items = mapping.items() if isinstance(mapping, Mapping) else mapping
     return tuple(sorted(items))

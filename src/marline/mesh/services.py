@@ -11,6 +11,8 @@ from marline.mesh.model import Port, Resolution, Service, labels_of
 from marline.mesh.protocol import select_protocol
 
 EXPORT_TO_ANNOTATION: Final = "networking.istio.io/exportTo"
+DISTRIBUTION_ANNOTATION: Final = "networking.istio.io/traffic-distribution"
+"""`trafficDistribution` where a kind (or a Kubernetes version) has no such field, as in Istio."""
 _RESOLUTIONS: Final = {
     "NONE": Resolution.NONE,
     "STATIC": Resolution.EDS,
@@ -50,6 +52,9 @@ def _service(resource: Resource[Any], spec: ServiceSpec, cluster_domain: str) ->
         export_to=tuple(item.strip() for item in exported.split(",") if item.strip()) or ("*",),
         selector=labels_of(spec.selector),
         headless=headless,
+        traffic_distribution=spec.traffic_distribution
+        or resource.metadata.annotations.get(DISTRIBUTION_ANNOTATION, ""),
+        node_local=spec.internal_traffic_policy == "Local",
     )
 
 
@@ -75,6 +80,7 @@ def _entry(resource: Resource[Any], spec: ServiceEntrySpec, host: str) -> Servic
         export_to=spec.export_to or ("*",),
         selector=labels_of(selector.labels) if selector is not None else (),
         subject_alt_names=spec.subject_alt_names,
+        traffic_distribution=resource.metadata.annotations.get(DISTRIBUTION_ANNOTATION, ""),
     )
 
 

@@ -16,7 +16,8 @@ DOCUMENTS: Final = """
  spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: auto, port: 9080}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: ratings, namespace: default},
- spec: {clusterIP: 10.96.0.2, selector: {app: ratings}, ports: [{name: http, port: 9080}]}}
+ spec: {clusterIP: 10.96.0.2, selector: {app: ratings}, trafficDistribution: PreferClose,
+  ports: [{name: http, port: 9080}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: ratings, namespace: default,
   annotations: {networking.istio.io/exportTo: "."}},
@@ -35,10 +36,10 @@ DOCUMENTS: Final = """
  status: {conditions: [{type: Healthy, status: "False"}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: reviews-2, namespace: default},
- spec: {address: 10.0.0.2, serviceAccount: other, labels: {app: reviews, version: v2}}}
+ spec: {address: 10.0.0.2, serviceAccount: other, locality: us/a, labels: {app: reviews, version: v2}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: ratings-1, namespace: default},
- spec: {address: 10.0.0.3, labels: {app: ratings, security.istio.io/tlsMode: istio}}}
+ spec: {address: 10.0.0.3, locality: eu/b/1, labels: {app: ratings, security.istio.io/tlsMode: istio}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: ratings-1, namespace: default},
  spec: {address: 10.0.0.3, labels: {app: reviews, security.istio.io/tlsMode: istio}}}
@@ -61,6 +62,14 @@ DOCUMENTS: Final = """
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: reviews, namespace: default},
  spec: {host: reviews, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}},
   subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {tls: {mode: DISABLE}}}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: reviews, namespace: default},
+ spec: {host: reviews, trafficPolicy: {outlierDetection: {interval: 1s}}, subsets: [{name: v1,
+  labels: {version: v1}, trafficPolicy: {loadBalancer: {localityLbSetting: {failoverPriority: [version]}}}}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: external, namespace: default},
+ spec: {host: www.example.com, trafficPolicy: {loadBalancer: {localityLbSetting: {
+  distribute: [{from: "eu/*", to: {"eu/*": 100}}]}}}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: wide, namespace: istio-system},
  spec: {host: "*.svc.cluster.local",

@@ -15,6 +15,7 @@ from marline.mesh.model import (
     Capture,
     ChangeSet,
     InboundPort,
+    Locality,
     MeshSettings,
     Protocol,
     Proxy,
@@ -36,11 +37,13 @@ WORKLOAD = Workload(
     upstreams=(Upstream("ratings", 9080, 31001), Upstream("db.other", 5432, 31002)),
     http_proxy_port=31000,
 )
+PLACED = Workload("default", "ratings-1", labels=(("version", "v2"),), locality=Locality("eu", "b", "1"))
 GATEWAY = Workload("istio-system", "gateway-1", labels=(("istio", "ingressgateway"),))
 PROXIES = (
     Proxy("transparent", Role.SIDECAR, Capture.TRANSPARENT, (WORKLOAD,)),
     Proxy("explicit", Role.SIDECAR, Capture.EXPLICIT, (WORKLOAD,)),
     Proxy("elsewhere", Role.SIDECAR, Capture.TRANSPARENT, (replace(WORKLOAD, namespace="other"),)),
+    Proxy("placed", Role.SIDECAR, Capture.TRANSPARENT, (PLACED,)),
     Proxy("gateway", Role.GATEWAY, Capture.EXPLICIT, (GATEWAY,)),
 )
 POOL = resources(DOCUMENTS)
