@@ -1,5 +1,6 @@
 """A client's sidecar that calls one service of several backends, which have no sidecars."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +27,31 @@ class Caller:
     url: str
     backends: Mapping[str, Backend]
 
+    @property
+    def port(self) -> int:
+        """Where the client's application finds the service."""
+        return int(self.url.rpartition(":")[2])
+
+    async def stat(self, name: str) -> int:
+        """A statistic of the service's cluster; 0 while there is none."""
+        lines = (await self.envoy.admin(f"/stats?filter=^cluster.outbound.9080.*{name}$")).splitlines()
+        return sum(int(line.rpartition(": ")[2]) for line in lines)
+
+    async def wait_for_stat(self, name: str, value: int) -> None:
+        async with asyncio.timeout(20):
+            while await self.stat(name) != value:  # noqa: ASYNC110 (Envoy's state, asked for)
+                await asyncio.sleep(0.02)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of the application's."""
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def together(self, count: int, path: str = "/") -> Counter[int]:
+        """The statuses of so many requests at once."""
+        return Counter(
+            [status for status, _ in await asyncio.gather(*(self.get(path) for _ in range(count)))]
+        )
+
     async def get(self, path: str = "/", **headers: str) -> tuple[int, str]:
         """The status and the backend that answered."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -49,19 +75,15 @@ spec: {{host: reviews, trafficPolicy: {policy}{more}}}
 
 
 def _documents(backends: Mapping[str, Backend], spec: Mapping[str, Mapping[str, Any]], service: str) -> str:
-    described: list[Any] = [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "reviews", "namespace": "default"},
-            "spec": {
-                "clusterIP": "10.96.0.1",
-                "selector": {"app": "reviews"},
-                "ports": [{"name": "http", "port": 9080}],
-                **yaml.safe_load(service),
-            },
-        }
-    ]
+    called = {
+        "clusterIP": "10.96.0.1",
+        "selector": {"app": "reviews"},
+        "ports": [{"name": "http", "port": 9080}],
+        **yaml.safe_load(service),
+    }
+    metadata = {"name": "reviews", "namespace": "default"}
+    port = called["ports"][0]["name"]
+    described: list[Any] = [{"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": called}]
     for name, made in backends.items():
         entry = dict(spec[name])
         labels = {"app": "reviews", **entry.pop("labels", {})}
@@ -70,7 +92,7 @@ def _documents(backends: Mapping[str, Backend], spec: Mapping[str, Mapping[str, 
                 "apiVersion": _ISTIO,
                 "kind": "WorkloadEntry",
                 "metadata": {"name": name, "namespace": "default"},
-                "spec": {"address": "127.0.0.1", "ports": {"http": made.port}, "labels": labels, **entry},
+                "spec": {"address": "127.0.0.1", "ports": {port: made.port}, "labels": labels, **entry},
             }
         )
     return yaml.safe_dump_all(described)
@@ -98,5 +120,6 @@ async def called(
         )
         proxy = Proxy("client", Role.SIDECAR, Capture.EXPLICIT, (workload,))
         envoy = await stack.enter_async_context(envoy_for(snapshot_of(text), proxy))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         yield Caller(envoy, session, f"http://127.0.0.1:{listen}", made)

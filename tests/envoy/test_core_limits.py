@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import pytest
 from test_core_mtls import pair
 
 RULE = """
@@ -25,6 +26,9 @@ async def statuses(url: str, count: int) -> list[int]:
         return list(await asyncio.gather(*(one(session) for _ in range(count))))
 
 
+@pytest.mark.proves(
+    "networking.HTTPSettings.http1MaxPendingRequests", "networking.TCPSettings.maxConnections"
+)
 async def test_requests_beyond_the_pending_limit_are_refused_at_once() -> None:
     limits = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}"
     async with pair("http", RULE % limits) as mesh:

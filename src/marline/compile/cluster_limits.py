@@ -9,20 +9,23 @@ from marline.api.networking.destination_rule import (
     ConnectionPoolSettings,
     HTTPSettings,
     OutlierDetection,
+    RetryBudget,
     TCPSettings,
 )
 from marline.compile.routes_targets import duration
 
 _UNLIMITED: Final = 2**32 - 1
 """Envoy's own defaults are 1024 and 3; Istio has no limit unless one is written down."""
+_BUDGET_PERCENT: Final = 20.0
+"""Of the active requests, as in Istio and Envoy; of retries at a time at least 3, which is Envoy's own."""
 _LONGEST_KEEPALIVE: Final = 32767
 _MOST_PROBES: Final = 127
 """What Linux takes for TCP_KEEPIDLE, TCP_KEEPINTVL (seconds) and TCP_KEEPCNT; with more, every connection
 would fail."""
 
 
-def set_limits(cluster: Any, pool: ConnectionPoolSettings | None) -> None:
-    """Circuit breakers, the connect timeout and TCP keep-alive."""
+def set_limits(cluster: Any, pool: ConnectionPoolSettings | None, budget: RetryBudget | None = None) -> None:
+    """Circuit breakers, the connect timeout and TCP keep-alive. A retry budget replaces `maxRetries`."""
     tcp = (pool.tcp if pool is not None else None) or TCPSettings()
     http = (pool.http if pool is not None else None) or HTTPSettings()
     limits = cluster.circuit_breakers.thresholds.add(track_remaining=True)
@@ -30,6 +33,8 @@ def set_limits(cluster: Any, pool: ConnectionPoolSettings | None) -> None:
     limits.max_pending_requests.value = http.http1_max_pending_requests or _UNLIMITED
     limits.max_requests.value = http.http2_max_requests or _UNLIMITED
     limits.max_retries.value = http.max_retries or _UNLIMITED
+    if budget is not None:
+        _set_budget(limits.retry_budget, budget)
     if tcp.connect_timeout is not None:
         cluster.connect_timeout.CopyFrom(duration(tcp.connect_timeout))
     if tcp.tcp_keepalive is not None:
@@ -41,6 +46,13 @@ def set_limits(cluster: Any, pool: ConnectionPoolSettings | None) -> None:
             keepalive.keepalive_time.value = _kernel_seconds(tcp.tcp_keepalive.time)
         if tcp.tcp_keepalive.interval is not None:
             keepalive.keepalive_interval.value = _kernel_seconds(tcp.tcp_keepalive.interval)
+
+
+def _set_budget(made: Any, budget: RetryBudget) -> None:
+    percent = _BUDGET_PERCENT if budget.percent is None else budget.percent
+    made.budget_percent.value = percent
+    if budget.min_retry_concurrency is not None:
+        made.min_retry_concurrency.value = budget.min_retry_concurrency
 
 
 def _kernel_seconds(span: float) -> int:

@@ -20,34 +20,41 @@ def set_protocol(
     *,
     by_request: bool = False,
 ) -> None:
-    """Envoy's HTTP protocol options; none for a port that carries no HTTP.
+    """Envoy's HTTP protocol options; none for a port that carries no HTTP, unless bytes are tunnelled there.
 
     `by_request`: the cluster connects to the host that the request names; TLS has to expect that host.
     """
     http = (pool.http if pool is not None else None) or HTTPSettings()
     tcp = (pool.tcp if pool is not None else None) or TCPSettings()
-    if not protocol.is_http and protocol is not Protocol.AUTO and not by_request:
+    upgraded = http.h2_upgrade_policy == "UPGRADE"
+    if not (protocol.is_http or protocol is Protocol.AUTO or by_request or upgraded):
         return
     made = http_protocol_options_pb2.HttpProtocolOptions()
     if by_request:
         made.upstream_http_protocol_options.auto_sni = True
         made.upstream_http_protocol_options.auto_san_validation = True
     common = made.common_http_protocol_options
-    if http.idle_timeout is not None:
-        common.idle_timeout.CopyFrom(duration(http.idle_timeout))
+    idle = tcp.idle_timeout if http.idle_timeout is None else http.idle_timeout
+    if idle is not None:
+        common.idle_timeout.CopyFrom(duration(idle))
     if http.max_requests_per_connection:
         common.max_requests_per_connection.value = http.max_requests_per_connection
     if tcp.max_connection_duration is not None:
         common.max_connection_duration.CopyFrom(duration(tcp.max_connection_duration))
-    upgraded = http.h2_upgrade_policy == "UPGRADE" and not http.use_client_protocol
-    if protocol in (Protocol.HTTP2, Protocol.GRPC) or (upgraded and protocol is Protocol.HTTP):
+    if http.use_client_protocol:
+        _as_client(made.use_downstream_protocol_config, http)
+    elif upgraded or protocol in (Protocol.HTTP2, Protocol.GRPC):
         _http2(made.explicit_http_config.http2_protocol_options, http)
-    elif protocol is Protocol.AUTO or http.use_client_protocol:
-        made.use_downstream_protocol_config.http_protocol_options.SetInParent()
-        _http2(made.use_downstream_protocol_config.http2_protocol_options, http)
+    elif protocol is Protocol.AUTO:
+        _as_client(made.use_downstream_protocol_config, http)
     else:
         made.explicit_http_config.http_protocol_options.SetInParent()
     cluster.typed_extension_protocol_options[OPTIONS].Pack(made)
+
+
+def _as_client(options: Any, http: HTTPSettings) -> None:
+    options.http_protocol_options.SetInParent()
+    _http2(options.http2_protocol_options, http)
 
 
 def _http2(options: Any, http: HTTPSettings) -> None:

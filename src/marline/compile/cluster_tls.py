@@ -1,11 +1,19 @@
 """How a cluster secures its connections: automatic mTLS, or what a DestinationRule's `tls` says."""
 
-from typing import Any
+from typing import Any, Final
 
-from marline.api.networking.destination_rule import ClientTLSSettings
+from envoy.config.core.v3 import base_pb2, proxy_protocol_pb2
+from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
+
+from marline.api.networking.destination_rule import ClientTLSSettings, ProxyProtocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.endpoints import MTLS_MODE
 from marline.compile.tls import mesh_sni, mutual_tls_socket, plain_socket, tls_socket
+
+_PROXY_VERSIONS: Final = {
+    "V1": proxy_protocol_pb2.ProxyProtocolConfig.V1,
+    "V2": proxy_protocol_pb2.ProxyProtocolConfig.V2,
+}
 
 
 def set_transport(cluster: Any, spec: ClusterSpec, settings: ClientTLSSettings | None) -> None:
@@ -22,6 +30,22 @@ def set_transport(cluster: Any, spec: ClusterSpec, settings: ClientTLSSettings |
         cluster.transport_socket.CopyFrom(mutual_tls_socket(settings.sni or sni, sans))
     elif settings.mode in ("SIMPLE", "MUTUAL"):
         cluster.transport_socket.CopyFrom(_server_tls(spec, settings))
+
+
+def set_proxy_protocol(cluster: Any, settings: ProxyProtocol | None) -> None:
+    """Let every connection begin with a PROXY header, before any TLS (Envoy, "Upstream proxy protocol")."""
+    if settings is None:
+        return
+    sockets = [match.transport_socket for match in cluster.transport_socket_matches]
+    if not sockets or cluster.HasField("transport_socket"):
+        sockets.append(cluster.transport_socket)
+    for socket in sockets:
+        inner = base_pb2.TransportSocket()
+        inner.CopyFrom(socket if socket.name else plain_socket())
+        made = upstream_proxy_protocol_pb2.ProxyProtocolUpstreamTransport(transport_socket=inner)
+        made.config.version = _PROXY_VERSIONS[settings.version]
+        socket.name = "envoy.transport_sockets.upstream_proxy_protocol"
+        socket.typed_config.Pack(made)
 
 
 def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:

@@ -12,14 +12,14 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
-from marline.api.networking.destination_rule import LoadBalancerSettings
+from marline.compile.cluster_balancing import set_balancing
 from marline.compile.cluster_limits import set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
-from marline.compile.cluster_tls import set_transport
+from marline.compile.cluster_tls import set_proxy_protocol, set_transport
 from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints
 from marline.compile.forward_proxy import set_forward_proxy
-from marline.compile.locality import ANYWHERE, LocalityPolicy, is_weighted, locality_policy
+from marline.compile.locality import ANYWHERE, LocalityPolicy, locality_policy
 from marline.compile.policy import Effective, effective, subset_names
 from marline.compile.resource import CLUSTER, Recipe
 from marline.compile.routes_targets import duration, outbound_cluster
@@ -31,8 +31,6 @@ from marline.mesh.snapshot import MeshSnapshot
 
 _CONNECT_SECONDS: Final = 10.0
 _DNS_REFRESH_SECONDS: Final = 60.0
-_RING_SIZE: Final = 1024
-"""Istio's default minimum."""
 
 
 def cluster_recipes(
@@ -137,10 +135,11 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
     made.metadata.filter_metadata[METADATA].update({"service": spec.hostname})
     _set_discovery(made, spec, settings)
-    set_limits(made, settings.pool)
+    set_limits(made, settings.pool, settings.retry_budget)
     set_outlier_detection(made, settings.outliers)
     set_protocol(made, spec.port.protocol, settings.pool, by_request=spec.discovery is Discovery.FORWARD)
     set_transport(made, spec, settings.tls)
+    set_proxy_protocol(made, settings.proxy_protocol)
     return made
 
 
@@ -155,9 +154,7 @@ def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
     if spec.discovery is Discovery.ORIGINAL:
         made.type, made.lb_policy = kind.DiscoveryType.ORIGINAL_DST, kind.LbPolicy.CLUSTER_PROVIDED
         return
-    _set_balancing(made, settings.load_balancer)
-    if is_weighted(settings):
-        made.common_lb_config.locality_weighted_lb_config.SetInParent()
+    set_balancing(made, settings)
     if spec.discovery is Discovery.EDS:
         made.type = kind.DiscoveryType.EDS
         made.eds_cluster_config.service_name = made.name
@@ -175,21 +172,3 @@ def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
     made.cluster_type.typed_config.Pack(names)
     listed = spec.listed[:1] if spec.discovery is Discovery.LOGICAL_DNS else spec.listed
     made.load_assignment.CopyFrom(build_assignment(made.name, listed, spec.prefers))
-
-
-def _set_balancing(made: Any, settings: LoadBalancerSettings | None) -> None:
-    policy = cluster_pb2.Cluster.LbPolicy
-    hashing = settings.consistent_hash if settings is not None else None
-    if settings is None:
-        made.lb_policy = policy.LEAST_REQUEST
-    elif hashing is None:
-        simple = {"RANDOM": policy.RANDOM, "ROUND_ROBIN": policy.ROUND_ROBIN}
-        made.lb_policy = simple.get(settings.simple or "", policy.LEAST_REQUEST)
-    elif hashing.maglev is not None:
-        made.lb_policy = policy.MAGLEV
-        if hashing.maglev.table_size:
-            made.maglev_lb_config.table_size.value = hashing.maglev.table_size
-    else:
-        made.lb_policy = policy.RING_HASH
-        asked = hashing.ring_hash.minimum_ring_size if hashing.ring_hash is not None else 0
-        made.ring_hash_lb_config.minimum_ring_size.value = asked or hashing.minimum_ring_size or _RING_SIZE

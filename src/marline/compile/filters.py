@@ -19,7 +19,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import forward_proxy_filter
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
-from marline.compile.routes_l4 import WeightedTarget
+from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter, http_access_logs, tcp_access_logs
 
@@ -35,11 +35,10 @@ one that speaks first, and the connection is TCP."""
 
 @dataclass(frozen=True, slots=True)
 class TcpRoute:
-    """Where bytes go: clusters by weight, and for how long (seconds; None: Envoy's default)."""
+    """Where bytes go: clusters by weight, and how."""
 
     clusters: tuple[WeightedTarget, ...]
-    idle_timeout: float | None = None
-    max_duration: float | None = None
+    settings: TcpSettings = PLAIN_TCP
 
 
 def to_cluster(name: str) -> TcpRoute:
@@ -54,12 +53,22 @@ def tcp_filter(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> Any:
     else:
         for item in route.clusters:
             made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
-    if route.idle_timeout is not None:
-        made.idle_timeout.CopyFrom(duration(route.idle_timeout))
-    if route.max_duration is not None:
-        made.max_downstream_connection_duration.CopyFrom(duration(route.max_duration))
+    _apply(made, route.settings)
     made.access_log.extend(tcp_access_logs(reporter))
     return _network_filter(TCP_PROXY, made)
+
+
+def _apply(made: Any, settings: TcpSettings) -> None:
+    if settings.idle_timeout is not None:
+        made.idle_timeout.CopyFrom(duration(settings.idle_timeout))
+    if settings.max_duration is not None:
+        made.max_downstream_connection_duration.CopyFrom(duration(settings.max_duration))
+    if settings.by_source:
+        made.hash_policy.add().source_ip.SetInParent()
+    if settings.tunnel is not None:
+        host, port = settings.tunnel.target_host, settings.tunnel.target_port
+        made.tunneling_config.hostname = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        made.tunneling_config.use_post = settings.tunnel.protocol == "POST"
 
 
 def outbound_http_filter(

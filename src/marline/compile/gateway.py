@@ -94,4 +94,5 @@ def _chains(server: Server) -> Iterable[Chain]:
                 source_subnets=route.source_subnets,
                 termination=server.termination,
                 clusters=route.clusters,
+                settings=route.settings,
             )

@@ -21,7 +21,7 @@ from marline.compile.filters import (
     tcp_filter,
 )
 from marline.compile.gateway_tls import Termination, downstream_tls
-from marline.compile.routes_l4 import WeightedTarget
+from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter, http_access_logs
 
@@ -47,6 +47,8 @@ class Chain:
     """The route table of an HTTP chain; "" for a chain that forwards bytes."""
     clusters: tuple[WeightedTarget, ...] = _REFUSED
     """Of a chain that forwards bytes; by default connections are closed at once."""
+    settings: TcpSettings = PLAIN_TCP
+    """How it forwards them."""
 
 
 def build_listener(
@@ -78,7 +80,7 @@ def _filter_chain(listener: str, chain: Chain, reporter: Reporter) -> Any:
         made.filters.add(name=HCM).typed_config.Pack(manager)
     else:
         prefix = chain.clusters[0].cluster if len(chain.clusters) == 1 else listener
-        made.filters.append(tcp_filter(TcpRoute(chain.clusters), prefix, reporter))
+        made.filters.append(tcp_filter(TcpRoute(chain.clusters, chain.settings), prefix, reporter))
     return made
 
 

@@ -20,7 +20,6 @@ from marline.compile.outbound_listener import (
     listen_address,
 )
 from marline.compile.passthrough import BLACK_HOLE, PASSTHROUGH, table_recipes
-from marline.compile.policy import effective
 from marline.compile.resource import LISTENER, Recipe
 from marline.compile.routes import HTTP_PORT, carries_http, l4_routes
 from marline.compile.routes_l4 import L4Route, disjoint
@@ -187,17 +186,12 @@ def service_chains(
     snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
 ) -> tuple[TcpChain, ...]:
     """A chain for each `tcp` or `tls` rule, then what no rule is for."""
-    rule = snapshot.destination_rule(service.hostname, proxy.workloads[0].namespace)
-    pool = effective(rule, port.number, "").pool
-    tcp = pool.tcp if pool is not None else None
-    idle = tcp.idle_timeout if tcp is not None else None
-    longest = tcp.max_connection_duration if tcp is not None else None
-    return tuple(_chain(route, idle, longest) for route in l4_routes(snapshot, proxy, service, port))
+    return tuple(_chain(route) for route in l4_routes(snapshot, proxy, service, port))
 
 
-def _chain(route: L4Route, idle: float | None, longest: float | None) -> TcpChain:
+def _chain(route: L4Route) -> TcpChain:
     return TcpChain(
-        TcpRoute(route.clusters, idle, longest),
+        TcpRoute(route.clusters, route.settings),
         route.sni_hosts,
         route.destination_subnets,
         route.source_subnets,

@@ -1,7 +1,8 @@
 """What DestinationRules say about one port of one subset, all levels merged.
 
 Istio, "DestinationRule" reference: a subset's policy overrides the rule's field by field; settings for a
-port replace both entirely ("not inherited when overridden by port-level settings").
+port replace both entirely ("not inherited when overridden by port-level settings"), but for what they
+cannot say: tunnels, the PROXY protocol, retry budgets.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from marline.api.networking.destination_rule import (
     LoadBalancerSettings,
     OutlierDetection,
     PortTrafficPolicy,
+    ProxyProtocol,
+    RetryBudget,
     TrafficPolicy,
+    TunnelSettings,
 )
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.model import Endpoint, Service
@@ -30,6 +34,9 @@ class Effective:
     pool: ConnectionPoolSettings | None = None
     outliers: OutlierDetection | None = None
     tls: ClientTLSSettings | None = None
+    tunnel: TunnelSettings | None = None
+    proxy_protocol: ProxyProtocol | None = None
+    retry_budget: RetryBudget | None = None
 
 
 DEFAULTS: Final = Effective()
@@ -58,14 +65,21 @@ def subset_names(rule: DestinationPolicy | None) -> tuple[str, ...]:
 def _apply(base: Effective, policy: TrafficPolicy | None, port: int) -> Effective:
     if policy is None:
         return base
+    everywhere = (
+        policy.tunnel or base.tunnel,
+        policy.proxy_protocol or base.proxy_protocol,
+        policy.retry_budget or base.retry_budget,
+    )
     for item in policy.port_level_settings:
         if item.port is not None and item.port.number == port:
-            return Effective(item.load_balancer, item.connection_pool, item.outlier_detection, item.tls)
+            own = (item.load_balancer, item.connection_pool, item.outlier_detection, item.tls)
+            return Effective(*own, *everywhere)
     return Effective(
         policy.load_balancer or base.load_balancer,
         policy.connection_pool or base.pool,
         policy.outlier_detection or base.outliers,
         policy.tls or base.tls,
+        *everywhere,
     )
 
 

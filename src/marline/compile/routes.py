@@ -21,6 +21,7 @@ from marline.compile.routes_lookup import (
     service_target,
     source_labels,
     source_namespace,
+    tcp_settings,
 )
 from marline.mesh.model import Capture, Port, Protocol, Proxy, Service, Upstream
 from marline.mesh.snapshot import MeshSnapshot
@@ -106,7 +107,9 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
         rules = tls_rules(virtual_service, side) if is_tls else tcp_rules(virtual_service, side)
         routes = [l4_route(snapshot, virtual_service, side, rule, rule.sni_hosts) for rule in rules]
     fallback = service_target(snapshot, namespace, service, port.number).cluster
-    return disjoint([*routes, L4Route((WeightedTarget(fallback, 1),), source=service.source)])
+    settings = tcp_settings(snapshot, namespace, service.hostname, port.number)
+    own = L4Route((WeightedTarget(fallback, 1),), source=service.source, settings=settings)
+    return disjoint([*routes, own])
 
 
 def _sources(rules: RuleSet | None, service: Ref) -> tuple[Ref, ...]:

@@ -8,8 +8,9 @@ import ipaddress
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
+from marline.api.networking.destination_rule import TunnelSettings
 from marline.api.networking.virtual_service import (
     L4MatchAttributes,
     RouteDestination,
@@ -28,6 +29,21 @@ class WeightedTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class TcpSettings:
+    """What a DestinationRule says of the connections to a destination, which Envoy wants to know where it
+    accepts them. Spans are in seconds; None: Envoy's default."""
+
+    idle_timeout: float | None = None
+    max_duration: float | None = None
+    tunnel: TunnelSettings | None = None
+    by_source: bool = False
+    """Connections of one source address go to one endpoint."""
+
+
+PLAIN_TCP: Final = TcpSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class L4Route:
     """Connections that fulfil the conditions (all of those given) go to clusters by weight."""
 
@@ -36,6 +52,7 @@ class L4Route:
     destination_subnets: tuple[str, ...] = ()
     source_subnets: tuple[str, ...] = ()
     source: Ref | None = None
+    settings: TcpSettings = PLAIN_TCP
 
     @property
     def is_catch_all(self) -> bool:

@@ -12,7 +12,7 @@ from marline.api.resource import Resource
 from marline.compile.policy import effective
 from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_domains import short_names
-from marline.compile.routes_l4 import L4Route, L4Rule, weighted
+from marline.compile.routes_l4 import PLAIN_TCP, L4Route, L4Rule, TcpSettings, weighted
 from marline.compile.routes_targets import (
     Target,
     Targets,
@@ -78,15 +78,21 @@ def resolve_targets(
 
 
 def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination: Destination) -> Target:
-    hostname = snapshot.resolve_host(destination.host, rule_namespace)
-    service = find_service(snapshot, hostname)
-    if destination.port is not None and destination.port.number:
-        port = destination.port.number
-    else:
-        numbers = () if service is None else tuple(port.number for port in service.ports)
-        port = default_port(numbers, side.port)
+    hostname, port = _port_of(snapshot, rule_namespace, side, destination)
     cluster = outbound_cluster(hostname, port, destination.subset)
     return Target(cluster, _hash(snapshot, hostname, side.namespace, port, destination.subset))
+
+
+def _port_of(
+    snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination: Destination
+) -> tuple[str, int]:
+    """The FQDN and the port that a destination means."""
+    hostname = snapshot.resolve_host(destination.host, rule_namespace)
+    if destination.port is not None and destination.port.number:
+        return hostname, destination.port.number
+    service = find_service(snapshot, hostname)
+    numbers = () if service is None else tuple(port.number for port in service.ports)
+    return hostname, default_port(numbers, side.port)
 
 
 def service_target(snapshot: MeshSnapshot, client_namespace: str, service: Service, port: int) -> Target:
@@ -145,4 +151,30 @@ def l4_route(
         rule.destination_subnets,
         rule.source_subnets,
         virtual_service.ref,
+        _rule_settings(snapshot, virtual_service.namespace, side, rule),
+    )
+
+
+def _rule_settings(snapshot: MeshSnapshot, rule_namespace: str, side: Side, rule: L4Rule) -> TcpSettings:
+    """Those of the destination; of several those that hold for the whole first one, as in Istio."""
+    if not rule.route:
+        return PLAIN_TCP
+    destination = rule.route[0].destination
+    hostname, port = _port_of(snapshot, rule_namespace, side, destination)
+    subset = destination.subset if len(rule.route) == 1 else ""
+    return tcp_settings(snapshot, side.namespace, hostname, port, subset)
+
+
+def tcp_settings(
+    snapshot: MeshSnapshot, namespace: str, hostname: str, port: int, subset: str = ""
+) -> TcpSettings:
+    """What DestinationRules say of connections to a cluster."""
+    settings = effective(snapshot.destination_rule(hostname, namespace), port, subset)
+    tcp = settings.pool.tcp if settings.pool is not None else None
+    hashing = settings.load_balancer.consistent_hash if settings.load_balancer is not None else None
+    return TcpSettings(
+        tcp.idle_timeout if tcp is not None else None,
+        tcp.max_connection_duration if tcp is not None else None,
+        settings.tunnel,
+        hashing is not None and bool(hashing.use_source_ip),
     )

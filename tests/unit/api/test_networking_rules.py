@@ -114,6 +114,20 @@ def test_hosts_and_connections_of_virtual_services(spec: dict[str, Any], path: s
             "outlierDetection.consecutiveLocalOriginFailures",
         ),
         ({"outlierDetection": {"interval": "0s"}}, "outlierDetection.interval"),
+        ({"outlierDetection": {"consecutiveErrors": 3}}, "outlierDetection.consecutiveErrors"),
+        ({"loadBalancer": {"warmupDurationSecs": "1s", "warmup": {"duration": "1s"}}}, "loadBalancer"),
+        (
+            {"loadBalancer": {"simple": "RANDOM", "warmup": {"duration": "1s"}}},
+            "loadBalancer.warmup",
+        ),
+        ({"loadBalancer": {"warmup": {"duration": "0s"}}}, "loadBalancer.warmup.duration"),
+        ({"tunnel": {"targetHost": "a", "targetPort": 1, "protocol": "GET"}}, "tunnel.protocol"),
+        ({"tunnel": {"targetHost": "*.a", "targetPort": 1}}, "tunnel.targetHost"),
+        (
+            {"tunnel": {"targetHost": "a", "targetPort": 1}, "proxyProtocol": {"version": "V2"}},
+            "proxyProtocol",
+        ),
+        ({"retryBudget": {"budgetInterval": "1s"}}, "retryBudget.budgetInterval"),
         ({"connectionPool": {"tcp": {"connectTimeout": "1us"}}}, "connectionPool.tcp.connectTimeout"),
         (
             {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE", "useClientProtocol": True}}},

@@ -67,6 +67,10 @@ DOCUMENTS: Final = """
  spec: {host: reviews, trafficPolicy: {outlierDetection: {interval: 1s}}, subsets: [{name: v1,
   labels: {version: v1}, trafficPolicy: {loadBalancer: {localityLbSetting: {failoverPriority: [version]}}}}]}}
 ---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: ratings, namespace: default},
+ spec: {host: ratings, trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 1}, connectionPool: {
+  tcp: {maxConnectionDuration: 5s}}}}}
+---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: external, namespace: default},
  spec: {host: www.example.com, trafficPolicy: {loadBalancer: {localityLbSetting: {
   distribute: [{from: "eu/*", to: {"eu/*": 100}}]}}}}}

@@ -106,6 +106,18 @@ def test_settings_for_a_port_replace_all_others() -> None:
     assert cluster(policy, 9000)["lbPolicy"] == "RANDOM"
 
 
+def test_what_a_port_cannot_say_holds_for_all_ports() -> None:
+    policy = """{retryBudget: {percent: 50}, proxyProtocol: {version: V2},
+      portLevelSettings: [{port: {number: 9080}, loadBalancer: {simple: RANDOM}}]}"""
+    made = cluster(policy)
+    (limits,) = made["circuitBreakers"]["thresholds"]
+    assert limits["retryBudget"] == {"budgetPercent": {"value": 50.0}}
+    for match, inner in zip(made["transportSocketMatches"], ("tls", "raw_buffer"), strict=True):
+        wrapped = match["transportSocket"]["typedConfig"]
+        assert wrapped["config"] == {"version": "V2"}
+        assert wrapped["transportSocket"]["name"] == f"envoy.transport_sockets.{inner}"
+
+
 def test_a_subset_overrides_field_by_field() -> None:
     more = """
 ---

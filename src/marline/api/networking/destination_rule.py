@@ -143,7 +143,7 @@ class ProxyProtocol(Model, frozen=True):
 
 class RetryBudget(Model, frozen=True):
     percent: Annotated[float, Meta(ge=0, le=100)] | None = None
-    min_retry_concurrency: UnsignedCount = 0
+    min_retry_concurrency: UnsignedCount | None = None
     budget_interval: Duration | None = None
 
 
@@ -181,17 +181,13 @@ class DestinationRuleSpec(Model, frozen=True):
 
 
 _SETTINGS_REFUSED: Final[Refusals] = {
-    "loadBalancer.warmupDurationSecs": "warm-up of new endpoints",
-    "loadBalancer.warmup": "warm-up of new endpoints",
     "outlierDetection.consecutiveErrors": "deprecated; use consecutive5xxErrors or consecutiveGatewayErrors",
     "tls.credentialName": "client credentials from Secrets; name files with clientCertificate and privateKey",
     "tls.caCrl": "certificate revocation lists",
 }
 _POLICY_REFUSED: Final[Refusals] = {
     **_SETTINGS_REFUSED,
-    "tunnel": "tunnelling through another proxy",
-    "proxyProtocol": "the PROXY protocol",
-    "retryBudget": "retry budgets",
+    "retryBudget.budgetInterval": "Envoy counts the requests that are active; leave it out",
 }
 
 REFUSED: Final[Refusals] = {

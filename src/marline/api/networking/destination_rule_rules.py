@@ -12,6 +12,7 @@ from marline.api.networking.destination_rule import (
     LoadBalancerSettings,
     PortTrafficPolicy,
     TrafficPolicy,
+    TunnelSettings,
 )
 from marline.api.networking.locality_rules import locality
 from marline.api.resource import Resource
@@ -37,6 +38,10 @@ def validate(resource: Resource[DestinationRuleSpec], faults: Faults) -> None:
 
 def _policy(policy: TrafficPolicy, faults: Faults) -> None:
     _settings(policy, faults)
+    if policy.tunnel is not None:
+        _tunnel(policy.tunnel, faults.at("tunnel"))
+        if policy.proxy_protocol is not None:
+            faults.at("proxyProtocol").add("cannot be combined with tunnel")
     numbers = [str(item.port.number) if item.port else "" for item in policy.port_level_settings]
     rules.named_once(numbers, faults.at("portLevelSettings"), "port")
     for index, item in enumerate(policy.port_level_settings):
@@ -44,6 +49,13 @@ def _policy(policy: TrafficPolicy, faults: Faults) -> None:
         if item.port is None or item.port.number == 0:
             where.at("port").at("number").add("is required", Fault.REQUIRED)
         _settings(item, where)
+
+
+def _tunnel(settings: TunnelSettings, faults: Faults) -> None:
+    if faults.required(settings.target_host, "targetHost"):
+        rules.host(settings.target_host, faults.at("targetHost"), wildcard=False)
+    if settings.protocol not in ("", "CONNECT", "POST"):
+        faults.at("protocol").add(f"{settings.protocol!r} is neither CONNECT nor POST")
 
 
 def _settings(policy: TrafficPolicy | PortTrafficPolicy, faults: Faults) -> None:
@@ -69,8 +81,22 @@ def _load_balancer(settings: LoadBalancerSettings, faults: Faults) -> None:
         faults.add("expected either simple or consistentHash, found both")
     if settings.consistent_hash is not None:
         _consistent_hash(settings.consistent_hash, faults.at("consistentHash"))
+    _warmup(settings, faults)
     if settings.locality_lb_setting is not None:
         locality(settings.locality_lb_setting, faults.at("localityLbSetting"))
+
+
+def _warmup(settings: LoadBalancerSettings, faults: Faults) -> None:
+    given = {"warmup": settings.warmup, "warmupDurationSecs": settings.warmup_duration_secs}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        faults.add("expected either warmup or warmupDurationSecs, found both")
+    warms = settings.consistent_hash is None and settings.simple not in ("RANDOM", "PASSTHROUGH")
+    for name in names if not warms else ():
+        faults.at(name).add("has no effect but with simple: ROUND_ROBIN or LEAST_REQUEST")
+    rules.duration(settings.warmup_duration_secs, faults.at("warmupDurationSecs"))
+    if settings.warmup is not None:
+        rules.duration(settings.warmup.duration, faults.at("warmup").at("duration"))
 
 
 def _consistent_hash(hashing: ConsistentHash, where: Faults) -> None:
