@@ -86,12 +86,12 @@ def origin(source: Ref, field: str) -> Any:
     """Route metadata that names what the route is made of, where the access log and the configuration
     dump show it: the resource, in the form of Istio's (its path in the API), and the path of the field."""
     metadata = route_pb.Route().metadata
-    path = f"/apis/{source.group}/v1/namespaces/{source.namespace}/{_kebab(source.kind)}/{source.name}"
+    path = f"/apis/{source.group}/v1/namespaces/{source.namespace}/{kebab(source.kind)}/{source.name}"
     metadata.filter_metadata["istio"].update({"config": path, "field": field})
     return metadata
 
 
-def _kebab(kind: str) -> str:
+def kebab(kind: str) -> str:
     """`VirtualService` → `virtual-service`, `HTTPRoute` → `http-route`."""
     return _WORD_START.sub("-", kind).lower()
 

@@ -1,0 +1,84 @@
+"""What the interpreter says of a request is what a running Envoy does with it, whatever the rules."""
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from envoy.config.route.v3 import route_pb2
+from explain_requests import BACKENDS, Draw
+from routing_envoy import backend, cluster, route_listener, rule_set, run_envoy
+
+from marline.compile.routes_hosts import build_virtual_host
+from marline.explain.request import Request
+from marline.explain.routing import Decision, decide
+
+HOSTS = 120
+REQUESTS_EACH = 12
+
+
+def virtual_hosts(draw: Draw) -> list[Any]:
+    made: list[Any] = []
+    while len(made) < HOSTS:
+        resource = draw.virtual_service()
+        if resource is not None:
+            name = f"host-{len(made)}.example"
+            domains = (name, f"{name}:9080", f"{name}:80")
+            made.append(build_virtual_host(f"9080/{name}", domains, rule_set(resource), None, ""))
+    return made
+
+
+async def ask(port: int, request: Request) -> tuple[int, str, str, str, str]:
+    """Status, cluster, path and host there, and location, of what Envoy answers. Written by hand: HTTP
+    clients mend paths."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = [f"{request.method} {request.path} HTTP/1.1", f"host: {request.authority}"]
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    writer.write("\r\n".join([*lines, "content-length: 0", "", ""]).encode())
+    first, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    received = dict(field.split(": ", 1) for field in fields)
+    body = await reader.readexactly(int(received.get("content-length", "0")))
+    writer.close()
+    status, location = int(first.split()[1]), received.get("location", "")
+    if "x-from-app" not in received:
+        return status, "", "", "", location
+    said = json.loads(body)
+    return status, said["backend"], said["path"], said["headers"]["host"], location
+
+
+def foretold(decision: Decision) -> list[tuple[int, str, str, str, str]]:
+    found = []
+    for item in decision.outcomes:
+        if item.share <= 0:
+            continue
+        if item.request is None:
+            found.append((item.status, "", "", "", item.location))
+        else:
+            found.append((200, item.cluster, item.request.path, item.request.authority, ""))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_foretold_comes_true(seed: int) -> None:
+    draw = Draw(seed)
+    hosts = virtual_hosts(draw)
+    table = route_pb2.RouteConfiguration(virtual_hosts=hosts)
+    async with AsyncExitStack() as stack:
+        backends = [await stack.enter_async_context(backend(name)) for name in BACKENDS]
+        listener = route_listener(hosts)
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["normalize_path"] = True
+        clusters = [cluster(item.name, [item.port]) for item in backends]
+        envoy = await stack.enter_async_context(run_envoy({"listeners": [listener], "clusters": clusters}))
+        kinds: Counter[str] = Counter()
+        for index in range(HOSTS):
+            for _ in range(REQUESTS_EACH):
+                request = draw.request(f"host-{index}.example")
+                decision = decide(table, hosts, request, normalize=True)
+                seen = await ask(envoy.ports["routes"], request)
+                assert seen in foretold(decision), f"{request}\n{hosts[index]}"
+                kinds.update(item.by for item in decision.outcomes)
+        assert set(kinds) == {"cluster", "redirect", "direct response", "fault", "cors", "no route"}, kinds
