@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from marline.mesh.names import NameTable
 from marline.node import network, nftables
 from marline.node.capture import Names, TransparentNetwork
 from marline.node.envoy import PROXY_GID
 from marline.node.home import MeshConfig
-from marline.node.names import NameTable
 from marline.node.namespace import socket_in
 from marline.node.plan import Place
 from marline.node.process import Launch, spawn

@@ -8,7 +8,9 @@ from marline.api.errors import InvalidResource
 from marline.api.resource import Resource
 from marline.explain.request import Request
 
-PATHS = ("/", "/a", "/a/", "/a/b", "/ab", "/A/b", "/a/b/../c", "/%61/b", "/a%2fb", "/a//b", "/b\\c", "/x'{y}|z")
+PATHS = (
+    "/", "/a", "/a/", "/a/b", "/ab", "/A/b", "/a/b/../c", "/%61/b", "/a%2fb", "/a//b", "/b\\c", "/x'{y}|z",
+)  # fmt: skip
 QUERIES = ("", "?", "?q=1", "?q=2&r", "?r&q=1&q=2", "?q", "?q=a%20b", "?x=/..")
 WORDS = ("jason", "j", "json", "", "Jason", "jas on")
 PATTERNS = ("j.*", "(?i)JASON", "j(a|s)+on", "[^j]*", "ja?son$", ".*")
@@ -92,7 +94,8 @@ class Draw:
 
     def redirect(self) -> dict[str, Any]:
         made: dict[str, Any] = {"redirectCode": self.of((301, 302, 307, 308))}
-        made |= {"uri": self.of(("/to", "/to?own=1", "%PREFIX()%/p", "%PREFIX()%/p/"))} if self.likely(0.6) else {}
+        uris = ("/to", "/to?own=1", "%PREFIX()%/p", "%PREFIX()%/p/")
+        made |= {"uri": self.of(uris)} if self.likely(0.6) else {}
         made |= {"authority": self.of(("to.example", "to.example:99"))} if self.likely(0.5) else {}
         made |= {"scheme": self.of(("https", "http"))} if self.likely(0.4) else {}
         made |= {"port": 444} if self.likely(0.3) else {}

@@ -33,6 +33,10 @@ class Document:
         """The same error with file, document and line in each of its faults."""
         return InvalidResource(error.what, _located(error.errors, self.file, self.number, self.lines))
 
+    def line(self, path: str) -> int:
+        """Where a field stands; if it does not, the innermost object around it."""
+        return _line({_steps(known): line for known, line in self.lines.items()}, _steps(path))
+
 
 def read_documents(text: str, file: str = "", max_repeated: int = MAX_REPEATED) -> tuple[Document, ...]:
     """The objects in a text, in order; the items of a `List` (as `kubectl get -o yaml` writes) one by one.

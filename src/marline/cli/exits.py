@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NO_MESH = 3
     NOT_FOUND = 4
+    CANNOT_TELL = 5
     INTERRUPTED = 130
 
 
@@ -21,6 +22,7 @@ MEANINGS: Final = {
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.NO_MESH: "no mesh is running",
     ExitCode.NOT_FOUND: "what was named is not there",
+    ExitCode.CANNOT_TELL: "it cannot be told (explain), or not be found out (diff)",
     ExitCode.INTERRUPTED: "it was interrupted",
 }
 

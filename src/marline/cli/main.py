@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "apply": _Command("apply", "Create or change resources as files describe them."),
     "get": _Command("get", "List resources."),
     "describe": _Command("describe", "Tell all about one resource or workload."),
+    "explain": _Command("explain", "Tell what would happen to a request, and why."),
     "delete": _Command("delete", "Delete resources."),
     "status": _Command("status", "Show workloads, identities and traffic."),
     "proxy-status": _Command("proxy_status", "Show which proxies have their newest configuration."),

@@ -35,7 +35,7 @@ def endpoints(hub: Hub, signing: endpoint.SignEndpoint, credentials: ApiCredenti
     async def proxies(request: web.Request) -> web.Response:
         _require(request, "list proxies", *endpoint.ALLOWED_GROUPS)
         await _settled(hub, request.query)
-        return _json(hub.statuses())
+        return _json(hub.statuses(described=request.query.get(status.DESCRIBED) == "true"))
 
     async def make_token(request: web.Request) -> web.Response:
         _require(request, "make tokens", tokens.ADMINS)

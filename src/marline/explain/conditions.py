@@ -91,7 +91,9 @@ def _header_fault(matcher: Any, request: Request) -> str:
         return "" if (value is not None) == asks else f"{shown}, wanted {'one' if asks else 'none'}"
     if value is None and not matcher.treat_missing_header_as_empty:
         return f"{shown}, wanted {_asked(matcher)}"
-    return "" if _holds(matcher, value or "") != matcher.invert_match else f"{shown}, wanted {_asked(matcher)}"
+    return (
+        "" if _holds(matcher, value or "") != matcher.invert_match else f"{shown}, wanted {_asked(matcher)}"
+    )
 
 
 def _holds(matcher: Any, value: str) -> bool:

@@ -15,7 +15,8 @@ from marline.explain.request import CannotTell, Request, only
 
 _DENOMINATORS: Final = (100, 10_000, 1_000_000)
 _GRPC_TO_HTTP: Final = {
-    1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401,
+    0: 200, 1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501,
+    14: 503, 16: 401,
 }  # fmt: skip
 
 
@@ -31,10 +32,13 @@ class Faults:
     delay_seconds: float = 0.0
 
 
+NO_FAULTS: Final = Faults()
+
+
 def faults_of(route: Any) -> Faults:
     """A route's fault injection. Raises `CannotTell`."""
     if FAULT_FILTER not in route.typed_per_filter_config:
-        return Faults()
+        return NO_FAULTS
     config = fault_pb2.HTTPFault()
     if not route.typed_per_filter_config[FAULT_FILTER].Unpack(config):
         raise CannotTell("a route's fault injection is of an unknown form")
@@ -53,12 +57,12 @@ def faults_of(route: Any) -> Faults:
 
 def http_status_of(grpc_status: int) -> int:
     """The HTTP status of a gRPC error for callers that do not speak gRPC (Envoy's `Grpc::Utility`)."""
-    return _GRPC_TO_HTTP.get(grpc_status, 200 if grpc_status == 0 else 500)
+    return _GRPC_TO_HTTP.get(grpc_status, 500)
 
 
 def share_of(fraction: Any) -> float:
     """A `FractionalPercent` as a share from 0 to 1."""
-    return min(1.0, fraction.numerator / _DENOMINATORS[fraction.denominator])
+    return float(min(1.0, fraction.numerator / _DENOMINATORS[fraction.denominator]))
 
 
 def seconds(duration: Any) -> float:

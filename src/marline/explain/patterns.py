@@ -95,12 +95,13 @@ def fits(matcher: Any, value: str) -> bool:
     wanted = getattr(matcher, str(kind))
     if matcher.ignore_case:
         wanted, value = wanted.lower(), value.lower()
-    return {
+    verdicts: dict[str, bool] = {
         "exact": value == wanted,
         "prefix": value.startswith(wanted),
         "suffix": value.endswith(wanted),
         "contains": wanted in value,
-    }[str(kind)]
+    }
+    return verdicts[str(kind)]
 
 
 def wanted(matcher: Any) -> str:

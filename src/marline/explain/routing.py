@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from marline.explain.conditions import why_not
-from marline.explain.faults import Faults, answers_preflight, faults_of, http_status_of
+from marline.explain.faults import NO_FAULTS, Faults, answers_preflight, faults_of, http_status_of
 from marline.explain.origin import Place, route_place
 from marline.explain.paths import location, normalized, rewritten
 from marline.explain.request import CannotTell, Request, only
@@ -77,7 +77,7 @@ class Decision:
     domain: str = ""
     misses: tuple[Miss, ...] = ()
     route: Any = field(default=None, repr=False)
-    faults: Faults = Faults()
+    faults: Faults = NO_FAULTS
 
     @property
     def place(self) -> Place | None:

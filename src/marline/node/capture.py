@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from marline.mesh.model import Capture, ChangeSet, MeshSettings
+from marline.mesh.names import NameTable, name_table
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 from marline.node.dns import DnsServer, Resolver
 from marline.node.errors import CaptureUnavailable, Obstacle
 from marline.node.home import MeshConfig
-from marline.node.names import NameTable, name_table
 from marline.node.plan import Place
 from marline.node.ports import Reservations
 from marline.store.interface import ResourceStore, StoreError

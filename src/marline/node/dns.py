@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from marline.mesh.names import NameTable
 from marline.node import dns_codec
 from marline.node.dns_codec import NotAQuery, Question
-from marline.node.names import NameTable
 from marline.node.namespace import inside
 
 LOOPBACK: Final = "127.0.0.1"

@@ -153,18 +153,18 @@ class Hub:
                 case Settled():
                     self.observer.settled(connection.proxy, effect)
 
-    def statuses(self) -> status.ProxyList:
+    def statuses(self, *, described: bool = False) -> status.ProxyList:
         """All proxies, by node id. An Envoy that has reconnected before its old stream was found to be
         dead is there once, with its new one."""
         newest = {connection.proxy.node_id: connection for connection in self.connections}
-        proxies = tuple(_status(newest[node_id]) for node_id in sorted(newest))
+        proxies = tuple(_status(newest[node_id], described=described) for node_id in sorted(newest))
         return status.ProxyList(proxies, self.snapshot.resource_version)
 
     def proxies(self) -> Iterator[Proxy]:
         return (connection.proxy for connection in self.connections)
 
 
-def _status(connection: Connection) -> status.ProxyStatus:
+def _status(connection: Connection, *, described: bool) -> status.ProxyStatus:
     proxy, session = connection.proxy, connection.session
     types = session.statuses()
     return status.ProxyStatus(
@@ -179,4 +179,5 @@ def _status(connection: Connection) -> status.ProxyStatus:
             status.Rejected(type_url, name, message)
             for (type_url, name), message in sorted(session.messages.items())
         ),
+        proxy=proxy if described else None,
     )

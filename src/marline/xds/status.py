@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from marline.mesh.model import Proxy
+
 PATH: Final = "/marline/v1/proxies"
 SETTLED_AT: Final = "settledAt"
 """Query parameter: answer when all proxies have what follows from this resourceVersion …"""
@@ -15,6 +17,8 @@ CONNECTED: Final = "connected"
 TIMEOUT_SECONDS: Final = "timeoutSeconds"
 """… or when so many seconds are over; the states tell which."""
 MAX_TIMEOUT_SECONDS: Final = 300.0
+DESCRIBED: Final = "described"
+"""Query parameter, `true`: say also what each proxy says of itself (`ProxyStatus.proxy`)."""
 
 SYNCED: Final = "SYNCED"
 """It has acknowledged all that it should have."""
@@ -59,6 +63,8 @@ class ProxyStatus(msgspec.Struct, frozen=True, rename="camel"):
     """Seconds since the epoch."""
     types: tuple[TypeStatus, ...] = ()
     rejections: tuple[Rejected, ...] = ()
+    proxy: Proxy | None = None
+    """What its node metadata says, if that was asked for."""
 
 
 class ProxyList(msgspec.Struct, frozen=True, rename="camel"):

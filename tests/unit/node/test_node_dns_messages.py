@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marline.mesh.names import NameTable
 from marline.node import dns_codec
 from marline.node.dns import Resolver, nameservers
 from marline.node.dns_codec import AAAA, A, NotAQuery
-from marline.node.names import NameTable
 
 NAMES = NameTable(
     "cluster.local",

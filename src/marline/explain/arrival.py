@@ -1,0 +1,137 @@
+"""What the proxy at the other end does with a connection: does its policy take it, and who answers?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from marline.api.resource import Ref
+from marline.compile.catalog import InboundUnit
+from marline.compile.resource import LISTENER
+from marline.explain.connections import Connection, chain_for, manager_of, strange_filters, terminates_tls
+from marline.explain.managers import route_request
+from marline.explain.managers import strange_filters as strange_http_filters
+from marline.explain.origin import Place
+from marline.explain.request import CannotTell, Request
+from marline.explain.upstreams import Upstream
+from marline.explain.view import CompiledView
+from marline.mesh.authentication import MtlsMode
+from marline.mesh.endpoints import entry_labels, spiffe_id
+from marline.mesh.model import Capture, Proxy, Workload
+from marline.mesh.snapshot import MeshSnapshot
+
+_WORKLOAD_ENTRY: Final = ("networking.istio.io", "WorkloadEntry")
+_HTTP_BYTES: Final = ("http/1.1",)
+_HTTP_ALPN: Final = ("h2", "http/1.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What becomes of a connection at one endpoint."""
+
+    accepted: bool
+    text: str
+    place: Place | None = None
+    status: int = 0
+    """What the proxy there answers by itself; 0: the application does."""
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The proxies that are connected, by the workload that they serve."""
+
+    by_workload: Mapping[tuple[str, str], tuple[Proxy, int]]
+
+    @classmethod
+    def of(cls, proxies: Iterable[Proxy]) -> "Peers":
+        return cls(
+            {
+                (workload.namespace, workload.name): (proxy, index)
+                for proxy in proxies
+                for index, workload in enumerate(proxy.workloads)
+            }
+        )
+
+
+def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Request | None) -> Arrival:
+    """`request`: as it is sent; None for bytes that are no HTTP. Raises `CannotTell`."""
+    if not upstream.workload:
+        return Arrival(True, "it is no workload of the mesh")
+    known = peers.by_workload.get((upstream.namespace, upstream.workload))
+    if known is None:
+        return _by_policy(snapshot, upstream)
+    proxy, index = known
+    view = CompiledView.of(snapshot, proxy, (InboundUnit(index),))
+    listener = _listener(view, proxy, upstream.port)
+    if listener is None:
+        return Arrival(False, f"its proxy does not listen on port {upstream.port}")
+    return _at_listener(view, listener, proxy.workloads[index], upstream, request)
+
+
+def _listener(view: CompiledView, proxy: Proxy, port: int) -> Any | None:
+    wanted = proxy.inbound_capture_port if proxy.capture is Capture.TRANSPARENT else port
+    found = (item for item in view.listeners() if item.address.socket_address.port_value == wanted)
+    return next(found, None)
+
+
+def _at_listener(
+    view: CompiledView, listener: Any, workload: Workload, upstream: Upstream, request: Request | None
+) -> Arrival:
+    security = upstream.security
+    tls = security.kind != "plain"
+    offered = (_HTTP_ALPN if tls else _HTTP_BYTES) if request is not None else ()
+    connection = Connection(upstream.address, upstream.port, tls, security.server_name, offered)
+    sources = view.sources(LISTENER, listener.name)
+    place = Place(sources[0], "spec") if sources else None
+    chain = chain_for(listener, connection)
+    demanded = "mTLS is demanded there" if place is not None else "mTLS is demanded there, by default"
+    if chain is None or (terminates_tls(chain) and not tls):
+        return Arrival(False, f"{demanded}, and the connection is in plain text", place)
+    if security.kind == "mtls" and not terminates_tls(chain):
+        return Arrival(False, "mTLS is turned off there, and the connection is with mTLS", place)
+    if terminates_tls(chain) and security.kind == "tls":
+        return Arrival(False, f"{demanded}, and the connection brings no SVID", place)
+    identity = spiffe_id(view.snapshot.settings.trust_domain, workload.namespace, workload.service_account)
+    if security.kind == "mtls" and security.expected and identity not in security.expected:
+        expected = " or ".join(security.expected)
+        return Arrival(False, f"it is {identity}, but {expected} is expected", place)
+    how = f"taken, as {identity}" if security.kind == "mtls" else "taken"
+    return _answer(view, chain, request, how, place)
+
+
+def _answer(
+    view: CompiledView, chain: Any, request: Request | None, how: str, place: Place | None
+) -> Arrival:
+    doubts = tuple(f"its filter {name} is not evaluated" for name in strange_filters(chain))
+    manager = manager_of(chain)
+    if manager is None or request is None:
+        return Arrival(True, how, place, 0, doubts)
+    decision = route_request(manager, view, request)
+    doubts += tuple(
+        f"its HTTP filter {name} is not evaluated" for name in strange_http_filters(manager, decision)
+    )
+    status = max((item.status for item in decision.outcomes), default=0)
+    return Arrival(True, how, place, status, doubts)
+
+
+def _by_policy(snapshot: MeshSnapshot, upstream: Upstream) -> Arrival:
+    """For a workload whose proxy is not known: what its policy alone says."""
+    entry = snapshot.resource(Ref(*_WORKLOAD_ENTRY, upstream.namespace, upstream.workload))
+    if entry is None:
+        raise CannotTell(f"nothing is known of the workload {upstream.namespace}/{upstream.workload}")
+    policy = snapshot.peer_policy(upstream.namespace, entry_labels(entry))
+    mode = policy.for_port(upstream.port)
+    place = Place(policy.sources[0], "spec") if policy.sources else None
+    kind = upstream.security.kind
+    if mode is MtlsMode.STRICT and kind != "mtls":
+        return Arrival(False, "mTLS is demanded there, and the connection is without", place)
+    if mode is MtlsMode.DISABLE and kind == "mtls":
+        return Arrival(False, "mTLS is turned off there, and the connection is with mTLS", place)
+    return Arrival(True, f"taken ({mode.value}; its proxy is not known)", place)
+
+
+def workload_of(upstream: Upstream) -> str:
+    """A name for who answers at an endpoint."""
+    if upstream.workload:
+        return f"{upstream.namespace}/{upstream.workload}"
+    return f"{upstream.address}:{upstream.port}"

@@ -1,0 +1,45 @@
+"""What an HTTP connection manager does with a request before and by its route table."""
+
+from typing import Any, Final
+
+from marline.compile.filters import ROUTER_FILTER
+from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
+from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
+from marline.explain.request import CannotTell, Request
+from marline.explain.routing import Decision, decide
+from marline.explain.view import CompiledView
+
+_KNOWN: Final = frozenset({ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER})
+
+
+def table_of(manager: Any, view: CompiledView) -> Any:
+    """Its route table, inline or by name. Raises `CannotTell`."""
+    kind = manager.WhichOneof("route_specifier")
+    if kind == "route_config":
+        return manager.route_config
+    table = view.table(manager.rds.route_config_name) if kind == "rds" else None
+    if table is None:
+        raise CannotTell(f"there is no route table {manager.rds.route_config_name!r}")
+    return table
+
+
+def route_request(manager: Any, view: CompiledView, request: Request) -> Decision:
+    """Raises `CannotTell`."""
+    table = table_of(manager, view)
+    return decide(table, table.virtual_hosts, request, normalize=manager.normalize_path.value)
+
+
+def strange_filters(manager: Any, decision: Decision) -> list[str]:
+    """The HTTP filters that act on this request and are not evaluated: what they refuse or change is not
+    known. A disabled one acts where the route (or its virtual host) configures it."""
+    configured = {
+        name
+        for level in (decision.route, decision.host)
+        if level is not None
+        for name in level.typed_per_filter_config
+    }
+    return [
+        item.name
+        for item in manager.http_filters
+        if item.name not in _KNOWN and (not item.disabled or item.name in configured)
+    ]
