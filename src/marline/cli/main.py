@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "describe": _Command("describe", "Tell all about one resource or workload."),
     "explain": _Command("explain", "Tell what would happen to a request, and why."),
     "delete": _Command("delete", "Delete resources."),
+    "analyze": _Command("analyze", "Find what is wrong or risky in resources."),
     "status": _Command("status", "Show workloads, identities and traffic."),
     "proxy-status": _Command("proxy_status", "Show which proxies have their newest configuration."),
     "proxy-config": _Command("proxy_config", "Show the configuration that a proxy has."),

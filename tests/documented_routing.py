@@ -65,7 +65,7 @@ class Documented:
             return {Answer(404)} if asked.through_gateway else self._forward(asked, {"host": asked.host})
         for rule in rules:
             for match in rule["match"]:
-                if self._fits(match, asked):
+                if self.fits(match, asked):
                     return self._act(rule, match, asked)
         return {Answer(404)}
 
@@ -118,7 +118,8 @@ class Documented:
             match.get("sourceNamespace") in (None, self.namespace)
         )
 
-    def _fits(self, match: Spec, asked: Asked) -> bool:
+    def fits(self, match: Spec, asked: Asked) -> bool:
+        """Does a request fulfil a match, whoever sends it?"""
         query = dict(reversed(parse_qsl(asked.query, keep_blank_values=True)))
         headers = {name.lower(): value for name, value in asked.headers.items()}
         return (
