@@ -79,7 +79,7 @@ def _service(mesh: MeshSnapshot, service: Service) -> ServiceFacts:
     virtual = mesh.virtual_service(service.hostname, service.namespace)
     if virtual is not None:
         rules.append(virtual.ref)
-    policy = mesh.destination_rule(service.hostname, service.namespace)
+    policy = mesh.destination_rule(service.hostname, service.namespace, {})
     rules += policy.sources if policy is not None else ()
     return ServiceFacts(
         hostname=service.hostname,

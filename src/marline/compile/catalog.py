@@ -8,6 +8,8 @@ Whoever keeps a proxy's view replaces a unit's recipes by the new ones, none mea
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from marline.api.networking.virtual_service import VirtualServiceSpec
+from marline.api.resource import Resource
 from marline.compile import locality
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
@@ -246,15 +248,27 @@ def _shared_recipes(
 
 def _asked(snapshot: MeshSnapshot, scope: Scope, hostname: str) -> _Asked:
     routes = snapshot.virtual_service(hostname, scope.namespace)
-    labels = routes is not None and rules.asks_for_labels(routes.spec)
+    labels = routes is not None and _routes_ask_for_labels(snapshot, scope, routes)
     service = snapshot.service(hostname, scope)
     if service is None:
         return _Asked(labels)
-    policies = tuple(every_policy(snapshot.destination_rule(hostname, scope.namespace), service))
+    if snapshot.tells_clients_apart(hostname, scope.namespace):
+        return _Asked(labels=True, locality=True)
+    policies = tuple(every_policy(snapshot.destination_rule(hostname, scope.namespace, {}), service))
     return _Asked(
         labels or any(locality.asks_for_labels(item, service) for item in policies),
         any(locality.asks_for_locality(item, service) for item in policies),
     )
+
+
+def _routes_ask_for_labels(
+    snapshot: MeshSnapshot, scope: Scope, routes: Resource[VirtualServiceSpec]
+) -> bool:
+    if rules.asks_for_labels(routes.spec):
+        return True
+    hosts = {item.host for item in rules.destinations(routes.spec)}
+    names = (snapshot.resolve_host(host, routes.namespace) for host in hosts)
+    return any(snapshot.tells_clients_apart(name, scope.namespace) for name in names)
 
 
 def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:

@@ -37,7 +37,7 @@ def cluster_recipes(
     snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
 ) -> Iterator[Recipe]:
     """The clusters of every port and subset of a service, as a client sees it."""
-    rule = snapshot.destination_rule(service.hostname, client.namespace)
+    rule = snapshot.destination_rule(service.hostname, client.namespace, dict(client.labels))
     every = callable_endpoints(snapshot, service)
     discovery = discovery_of(service, proxy)
     sources = (*(rule.sources if rule is not None else ()), service.source)

@@ -28,7 +28,7 @@ MTLS_MODE = ("tlsMode", "istio")
 
 def endpoint_recipes(snapshot: MeshSnapshot, service: Service, client: Workload) -> Iterator[Recipe]:
     """The endpoints of every port and subset of a service, as a client sees them."""
-    rule = snapshot.destination_rule(service.hostname, client.namespace)
+    rule = snapshot.destination_rule(service.hostname, client.namespace, dict(client.labels))
     every = callable_endpoints(snapshot, service)
     for port in service.ports:
         if port.protocol is Protocol.UDP:

@@ -4,7 +4,7 @@ Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources'
 (`gateway_api_status`), which follows the same decisions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from marline.api.gateway_api.gateway import GatewaySpec, Listener, SecretObjectReference
@@ -146,7 +146,9 @@ def _route_set(
     snapshot: MeshSnapshot, proxy: Proxy, route: Resource[HTTPRouteSpec], scheme: str, port: int
 ) -> RouteSet:
     backends = {
-        backend_key(backend): backend_target(snapshot, source_namespace(proxy), route, backend)[0]
+        backend_key(backend): backend_target(
+            snapshot, source_namespace(proxy), source_labels(proxy), route, backend
+        )[0]
         for backend in references(route.spec)
     }
     return RouteSet(route, scheme, port, tuple(backends.items()))
@@ -155,6 +157,7 @@ def _route_set(
 def backend_target(
     snapshot: MeshSnapshot,
     client_namespace: str,
+    labels: Mapping[str, str],
     route: Resource[HTTPRouteSpec],
     backend: BackendObjectReference,
 ) -> tuple[Target | None, str, str]:
@@ -172,7 +175,7 @@ def backend_target(
         return None, "BackendNotFound", f"{shown} does not exist"
     if backend.port is None or service.port(backend.port) is None:
         return None, "BackendNotFound", f"{shown} has no port {backend.port}"
-    return service_target(snapshot, client_namespace, service, backend.port), "ResolvedRefs", ""
+    return service_target(snapshot, client_namespace, labels, service, backend.port), "ResolvedRefs", ""
 
 
 def _termination(

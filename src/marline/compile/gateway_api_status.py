@@ -257,7 +257,7 @@ def _route_accepted(
 
 def _route_resolved(snapshot: MeshSnapshot, route: Resource[HTTPRouteSpec]) -> Verdict:
     for backend in references(route.spec):
-        target, reason, message = backend_target(snapshot, route.namespace, route, backend)
+        target, reason, message = backend_target(snapshot, route.namespace, {}, route, backend)
         if target is None:
             return ("ResolvedRefs", False, reason, message)
     return ("ResolvedRefs", True, "ResolvedRefs", "")

@@ -12,6 +12,7 @@ from typing import Final
 from marline.api.networking.destination_rule import (
     ClientTLSSettings,
     ConnectionPoolSettings,
+    ConsistentHash,
     LoadBalancerSettings,
     OutlierDetection,
     PortTrafficPolicy,
@@ -37,6 +38,11 @@ class Effective:
     tunnel: TunnelSettings | None = None
     proxy_protocol: ProxyProtocol | None = None
     retry_budget: RetryBudget | None = None
+
+    @property
+    def hash(self) -> ConsistentHash | None:
+        """By what requests are hashed: Envoy wants to know it at the route that leads to the cluster."""
+        return self.load_balancer.consistent_hash if self.load_balancer is not None else None
 
 
 DEFAULTS: Final = Effective()

@@ -23,6 +23,7 @@ from marline.compile.routes_lookup import (
     source_namespace,
     tcp_settings,
 )
+from marline.compile.routes_targets import outbound_cluster
 from marline.mesh.model import Capture, Port, Protocol, Proxy, Service, Upstream
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -56,7 +57,7 @@ def _virtual_host_recipe(snapshot: MeshSnapshot, proxy: Proxy, service: Service,
         bare=not explicit or port.number == HTTP_PORT,
     )
     host = with_port(service.hostname, port.number)
-    fallback = service_target(snapshot, source_namespace(proxy), service, port.number)
+    fallback = service_target(snapshot, source_namespace(proxy), source_labels(proxy), service, port.number)
     return Recipe(
         VIRTUAL_HOST,
         f"{table}/{host}",
@@ -87,7 +88,7 @@ def upstream_route_recipe(
     if port is None or not carries_http(port):
         return None
     rules = mesh_rules(snapshot, proxy, service.hostname, port.number)
-    fallback = service_target(snapshot, source_namespace(proxy), service, port.number)
+    fallback = service_target(snapshot, source_namespace(proxy), source_labels(proxy), service, port.number)
     name = f"explicit_{upstream.listen}"
     host = with_port(service.hostname, port.number)
     authority = upstream.host if port.number == HTTP_PORT else with_port(upstream.host, port.number)
@@ -106,8 +107,8 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
         is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
         rules = tls_rules(virtual_service, side) if is_tls else tcp_rules(virtual_service, side)
         routes = [l4_route(snapshot, virtual_service, side, rule, rule.sni_hosts) for rule in rules]
-    fallback = service_target(snapshot, namespace, service, port.number).cluster
-    settings = tcp_settings(snapshot, namespace, service.hostname, port.number)
+    fallback = outbound_cluster(service.hostname, port.number)
+    settings = tcp_settings(snapshot, side, service.hostname, port.number)
     own = L4Route((WeightedTarget(fallback, 1),), source=service.source, settings=settings)
     return disjoint([*routes, own])
 

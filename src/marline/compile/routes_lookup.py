@@ -6,7 +6,6 @@ Everything here returns small values that become a recipe's inputs.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from marline.api.networking.destination_rule import ConsistentHash
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
 from marline.compile.policy import effective
@@ -80,7 +79,10 @@ def resolve_targets(
 def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination: Destination) -> Target:
     hostname, port = _port_of(snapshot, rule_namespace, side, destination)
     cluster = outbound_cluster(hostname, port, destination.subset)
-    return Target(cluster, _hash(snapshot, hostname, side.namespace, port, destination.subset))
+    policy = effective(
+        snapshot.destination_rule(hostname, side.namespace, side.labels), port, destination.subset
+    )
+    return Target(cluster, policy.hash)
 
 
 def _port_of(
@@ -95,10 +97,12 @@ def _port_of(
     return hostname, default_port(numbers, side.port)
 
 
-def service_target(snapshot: MeshSnapshot, client_namespace: str, service: Service, port: int) -> Target:
-    """A service's port without any rule."""
-    policy = _hash(snapshot, service.hostname, client_namespace, port, "")
-    return Target(outbound_cluster(service.hostname, port), policy)
+def service_target(
+    snapshot: MeshSnapshot, client_namespace: str, labels: Mapping[str, str], service: Service, port: int
+) -> Target:
+    """A service's port without any rule, for a client."""
+    policy = effective(snapshot.destination_rule(service.hostname, client_namespace, labels), port, "")
+    return Target(outbound_cluster(service.hostname, port), policy.hash)
 
 
 def domain_names(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[str, ...]:
@@ -128,14 +132,6 @@ def _precedes(snapshot: MeshSnapshot, one: Service, other: Service) -> bool:
     return (age(first), one.hostname) < (age(second), other.hostname)
 
 
-def _hash(
-    snapshot: MeshSnapshot, hostname: str, namespace: str, port: int, subset: str
-) -> ConsistentHash | None:
-    """The consistent-hash policy of a cluster: Envoy wants it at the route that leads there."""
-    balancer = effective(snapshot.destination_rule(hostname, namespace), port, subset).load_balancer
-    return balancer.consistent_hash if balancer is not None else None
-
-
 def l4_route(
     snapshot: MeshSnapshot,
     virtual_service: Resource[VirtualServiceSpec],
@@ -162,19 +158,18 @@ def _rule_settings(snapshot: MeshSnapshot, rule_namespace: str, side: Side, rule
     destination = rule.route[0].destination
     hostname, port = _port_of(snapshot, rule_namespace, side, destination)
     subset = destination.subset if len(rule.route) == 1 else ""
-    return tcp_settings(snapshot, side.namespace, hostname, port, subset)
+    return tcp_settings(snapshot, side, hostname, port, subset)
 
 
 def tcp_settings(
-    snapshot: MeshSnapshot, namespace: str, hostname: str, port: int, subset: str = ""
+    snapshot: MeshSnapshot, side: Side, hostname: str, port: int, subset: str = ""
 ) -> TcpSettings:
     """What DestinationRules say of connections to a cluster."""
-    settings = effective(snapshot.destination_rule(hostname, namespace), port, subset)
+    settings = effective(snapshot.destination_rule(hostname, side.namespace, side.labels), port, subset)
     tcp = settings.pool.tcp if settings.pool is not None else None
-    hashing = settings.load_balancer.consistent_hash if settings.load_balancer is not None else None
     return TcpSettings(
         tcp.idle_timeout if tcp is not None else None,
         tcp.max_connection_duration if tcp is not None else None,
         settings.tunnel,
-        hashing is not None and bool(hashing.use_source_ip),
+        settings.hash is not None and bool(settings.hash.use_source_ip),
     )

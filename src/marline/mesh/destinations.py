@@ -2,10 +2,11 @@
 
 Istio, "Cross namespace configuration sharing": a rule in the client's namespace counts, else one in the
 service's, else one in the root namespace. "Multiple destination rules for one host" in one namespace
-are merged: subsets are added, the oldest rule's traffic policy counts.
+are merged: subsets are added, the oldest rule's traffic policy counts. A rule with a workload selector
+replaces all that for the clients that it selects, in its own namespace.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from marline.api.networking.destination_rule import DestinationRuleSpec, Subset, TrafficPolicy
@@ -38,3 +39,27 @@ class DestinationPolicy:
     @property
     def sources(self) -> tuple[Ref, ...]:
         return tuple(item.ref for item in self.resources)
+
+
+def is_selective(rule: Resource[DestinationRuleSpec]) -> bool:
+    """Is a rule for some clients only? An empty selector selects all."""
+    return rule.spec.workload_selector is not None and bool(rule.spec.workload_selector.match_labels)
+
+
+def policy_for(
+    rules: Sequence[Resource[DestinationRuleSpec]], labels: Mapping[str, str] | None
+) -> DestinationPolicy | None:
+    """What rules of one namespace for one host say to a client of that namespace with these labels (None:
+    a client elsewhere). Of several that select it those count together that do so by the same labels as
+    the oldest."""
+    chosen = next((_selector(rule) for rule in rules if is_selective(rule) and _selects(rule, labels)), {})
+    counting = tuple(rule for rule in rules if _selector(rule) == chosen)
+    return DestinationPolicy(counting) if counting else None
+
+
+def _selector(rule: Resource[DestinationRuleSpec]) -> Mapping[str, str]:
+    return rule.spec.workload_selector.match_labels if rule.spec.workload_selector is not None else {}
+
+
+def _selects(rule: Resource[DestinationRuleSpec], labels: Mapping[str, str] | None) -> bool:
+    return labels is not None and _selector(rule).items() <= labels.items()

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from marline.api.networking.destination_rule import DestinationRuleSpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.mesh.authentication import MtlsMode, PeerPolicy, resolve_policy
 from marline.mesh.change import Advance
-from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Service
 from marline.mesh.registry import Registry
@@ -97,24 +98,38 @@ class MeshSnapshot:
                     return item
         return None
 
-    def destination_rule(self, hostname: str, namespace: str) -> DestinationPolicy | None:
-        """The DestinationRules that count for calls of a service from a namespace."""
-        table, service = self.rules.destination_rules, self.registry.services.get(hostname)
-        if service is None or not table:
-            return None
-        candidates = [table[pattern] for pattern in patterns_for(hostname) if pattern in table]
-        if not candidates:
+    def destination_rule(
+        self, hostname: str, namespace: str, labels: Mapping[str, str]
+    ) -> DestinationPolicy | None:
+        """The DestinationRules that count for calls of a service from a workload."""
+        service = self.registry.services.get(hostname)
+        candidates = self._destination_rules(hostname)
+        if service is None or not candidates:
             return None
         for place in dict.fromkeys((namespace, service.namespace, self.settings.root_namespace)):
             for items in candidates:
-                found = tuple(
+                found = [
                     item
                     for item in items
                     if item.namespace == place and is_exported(item.spec.export_to, place, namespace)
-                )
-                if found:
-                    return DestinationPolicy(found)
+                ]
+                policy = policy_for(found, labels if place == namespace else None)
+                if policy is not None:
+                    return policy
         return None
+
+    def tells_clients_apart(self, hostname: str, namespace: str) -> bool:
+        """Are there DestinationRules for a service that hold for some workloads of a namespace only?"""
+        return any(
+            item.namespace == namespace and is_selective(item)
+            for items in self._destination_rules(hostname)
+            for item in items
+        )
+
+    def _destination_rules(self, hostname: str) -> list[tuple[Resource[DestinationRuleSpec], ...]]:
+        """Those of each host that covers a service's, the most specific first."""
+        table = self.rules.destination_rules
+        return [table[pattern] for pattern in patterns_for(hostname) if pattern in table] if table else []
 
     def unknown_hosts(self, namespace: str) -> Iterator[str]:
         """Hosts of VirtualServices that are no service's (and, if wildcards, cover none)."""

@@ -67,6 +67,11 @@ DOCUMENTS: Final = """
  spec: {host: reviews, trafficPolicy: {outlierDetection: {interval: 1s}}, subsets: [{name: v1,
   labels: {version: v1}, trafficPolicy: {loadBalancer: {localityLbSetting: {failoverPriority: [version]}}}}]}}
 ---
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: some, namespace: default},
+ spec: {host: ratings, workloadSelector: {matchLabels: {version: v1}}, subsets: [{name: v2}],
+  trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 7s}},
+   loadBalancer: {consistentHash: {httpHeaderName: x}}}}}
+---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: ratings, namespace: default},
  spec: {host: ratings, trafficPolicy: {tunnel: {targetHost: a.b, targetPort: 1}, connectionPool: {
   tcp: {maxConnectionDuration: 5s}}}}}

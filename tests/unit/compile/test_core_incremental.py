@@ -126,3 +126,13 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
     for table in ("services", "claims", "endpoints", "by_port", "by_address", "selectors", "labelled"):
         assert getattr(snapshot.registry, table) == getattr(anew.registry, table), table
     assert snapshot.rules.referring == anew.rules.referring
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(0, len(POOL) - 1), max_size=24))
+def test_what_proxies_share_is_what_each_would_have_alone(chosen: list[int]) -> None:
+    documents = tuple({POOL[index].ref: POOL[index] for index in chosen}.values())
+    shared, _ = advance(empty(MeshSettings()), ChangeSet(documents, (), "1"))
+    for proxy in PROXIES:
+        alone, _ = advance(empty(MeshSettings()), ChangeSet(documents, (), "1"))
+        assert whole(shared, proxy) == whole(alone, proxy)

@@ -20,8 +20,8 @@ def simple(name: str) -> dict[str, Any]:
     return {"loadBalancer": {"simple": name}}
 
 
-def chosen(snapshot: MeshSnapshot, namespace: str) -> list[str]:
-    found = snapshot.destination_rule(REVIEWS, namespace)
+def chosen(snapshot: MeshSnapshot, namespace: str, **labels: str) -> list[str]:
+    found = snapshot.destination_rule(REVIEWS, namespace, labels)
     return [ref.name for ref in found.sources] if found is not None else []
 
 
@@ -46,12 +46,34 @@ def test_an_exact_host_counts_before_a_wildcard() -> None:
     assert (chosen(after, "default"), impact.hosts) == (["exact"], {REVIEWS})
 
 
+def test_a_rule_for_selected_clients_replaces_the_others_for_those() -> None:
+    selector = {"matchLabels": {"app": "web"}}
+    rules = [
+        rule("all"),
+        rule("selected", workloadSelector=selector, created="2026-01-01T00:00:00Z"),
+        rule("other", workloadSelector={"matchLabels": {"app": "db"}}, created="2026-01-02T00:00:00Z"),
+        rule("selected-too", workloadSelector=selector, created="2026-01-03T00:00:00Z"),
+    ]
+    snapshot = mesh(service("reviews"), *rules)
+    assert chosen(snapshot, "default") == ["all"]
+    assert chosen(snapshot, "default", app="web", version="v1") == ["selected", "selected-too"]
+    assert chosen(snapshot, "default", app="db") == ["other"]
+
+
+def test_a_workload_selector_means_nothing_to_clients_of_other_namespaces() -> None:
+    selective = rule("selected", workloadSelector={"matchLabels": {"app": "web"}})
+    snapshot = mesh(service("reviews"), selective, rule("root", "istio-system"))
+    assert chosen(snapshot, "elsewhere", app="web") == ["root"]
+    assert chosen(snapshot, "default", app="web") == ["selected"]
+    assert chosen(snapshot, "default", app="db") == ["root"]
+
+
 def test_rules_of_one_namespace_for_one_host_are_merged_oldest_first() -> None:
     first = rule("b", created="2026-01-01T00:00:00Z", trafficPolicy=simple("RANDOM"),
                  subsets=[{"name": "v1", "labels": {"version": "v1"}}])  # fmt: skip
     second = rule("a", created="2026-01-02T00:00:00Z", trafficPolicy=simple("ROUND_ROBIN"),
                   subsets=[{"name": "v1", "labels": {"version": "x"}}, {"name": "v2"}])  # fmt: skip
-    found = mesh(service("reviews"), second, first).destination_rule(REVIEWS, "default")
+    found = mesh(service("reviews"), second, first).destination_rule(REVIEWS, "default", {})
     assert found is not None
     assert found.traffic_policy is not None and found.traffic_policy.load_balancer is not None
     assert found.traffic_policy.load_balancer.simple == "RANDOM"

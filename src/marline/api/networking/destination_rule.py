@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from marline.api.model import Model, NetworkingSelector
+from marline.api.model import Model, Selector
 from marline.api.networking.virtual_service import PortSelector
 from marline.api.refusals import Refusals
 from marline.api.scalars import Duration
@@ -177,7 +177,7 @@ class DestinationRuleSpec(Model, frozen=True):
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: tuple[str, ...] = ()
-    workload_selector: NetworkingSelector | None = None
+    workload_selector: Selector | None = None
 
 
 _SETTINGS_REFUSED: Final[Refusals] = {
@@ -191,7 +191,6 @@ _POLICY_REFUSED: Final[Refusals] = {
 }
 
 REFUSED: Final[Refusals] = {
-    "workloadSelector": "DestinationRules for selected client workloads",
     **{
         f"{place}.{path}": reason
         for place in ("trafficPolicy", "subsets[].trafficPolicy")

@@ -34,6 +34,8 @@ def validate(resource: Resource[DestinationRuleSpec], faults: Faults) -> None:
         if subset.traffic_policy:
             _policy(subset.traffic_policy, where.at("trafficPolicy"))
     rules.export_to(spec.export_to, faults.at("exportTo"))
+    if spec.workload_selector is not None:
+        rules.labels(spec.workload_selector.match_labels, faults.at("workloadSelector").at("matchLabels"))
 
 
 def _policy(policy: TrafficPolicy, faults: Faults) -> None:
