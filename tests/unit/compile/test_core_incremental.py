@@ -129,7 +129,7 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.integers(0, len(POOL) - 1), max_size=24))
+@given(st.lists(st.integers(0, len(POOL) - 1), min_size=20, max_size=40))
 def test_what_proxies_share_is_what_each_would_have_alone(chosen: list[int]) -> None:
     documents = tuple({POOL[index].ref: POOL[index] for index in chosen}.values())
     shared, _ = advance(empty(MeshSettings()), ChangeSet(documents, (), "1"))
