@@ -16,6 +16,11 @@ from marline.compile.clusters import cluster_recipes, discovery_of
 from marline.compile.endpoints import endpoint_recipes
 from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
 from marline.compile.gateway import gateway_recipes
+from marline.compile.gateway_passthrough import (
+    passed_cluster_recipes,
+    passed_endpoint_recipes,
+    passed_hosts,
+)
 from marline.compile.inbound import inbound_recipes
 from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
 from marline.compile.passthrough import passthrough_recipes
@@ -225,7 +230,15 @@ class _Common:
 
 
 def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
-    view = (_common, proxy.role, proxy.capture, proxy.system_ca_file, _routes_by_host(proxy), scope)
+    view = (
+        _common,
+        proxy.role,
+        proxy.capture,
+        proxy.system_ca_file,
+        _routes_by_host(proxy),
+        passed_hosts(snapshot, proxy),
+        scope,
+    )
     found: _Common | None = snapshot.memo.get(view)
     if found is None:
         found = snapshot.memo[view] = _Common()
@@ -275,6 +288,7 @@ def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: 
     service = snapshot.service(hostname, scope)
     if service is not None:
         yield from cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
+        yield from passed_cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
     if not _routes_by_host(proxy):
         return
     if service is not None:
@@ -296,3 +310,4 @@ def _endpoints_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostn
     service = snapshot.service(hostname, scope)
     if service is not None and discovery_of(service, proxy) is Discovery.EDS:
         yield from endpoint_recipes(snapshot, service, proxy.workloads[0])
+        yield from passed_endpoint_recipes(snapshot, proxy, service, proxy.workloads[0])

@@ -12,6 +12,7 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
+from marline.api.resource import Ref
 from marline.compile.cluster_balancing import set_balancing
 from marline.compile.cluster_limits import set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
@@ -37,10 +38,21 @@ def cluster_recipes(
     snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
 ) -> Iterator[Recipe]:
     """The clusters of every port and subset of a service, as a client sees it."""
+    for spec in cluster_specs(snapshot, proxy, service, client):
+        yield Recipe(CLUSTER, spec.name, build_cluster, (spec,), cluster_sources(spec, service))
+
+
+def cluster_sources(spec: ClusterSpec, service: Service) -> tuple[Ref, ...]:
+    return (*(spec.rule.sources if spec.rule is not None else ()), service.source)
+
+
+def cluster_specs(
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
+) -> Iterator[ClusterSpec]:
+    """What those clusters are made of."""
     rule = snapshot.destination_rule(service.hostname, client.namespace, dict(client.labels))
     every = callable_endpoints(snapshot, service)
     discovery = discovery_of(service, proxy)
-    sources = (*(rule.sources if rule is not None else ()), service.source)
     for port in service.ports:
         if port.protocol is Protocol.UDP:
             continue
@@ -51,7 +63,7 @@ def cluster_recipes(
             found = _passes_through(rule, port, subset, proxy, discovery)
             name = outbound_cluster(service.hostname, port.number, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))
-            spec = ClusterSpec(
+            yield ClusterSpec(
                 name=name,
                 hostname=service.hostname,
                 port=port,
@@ -65,7 +77,6 @@ def cluster_recipes(
                 system_ca_file=proxy.system_ca_file,
                 external=service.external,
             )
-            yield Recipe(CLUSTER, name, build_cluster, (spec,), sources)
 
 
 def _preference(

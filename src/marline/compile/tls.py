@@ -48,11 +48,16 @@ def mesh_server_socket(alpn: tuple[str, ...] = ()) -> Any:
     Without `alpn` nothing is negotiated: the connection manager recognises HTTP/2 by its preface. A port
     whose protocol is not declared negotiates, since the client's ALPN says whether it speaks HTTP.
     """
+    return _socket("envoy.transport_sockets.tls", mesh_server_context(alpn, ()))
+
+
+def mesh_server_context(alpn: tuple[str, ...], sans: tuple[str, ...]) -> tls_pb2.DownstreamTlsContext:
+    """What is in that socket; with `sans` the client must have one of these SPIFFE IDs."""
     context = tls_pb2.DownstreamTlsContext()
     context.require_client_certificate.value = True
-    _mesh_identity(context.common_tls_context, ())
+    _mesh_identity(context.common_tls_context, sans)
     context.common_tls_context.alpn_protocols.extend(alpn)
-    return _socket("envoy.transport_sockets.tls", context)
+    return context
 
 
 HTTP_ALPN: Final = ("h2", "http/1.1")

@@ -19,12 +19,14 @@ from marline.mesh.registry import (
 )
 from marline.mesh.rules import (
     DESTINATION_RULE,
+    ISTIO_GATEWAY,
     PEER_AUTHENTICATION,
     SIDECAR,
     VIRTUAL_SERVICE,
     Rules,
     RulesDraft,
     hosts_of,
+    passed_hosts,
     speaks_for_gateways,
     speaks_for_mesh,
 )
@@ -32,7 +34,7 @@ from marline.mesh.rules import (
 Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
 _RULE_KINDS: Final = frozenset({VIRTUAL_SERVICE, DESTINATION_RULE, PEER_AUTHENTICATION, SIDECAR})
-_GATEWAYS: Final = (("networking.istio.io", "Gateway"), ("gateway.networking.k8s.io", "Gateway"))
+_GATEWAYS: Final = (ISTIO_GATEWAY, ("gateway.networking.k8s.io", "Gateway"))
 _READ_BY_GATEWAYS: Final = frozenset(
     {
         *_GATEWAYS,
@@ -42,6 +44,7 @@ _READ_BY_GATEWAYS: Final = frozenset(
         ("gateway.networking.k8s.io", "ReferenceGrant"),
         ("", "Namespace"),
         ("", "Secret"),
+        ("", "ConfigMap"),
     }
 )
 _HTTP_PORT: Final = 80
@@ -90,6 +93,8 @@ class Advance:
             if kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)
                 self._changed_rules.append((ref, old, new))
+            elif kind == ISTIO_GATEWAY:
+                self._changed_rules.append((ref, old, new))
             self._gateways |= kind in _READ_BY_GATEWAYS
 
     def finish(self) -> tuple[Mapping[Kind, Mapping[Ref, Resource[Any]]], Registry, Rules, Impact]:
@@ -128,6 +133,9 @@ class Advance:
                 covered = _covered(registry, hosts)
                 self._hosts |= covered
                 self._follow_listeners(registry, covered)
+        elif kind == ISTIO_GATEWAY:
+            # A gateway that forwards by SNI has clusters of their own for these hosts.
+            self._hosts |= _covered(registry, [host for item in versions for host in passed_hosts(item)])
         else:
             for item in versions:
                 self._gateways |= speaks_for_gateways(item)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from marline.api.networking.destination_rule import DestinationRuleSpec
+from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
@@ -17,6 +18,7 @@ VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
 DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
 PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
+ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
 MESH_GATEWAY: Final = "mesh"
 
 Ordered = Mapping[str, tuple[Resource[Any], ...]]
@@ -116,6 +118,13 @@ def speaks_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:
 
 def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
     return any(name != MESH_GATEWAY for name in item.spec.gateways)
+
+
+def passed_hosts(item: Resource[GatewaySpec]) -> Iterator[str]:
+    """The hosts that a Gateway forwards to by the SNI of the mesh's own calls (AUTO_PASSTHROUGH)."""
+    for server in item.spec.servers:
+        if server.tls is not None and server.tls.mode == "AUTO_PASSTHROUGH":
+            yield from (host.rpartition("/")[2].lower() for host in server.hosts)
 
 
 def asks_for_labels(spec: VirtualServiceSpec) -> bool:
