@@ -1,7 +1,6 @@
 """What gateways read of the mesh: Gateways, the routes bound to them, Secrets, grants."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from marline.api.core import ConfigMapBody, SecretBody
 from marline.api.gateway_api.gateway import GatewaySpec as ApiGatewaySpec
@@ -33,10 +32,6 @@ from marline.compile.routes_lookup import source_labels
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age, is_exported
-
-CLASSES: Final = ("marline", "istio")
-"""The names of Gateway classes that need no GatewayClass resource."""
-CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
 
 
 def istio_gateways(snapshot: MeshSnapshot, proxy: Proxy) -> list[Resource[GatewaySpec]]:
@@ -171,15 +166,6 @@ def api_routes(snapshot: MeshSnapshot) -> list[Resource[HTTPRouteSpec]]:
 
 def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec]]:
     return list(snapshot.resources(GROUP, "ReferenceGrant"))
-
-
-def is_managed(snapshot: MeshSnapshot, gateway: Resource[ApiGatewaySpec]) -> bool:
-    """Is a Gateway of one of Marline's classes? A GatewayClass of that name decides, when there is one."""
-    name = gateway.spec.gateway_class_name
-    declared = snapshot.resource(Ref(GROUP, "GatewayClass", "", name))
-    if declared is not None:
-        return declared.spec.controller_name in CONTROLLERS
-    return name in CLASSES
 
 
 def namespace_labels(snapshot: MeshSnapshot) -> Mapping[str, Mapping[str, str]]:
