@@ -13,6 +13,7 @@ from marline.api.resource import Resource
 from marline.compile import locality
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
+from marline.compile.credentials import credential_recipes
 from marline.compile.endpoints import endpoint_recipes
 from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
 from marline.compile.gateway import gateway_recipes
@@ -92,7 +93,23 @@ class GatewayUnit:
     """All that a gateway listens to."""
 
 
-OwnUnit = PortUnit | AddressUnit | OutboundUnit | InboundUnit | UpstreamUnit | HttpProxyUnit | GatewayUnit
+@dataclass(frozen=True, slots=True)
+class CredentialUnit:
+    """The Secrets of a name that DestinationRules refer to."""
+
+    name: str
+
+
+OwnUnit = (
+    CredentialUnit
+    | PortUnit
+    | AddressUnit
+    | OutboundUnit
+    | InboundUnit
+    | UpstreamUnit
+    | HttpProxyUnit
+    | GatewayUnit
+)
 Unit = HostUnit | EndpointsUnit | OwnUnit
 
 
@@ -102,6 +119,8 @@ def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
     for hostname in snapshot.services:
         yield HostUnit(hostname)
         yield EndpointsUnit(hostname)
+    for name in snapshot.rules.credentials:
+        yield CredentialUnit(name)
     if _captures(proxy):
         for address, port in snapshot.registry.by_address:
             yield AddressUnit(address, port)
@@ -128,6 +147,8 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
         yield HostUnit(hostname)
     for hostname in impact.hosts | impact.endpoints:
         yield EndpointsUnit(hostname)
+    for name in impact.credentials:
+        yield CredentialUnit(name)
     if proxy.role is Role.GATEWAY:
         if impact.gateways:
             yield GatewayUnit()
@@ -189,6 +210,8 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
     match unit:
         case InboundUnit(index):
             return inbound_recipes(snapshot, proxy, proxy.workloads[index])
+        case CredentialUnit(name):
+            return credential_recipes(snapshot, proxy, name)
         case GatewayUnit():
             return gateway_recipes(snapshot, proxy)
         case PortUnit(port):

@@ -18,6 +18,7 @@ from marline.compile.cluster_limits import set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.cluster_tls import set_proxy_protocol, set_transport
+from marline.compile.credentials import may_use_credentials
 from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.locality import ANYWHERE, LocalityPolicy, locality_policy
@@ -25,6 +26,7 @@ from marline.compile.policy import Effective, effective, subset_names
 from marline.compile.resource import CLUSTER, Recipe
 from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
+from marline.compile.tls import credential_secret
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.endpoints import identities
 from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service, Workload
@@ -74,6 +76,7 @@ def cluster_specs(
                 listed=_listed(service, port, chosen, found),
                 prefers=_preference(rule, service, port, subset, client, found),
                 all_mtls=found is Discovery.ORIGINAL and _all_mtls(snapshot, service, port, rule, subset),
+                credential=_credential(rule, port, subset, proxy),
                 system_ca_file=proxy.system_ca_file,
                 external=service.external,
             )
@@ -91,6 +94,13 @@ def _preference(
     if discovery is not Discovery.STRICT_DNS:
         return ANYWHERE
     return locality_policy(effective(rule, port.number, subset), service, client)
+
+
+def _credential(rule: DestinationPolicy | None, port: Port, subset: str, proxy: Proxy) -> str:
+    tls = effective(rule, port.number, subset).tls
+    if rule is None or tls is None or not tls.credential_name or not may_use_credentials(rule, proxy):
+        return ""
+    return credential_secret(proxy.workloads[0].namespace, tls.credential_name)
 
 
 def _all_mtls(
@@ -179,6 +189,9 @@ def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
         all_addresses_in_single_endpoint=spec.discovery is Discovery.LOGICAL_DNS and bool(spec.listed),
     )
     names.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
+    # A name that nobody resolves must not hold up what comes after: Envoy acknowledges no clusters while
+    # one of them is warming.
+    made.wait_for_warm_on_init.value = False
     made.cluster_type.name = "envoy.clusters.dns"
     made.cluster_type.typed_config.Pack(names)
     listed = spec.listed[:1] if spec.discovery is Discovery.LOGICAL_DNS else spec.listed

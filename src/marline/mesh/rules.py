@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from marline.api.networking.destination_rule import DestinationRuleSpec
+from marline.api.networking.destination_rule import DestinationRuleSpec, credentials_of
 from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
@@ -33,6 +33,8 @@ class Rules:
     destination_rules: Mapping[str, tuple[Resource[DestinationRuleSpec], ...]] = field(default_factory=dict)
     referring: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """VirtualServices by the hosts that they send to."""
+    credentials: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """DestinationRules by the names of the Secrets that they refer to."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
@@ -48,6 +50,7 @@ class RulesDraft:
         self._virtual_services = Overlay(base.virtual_services)
         self._destination_rules = Overlay(base.destination_rules)
         self._referring = Groups(base.referring)
+        self._credentials = Groups(base.credentials)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
 
@@ -60,6 +63,9 @@ class RulesDraft:
                     update(host, ref)
         elif kind == DESTINATION_RULE:
             self._replace_in(self._destination_rules, old, new, self._rule_hosts)
+            for item, update in ((old, self._credentials.remove), (new, self._credentials.add)):
+                for name in credentials_of(item.spec) if item is not None else ():
+                    update(name, ref)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
         elif kind == SIDECAR:
@@ -95,6 +101,7 @@ class RulesDraft:
             self._virtual_services.table(),
             self._destination_rules.table(),
             self._referring.table(),
+            self._credentials.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
         )

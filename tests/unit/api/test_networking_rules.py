@@ -138,6 +138,13 @@ def test_hosts_and_connections_of_virtual_services(spec: dict[str, Any], path: s
         ),
         ({"tls": {"mode": "MUTUAL", "privateKey": "/k"}}, "tls.clientCertificate"),
         ({"tls": {"mode": "SIMPLE", "privateKey": "/k"}}, "tls.privateKey"),
+        ({"tls": {"mode": "SIMPLE", "credentialName": "a", "caCrl": "/c"}}, "tls.caCrl"),
+        (
+            {"tls": {"mode": "MUTUAL", "credentialName": "a", "clientCertificate": "/c"}},
+            "tls.clientCertificate",
+        ),
+        ({"tls": {"mode": "SIMPLE", "insecureSkipVerify": True, "caCrl": "/c"}}, "tls.caCrl"),
+        ({"tls": {"mode": "ISTIO_MUTUAL", "credentialName": "a"}}, "tls.credentialName"),
         ({"tls": {"mode": "ISTIO_MUTUAL", "insecureSkipVerify": True}}, "tls.insecureSkipVerify"),
         ({"tls": {"mode": "DISABLE", "sni": "a"}}, "tls.sni"),
         (

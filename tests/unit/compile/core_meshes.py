@@ -69,7 +69,8 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: some, namespace: default},
  spec: {host: ratings, workloadSelector: {matchLabels: {version: v1}}, subsets: [{name: v2}],
-  trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 7s}},
+  trafficPolicy: {tls: {mode: MUTUAL, credentialName: client},
+   connectionPool: {tcp: {maxConnectionDuration: 7s}},
    loadBalancer: {consistentHash: {httpHeaderName: x}}}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: ratings, namespace: default},
