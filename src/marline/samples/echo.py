@@ -1,10 +1,11 @@
 """A service that says who it is and what it was asked, to see what a mesh does with a request.
 
 `python -m marline.samples.echo` listens on 127.0.0.1 at `$PORT`. Its answer is one line of JSON; `/headers`
-answers with the request's headers, `/status/503` with that status, `/delay/2` after two seconds. `$VERSION`
-(or else the workload's name) is in every answer.
+answers with the request's headers, `/status/503` with that status, `/delay/2` after two seconds, and `/count`
+with how many requests there were before. `$VERSION` (or else the workload's name) is in every answer.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -15,12 +16,18 @@ _PORT = "9080"
 _LONGEST_DELAY = 60.0
 
 
+_numbers = itertools.count()
+
+
 def answer(request: Request) -> Response:
     """What the path asks for; anything else is a plain 200."""
+    before = next(_numbers)
     said = {"version": version(), "method": request.method, "path": request.path}
     match request.segments:
         case ["headers"]:
             return json_response(said | {"headers": dict(request.headers)})
+        case ["count"]:
+            return json_response(said | {"before": before})
         case ["status", code] if code.isascii() and code.isdigit() and 200 <= int(code) <= 599:
             return json_response(said, int(code))
         case ["delay", seconds] if seconds.isascii() and seconds.isdigit():
