@@ -28,6 +28,7 @@ from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL
 from marline.identity.agent import serve_svid
 from marline.identity.peers import only_process
 from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Upstream, Workload
+from marline.mesh.patches import PatchId
 from marline.node.bootstrap import bootstrap
 from marline.xds.hub import Connection, Hub
 from marline.xds.messages import Refused, Request, Response, Settled
@@ -83,6 +84,7 @@ class Heard:
 
     rejections: list[Refused] = field(default_factory=list)
     settlements: list[Settled] = field(default_factory=list)
+    patches: frozenset[PatchId] = frozenset()
 
     def connected(self, proxy: Proxy) -> None:
         pass
@@ -92,6 +94,9 @@ class Heard:
 
     def refused(self, proxy: Proxy, refused: Refused) -> None:
         self.rejections.append(refused)
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None:
+        self.patches = patches
 
     def settled(self, proxy: Proxy, settled: Settled) -> None:
         self.settlements.append(settled)
@@ -115,7 +120,7 @@ class RecordingHub(Hub):
 
     def has_all_subscriptions(self) -> bool:
         proxies = self.statuses().proxies
-        return bool(proxies) and all(len(item.types) >= len(_TYPES) for item in proxies)
+        return bool(proxies) and all(len(item.types) == len(_TYPES) for item in proxies)
 
     def connect(self, proxy: Proxy, deliver: Any) -> Connection:
         def record(response: Response) -> None:
@@ -223,26 +228,24 @@ async def control_plane(*resources: Resource[Any]) -> AsyncIterator[ControlPlane
 
 
 @asynccontextmanager
-async def sidecar(directory: Path, **more: Any) -> AsyncIterator[Sidecar]:
-    """The Envoy that finds its control plane in this directory; `more` of its bootstrap."""
+async def sidecar(directory: Path) -> AsyncIterator[Sidecar]:
+    """The Envoy that finds its control plane in this directory."""
     listen, http_proxy = free_port(), free_port()
     workload = Workload(
         "default",
         "productpage-1",
         "productpage",
-        labels=(("app", "productpage"),),
         upstreams=(Upstream("reviews", 9080, listen),),
         http_proxy_port=http_proxy,
     )
     proxy = Proxy("sidecar~productpage", Role.SIDECAR, Capture.EXPLICIT, (workload,))
-    async with ads_envoy(directory, proxy, CLIENT_ID, **more) as envoy, aiohttp.ClientSession() as session:
+    async with ads_envoy(directory, proxy, CLIENT_ID) as envoy, aiohttp.ClientSession() as session:
         yield Sidecar(envoy, session, f"http://127.0.0.1:{listen}/", f"http://127.0.0.1:{http_proxy}")
 
 
 @asynccontextmanager
-async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str, **more: Any) -> AsyncIterator[Envoy]:
-    """An Envoy that is this proxy, live, with its control plane and its files in this directory; `more` of
-    its bootstrap."""
+async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str) -> AsyncIterator[Envoy]:
+    """An Envoy that is this proxy, live, with its control plane and its files in this directory."""
     own = Path(tempfile.mkdtemp(dir=directory))
     config = bootstrap(
         proxy, xds_socket="../xds.sock", sds_socket="sds.sock", admin_socket="admin.sock", cluster="test"
@@ -252,7 +255,7 @@ async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str, **more: Any) 
     authority = new_authority(own / "ca", time.time())
     async with (
         serve_svid(spiffe_id, own / "sds.sock", allowed, signer(authority, time.time)),
-        run_envoy({**config, **more}, directory=own, wait=False) as envoy,
+        run_envoy(config, directory=own, wait=False) as envoy,
     ):
         running.append(envoy)
         await envoy.wait_live(PATIENCE)
@@ -270,13 +273,13 @@ class Mesh:
 
 
 @asynccontextmanager
-async def running_mesh(**bootstrap: Any) -> AsyncIterator[Mesh]:
+async def running_mesh() -> AsyncIterator[Mesh]:
     async with (
         backend("v1") as v1,
         backend("v2") as v2,
         control_plane(resource(SERVICE), endpoint("v1", v1.port)) as plane,
         plane.serving(),
-        sidecar(plane.directory, **bootstrap) as client,
+        sidecar(plane.directory) as client,
     ):
         await plane.settled()
         yield Mesh(plane, client, v1, v2)

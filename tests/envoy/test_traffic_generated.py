@@ -10,16 +10,16 @@ from typing import Any
 import aiohttp
 import pytest
 from ads_mesh import PATIENCE, ControlPlane, ads_envoy, control_plane
-from documented_routing import GATEWAY_LABELS, Answer, Asked, Documented
 from identity_mesh import CLIENT_ID
 from routing_envoy import backend
 from static_mesh import free_port
-from traffic_maker import LABELS, Combination, Maker
 
+from documented_routing import GATEWAY_LABELS, Answer, Asked, Documented
 from marline.api.decode import admit, decode
 from marline.api.errors import InvalidResource
 from marline.api.resource import Resource
 from marline.mesh.model import Capture, GatewayPort, Proxy, Role, Workload
+from traffic_maker import LABELS, Combination, Maker
 
 COMBINATIONS = 350
 REQUESTS = 6

@@ -11,6 +11,7 @@ from marline.api.gateway_api import gateway_class, grpc_route, http_route, refer
 from marline.api.networking import (
     destination_rule,
     destination_rule_rules,
+    envoy_filter,
     gateway,
     service_entry,
     sidecar,
@@ -138,6 +139,12 @@ KINDS: Final[tuple[Kind, ...]] = (
          not_acted_on="workloads register themselves as WorkloadEntry; groups have no effect"),
     Kind(NETWORKING, "Sidecar", "sidecars", _ISTIO, sidecar.SidecarSpec,
          validate=sidecar.validate, refused=sidecar.REFUSED, categories=_ALL),
+    Kind(NETWORKING, "EnvoyFilter", "envoyfilters", ("v1alpha3",), envoy_filter.EnvoyFilterSpec,
+         validate=envoy_filter.validate, refused=envoy_filter.REFUSED, categories=_ALL,
+         columns=(
+             Column("Matched", "status.conditions[?(@.type=='Matched')].status"),
+             Column("Priority", "spec.priority", wide=True, type="integer"),
+         )),
     Kind(SECURITY, "PeerAuthentication", "peerauthentications", ("v1", "v1beta1"),
          peer_authentication.PeerAuthenticationSpec, ("pa",), validate=peer_authentication.validate,
          categories=_SECURITY_ALL, columns=(Column("Mode", "spec.mtls.mode"),)),

@@ -13,24 +13,22 @@ from marline.api.resource import Resource
 from marline.compile import locality
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
-from marline.compile.credentials import credential_recipes
 from marline.compile.endpoints import endpoint_recipes
 from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
 from marline.compile.gateway import gateway_recipes
-from marline.compile.gateway_passthrough import (
-    passed_cluster_recipes,
-    passed_endpoint_recipes,
-    passed_hosts,
-)
+from marline.compile.gateway_server import meant_by
 from marline.compile.inbound import inbound_recipes
 from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
 from marline.compile.passthrough import passthrough_recipes
+from marline.compile.patch_match import GATEWAY, INBOUND, OUTBOUND, Site
+from marline.compile.patched import added_recipes, patched, patches_of
 from marline.compile.policy import every_policy
-from marline.compile.resource import Recipe
+from marline.compile.resource import LISTENER, Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
 from marline.mesh import rules
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Capture, Impact, Labels, Locality, Proxy, Role, Upstream, Workload
+from marline.mesh.selection import Selection
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
 
@@ -94,43 +92,38 @@ class GatewayUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialUnit:
-    """The Secrets of a name that DestinationRules refer to."""
-
-    name: str
+class AddedUnit:
+    """What EnvoyFilters add."""
 
 
-OwnUnit = (
-    CredentialUnit
-    | PortUnit
-    | AddressUnit
-    | OutboundUnit
-    | InboundUnit
-    | UpstreamUnit
-    | HttpProxyUnit
-    | GatewayUnit
-)
+_OutboundUnit = PortUnit | AddressUnit | OutboundUnit | UpstreamUnit | HttpProxyUnit
+OwnUnit = _OutboundUnit | InboundUnit | GatewayUnit | AddedUnit
 Unit = HostUnit | EndpointsUnit | OwnUnit
 
 
 def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
     """All units of a proxy, those first that others refer to."""
-    yield from _fixed(proxy)
-    for hostname in snapshot.services:
+    yield from _own_units(snapshot, proxy)
+    for hostname in _hosts(snapshot, proxy):
         yield HostUnit(hostname)
         yield EndpointsUnit(hostname)
-    for name in snapshot.rules.credentials:
-        yield CredentialUnit(name)
+
+
+def _own_units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
+    yield from _fixed(proxy)
     if _captures(proxy):
         for address, port in snapshot.registry.by_address:
             yield AddressUnit(address, port)
         for port in snapshot.registry.by_port:
             yield PortUnit(port)
-    if proxy.role is not Role.GATEWAY:
-        for hostname in snapshot.unknown_hosts(proxy.workloads[0].namespace):
-            yield HostUnit(hostname)
-        if _captures(proxy) and HTTP_PORT not in snapshot.registry.by_port:
+        if HTTP_PORT not in snapshot.registry.by_port:
             yield PortUnit(HTTP_PORT)
+
+
+def _hosts(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[str]:
+    yield from snapshot.services
+    if proxy.role is not Role.GATEWAY:
+        yield from snapshot.unknown_hosts(proxy.workloads[0].namespace)
 
 
 def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[Unit]:
@@ -143,12 +136,15 @@ def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[U
 
 
 def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
+    for change in impact.patches:
+        if any(_is_selected(change.selection, item) for item in proxy.workloads):
+            yield from _own_units(snapshot, proxy)
+            hosts = _hosts(snapshot, proxy) if change.every_host else change.hosts
+            yield from (HostUnit(hostname) for hostname in hosts)
     for hostname in impact.hosts:
         yield HostUnit(hostname)
     for hostname in impact.hosts | impact.endpoints:
         yield EndpointsUnit(hostname)
-    for name in impact.credentials:
-        yield CredentialUnit(name)
     if proxy.role is Role.GATEWAY:
         if impact.gateways:
             yield GatewayUnit()
@@ -163,6 +159,10 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
             yield InboundUnit(index)
 
 
+def _is_selected(selection: Selection, workload: Workload) -> bool:
+    return selection.selects(workload.namespace, dict(workload.labels))
+
+
 def _affected_upstreams(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
     workload = proxy.workloads[0]
     domain = snapshot.settings.cluster_domain
@@ -172,6 +172,7 @@ def _affected_upstreams(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) ->
 
 
 def _fixed(proxy: Proxy) -> Iterator[Unit]:
+    yield AddedUnit()
     yield OutboundUnit()
     if proxy.role is Role.GATEWAY:
         yield GatewayUnit()
@@ -196,6 +197,40 @@ def compile_units(
     snapshot: MeshSnapshot, proxy: Proxy, wanted: Iterable[Unit]
 ) -> Iterator[tuple[Unit, tuple[Recipe, ...]]]:
     """`compile_unit` of each; what does not depend on the unit is found out once."""
+    compiled = _without_patches(snapshot, proxy, wanted)
+    if not snapshot.rules.patches:
+        yield from compiled
+        return
+    chosen = [patches_of(snapshot, proxy, workload) for workload in proxy.workloads]
+    for unit, recipes in compiled:
+        patches = chosen[unit.workload if isinstance(unit, InboundUnit) else 0]
+        if not patches:
+            yield unit, recipes
+        elif isinstance(unit, AddedUnit):
+            yield unit, tuple(added_recipes(patches, proxy.role))
+        else:
+            yield unit, patched(recipes, patches, _site(proxy, unit, recipes))
+
+
+def _site(proxy: Proxy, unit: Unit, recipes: tuple[Recipe, ...]) -> Site:
+    """Where the resources of a unit stand, in the words in which patches speak of it."""
+    match unit:
+        case InboundUnit():
+            return Site(INBOUND)
+        case UpstreamUnit(upstream):
+            return Site(OUTBOUND, ((upstream.listen, upstream.port),))
+        case GatewayUnit():
+            names = (recipe.name for recipe in recipes if recipe.type_url == LISTENER)
+            listening = [int(name.rpartition("_")[2]) for name in names]
+            return Site(
+                GATEWAY, tuple((port, number) for port in listening for number in meant_by(proxy, port))
+            )
+    return Site(GATEWAY if proxy.role is Role.GATEWAY else OUTBOUND)
+
+
+def _without_patches(
+    snapshot: MeshSnapshot, proxy: Proxy, wanted: Iterable[Unit]
+) -> Iterator[tuple[Unit, tuple[Recipe, ...]]]:
     workload = proxy.workloads[0]
     scope = snapshot.scope(workload.namespace, dict(workload.labels))
     common = _common(snapshot, proxy, scope)
@@ -210,8 +245,6 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
     match unit:
         case InboundUnit(index):
             return inbound_recipes(snapshot, proxy, proxy.workloads[index])
-        case CredentialUnit(name):
-            return credential_recipes(snapshot, proxy, name)
         case GatewayUnit():
             return gateway_recipes(snapshot, proxy)
         case PortUnit(port):
@@ -222,6 +255,8 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
             return upstream_recipes(snapshot, proxy, scope, upstream)
         case HttpProxyUnit():
             return http_proxy_recipes(snapshot, proxy, scope)
+        case AddedUnit():
+            return ()
         case OutboundUnit():
             clusters = passthrough_recipes(proxy.capture)
             if _captures(proxy):
@@ -253,15 +288,7 @@ class _Common:
 
 
 def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
-    view = (
-        _common,
-        proxy.role,
-        proxy.capture,
-        proxy.system_ca_file,
-        _routes_by_host(proxy),
-        passed_hosts(snapshot, proxy),
-        scope,
-    )
+    view = (_common, proxy.role, proxy.capture, proxy.system_ca_file, _routes_by_host(proxy), scope)
     found: _Common | None = snapshot.memo.get(view)
     if found is None:
         found = snapshot.memo[view] = _Common()
@@ -311,7 +338,6 @@ def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: 
     service = snapshot.service(hostname, scope)
     if service is not None:
         yield from cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
-        yield from passed_cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
     if not _routes_by_host(proxy):
         return
     if service is not None:
@@ -333,4 +359,3 @@ def _endpoints_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostn
     service = snapshot.service(hostname, scope)
     if service is not None and discovery_of(service, proxy) is Discovery.EDS:
         yield from endpoint_recipes(snapshot, service, proxy.workloads[0])
-        yield from passed_endpoint_recipes(snapshot, proxy, service, proxy.workloads[0])

@@ -27,8 +27,6 @@ class Kind(Enum):
     """TLS is terminated, bytes are forwarded."""
     PASSTHROUGH = "PASSTHROUGH"
     """TLS is left alone, connections are routed by SNI."""
-    AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
-    """As that, to the service of the mesh that the SNI names."""
     TCP = "TCP"
 
 
@@ -62,14 +60,6 @@ class Server:
     termination: Termination | None = None
     """None where TLS is to be terminated: there is no usable certificate, connections are closed."""
     l4: tuple[L4Route, ...] = ()
-    bind: str = ""
-    """An address or Unix socket of its own; "": where the gateway listens."""
-    stat_prefix: str = ""
-    """What its statistics begin with; "": a name of the listener or the cluster."""
-    grpc_web: bool = False
-    """gRPC-Web is translated for it (Istio: protocol `GRPC-WEB`)."""
-    faults: tuple[str, ...] = ()
-    """What it refers to and cannot be had, in sentences."""
 
 
 def listen_port(proxy: Proxy, number: int) -> int:
@@ -81,6 +71,15 @@ def listen_port(proxy: Proxy, number: int) -> int:
     if number < _FIRST_FREE and not proxy.privileged_ports:
         return number + UNPRIVILEGED_OFFSET
     return number
+
+
+def meant_by(proxy: Proxy, listening: int) -> tuple[int, ...]:
+    """The ports of which a gateway's listener takes the connections: `listen_port`, the other way round."""
+    found = tuple(mapping.number for mapping in proxy.gateway_ports if mapping.listen == listening)
+    number = listening - UNPRIVILEGED_OFFSET
+    if not found and 0 < number < _FIRST_FREE and not proxy.privileged_ports:
+        return (number, listening)
+    return found or (listening,)
 
 
 def merge_hosts(tables: Iterable[HostTable]) -> tuple[HostTable, ...]:

@@ -10,16 +10,18 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 
 from marline.api.resource import Ref
+from marline.mesh.patches import PatchId
 
 _PREFIX: Final = "type.googleapis.com/"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINT: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
 ROUTE: Final = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 VIRTUAL_HOST: Final = _PREFIX + "envoy.config.route.v3.VirtualHost"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
-MAKE_ORDER: Final = (SECRET, CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)
+MAKE_ORDER: Final = (SECRET, CLUSTER, ENDPOINT, LISTENER, EXTENSION, ROUTE, VIRTUAL_HOST)
 """Make before break: what is referred to goes first (Envoy documentation, "Eventual consistency
 considerations"). Removals go in the reverse order, last."""
 
@@ -37,6 +39,13 @@ class Blob:
     all their repeated fields (protobuf.dev, "Encoding"), so a response is a head and such bytes."""
     sources: tuple[Ref, ...] = ()
     """The resources at fault if Envoy rejects it."""
+    patches: frozenset[PatchId] = frozenset()
+    """What of EnvoyFilters and the like is in it."""
+
+    @property
+    def is_removed(self) -> bool:
+        """Patches took it away: it is no resource, and only says by which."""
+        return not self.wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +68,17 @@ class Recipe:
         return self._hash
 
     def make(self) -> Blob:
-        payload = self.build(*self.inputs).SerializeToString(deterministic=True)
+        return self.blob(self.build(*self.inputs), self.sources)
+
+    def blob(
+        self, message: Message, sources: tuple[Ref, ...], patches: frozenset[PatchId] = frozenset()
+    ) -> Blob:
+        payload = message.SerializeToString(deterministic=True)
+        if not payload:
+            return Blob(self.type_url, self.name, "", b"", sources, patches)
         version = hashlib.blake2b(payload, digest_size=8).hexdigest()
         resource = discovery_pb2.Resource(
             name=self.name, version=version, resource=any_pb2.Any(type_url=self.type_url, value=payload)
         )
         wire = discovery_pb2.DeltaDiscoveryResponse(resources=[resource]).SerializeToString()
-        return Blob(self.type_url, self.name, version, wire, self.sources)
+        return Blob(self.type_url, self.name, version, wire, sources, patches)

@@ -21,6 +21,7 @@ from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.ca_plugin import load_plugin
 from marline.mesh.model import MeshSettings, Proxy
+from marline.mesh.patches import PatchId
 from marline.node.home import Home, MeshConfig
 from marline.node.notify import notify_ready
 from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
@@ -65,6 +66,7 @@ class ControlPlane:
         async for change in self.store.watch():
             impact = await self.hub.apply(change)
             self.gateways.changed(impact)
+            self.rejections.changed(change)
             self.reaping.changed(change)
             if not followed.is_set():
                 # What the first state is made of stays: the garbage collector need not look at it again.
@@ -107,6 +109,9 @@ class _Events:
     def refused(self, proxy: Proxy, refused: Refused) -> None:
         _log.warning("%s rejects %s: %s", proxy.node_id, refused.name, refused.message)
         self.rejections.refused(proxy, refused)
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None:
+        self.rejections.patched(proxy, patches)
 
     def settled(self, proxy: Proxy, settled: Settled) -> None:
         self.rejections.settled(proxy, settled)

@@ -1,4 +1,5 @@
-"""The shell around `Rejections`: fed by the hub, it writes the conditions through the store."""
+"""The shell around `Rejections` and `PatchMatches`: fed by the hub, it writes the conditions through the
+store. One loop for both, since the conditions of a resource are one list."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -8,23 +9,26 @@ from functools import partial
 
 from marline.api.registry import GATEWAY_API
 from marline.api.resource import Ref
+from marline.controllers.patch_matches import PATCHING, PatchMatches
 from marline.controllers.rejections import Rejection, Rejections, with_condition
 from marline.controllers.status_writes import keep_trying, rfc3339, write_status
-from marline.mesh.model import Proxy
+from marline.mesh.model import ChangeSet, Proxy
+from marline.mesh.patches import PatchId
 from marline.store.interface import NotFound, ResourceStore
 from marline.xds.messages import Refused, Settled
 
 
 @dataclass(slots=True)
 class RejectionStatuses:
-    """Keeps the `Programmed` condition of every resource at fault current, but for the Gateway API's: their
-    statuses have one writer, who asks `rejections` for these."""
+    """Keeps the `Programmed` condition of every resource at fault current, and `Matched` of every patch; but
+    not the Gateway API's: their statuses have one writer, who asks `rejections` for these."""
 
     store: ResourceStore
     clock: Callable[[], datetime]
     gateways_at_fault: Callable[[], None] = lambda: None
     """Called when rejections of the Gateway API's resources have begun or ended."""
     rejections: Rejections = field(default_factory=Rejections)
+    matches: PatchMatches = field(default_factory=PatchMatches)
     _dirty: set[Ref] = field(default_factory=set)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -35,8 +39,16 @@ class RejectionStatuses:
     def settled(self, proxy: Proxy, settled: Settled) -> None:
         self._mark(self.rejections.accepted(proxy.node_id, settled.type_url, (settled.name,)))
 
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None:
+        self._mark(self.matches.given(proxy.node_id, patches))
+
     def disconnected(self, proxy: Proxy) -> None:
         self._mark(self.rejections.gone(proxy.node_id))
+        self._mark(self.matches.given(proxy.node_id, frozenset()))
+
+    def changed(self, change: ChangeSet) -> None:
+        """Of a patch that is new nobody has heard that it matches nothing."""
+        self._mark({item.ref for item in change.changed if (item.group, item.kind) in PATCHING})
 
     def _mark(self, refs: Collection[Ref]) -> None:
         own = {ref for ref in refs if ref.group != GATEWAY_API}
@@ -59,6 +71,11 @@ class RejectionStatuses:
             resource = await self.store.get(ref)
         except NotFound:
             return
-        status = with_condition(dict(resource.status), self.rejections.condition(ref), rfc3339(self.clock()))
-        if status is not None:
+        conditions = [self.rejections.condition(ref)]
+        if (ref.group, ref.kind) in PATCHING:
+            conditions.append(self.matches.condition(resource))
+        before = status = dict(resource.status)
+        for condition in conditions:
+            status = with_condition(status, condition, rfc3339(self.clock())) or status
+        if status is not before:
             await write_status(self.store, ref, status)

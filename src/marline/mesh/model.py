@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from marline.api.resource import Ref, Resource
+from marline.mesh.selection import Selection
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted pairs: labels as a hashable value."""
@@ -218,6 +219,15 @@ class ChangeSet:
 
 
 @dataclass(frozen=True, slots=True)
+class PatchImpact:
+    """What a change of patches touches: all that the selected proxies have of their own, and these hosts."""
+
+    selection: Selection
+    hosts: frozenset[str] = frozenset()
+    every_host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Impact:
     """What a change touches; from this follow the affected Envoy resources."""
 
@@ -231,10 +241,10 @@ class Impact:
     """Virtual IPs and ports of which the set of services (or what listens there) differs."""
     gateways: bool = False
     """Something that gateways read differs: a Gateway, a route bound to one, a Secret."""
-    credentials: frozenset[str] = frozenset()
-    """Names of Secrets that DestinationRules refer to, of which a content or a rule differs."""
     inbound: frozenset[str] = frozenset()
     """Namespaces whose workloads' inbound policy may differ; "*" for all."""
+    patches: frozenset[PatchImpact] = frozenset()
+    """EnvoyFilters and the like differ."""
     everything: bool = False
     """The first snapshot, or a change of visibility: recompute all."""
 

@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from marline.mesh.model import Proxy
+from marline.mesh.model import Capture, Proxy
 
 METADATA_KEY: Final = "MARLINE"
 """The key of Envoy's node metadata under which the description stands."""
+_ISTIO_VERSION: Final = "1.32.0"
+"""The Istio whose proxies are of the same Envoy: people who ask for a version mean what that Envoy takes."""
 
 
 class MalformedProxy(ValueError):
@@ -19,7 +21,19 @@ def to_metadata(proxy: Proxy) -> dict[str, Any]:
     """Envoy's `node.metadata`: plain JSON. The node id stands beside it, so it is left out."""
     described: dict[str, Any] = msgspec.to_builtins(proxy)
     del described["node_id"]
-    return {METADATA_KEY: described}
+    return {**node_metadata(proxy), METADATA_KEY: described}
+
+
+def node_metadata(proxy: Proxy) -> dict[str, str]:
+    """What a proxy says of itself in Istio's words; EnvoyFilters may ask for it (`match.proxy`)."""
+    workload = proxy.workloads[0]
+    return {
+        "NAME": workload.name,
+        "NAMESPACE": workload.namespace,
+        "SERVICE_ACCOUNT": workload.service_account,
+        "INTERCEPTION_MODE": "REDIRECT" if proxy.capture is Capture.TRANSPARENT else "NONE",
+        "ISTIO_VERSION": _ISTIO_VERSION,
+    }
 
 
 def from_metadata(node_id: str, metadata: Mapping[str, Any]) -> Proxy:

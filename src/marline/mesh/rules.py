@@ -4,21 +4,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from marline.api.networking.destination_rule import DestinationRuleSpec, credentials_of
-from marline.api.networking.gateway import GatewaySpec
+from marline.api.networking.destination_rule import DestinationRuleSpec
 from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.api.security.peer_authentication import PeerAuthenticationSpec
 from marline.mesh.hosts import possible_hosts
+from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
+from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
 from marline.mesh.visibility import age
 
 VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
 DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
 PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
-ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
 MESH_GATEWAY: Final = "mesh"
 
 Ordered = Mapping[str, tuple[Resource[Any], ...]]
@@ -33,26 +33,29 @@ class Rules:
     destination_rules: Mapping[str, tuple[Resource[DestinationRuleSpec], ...]] = field(default_factory=dict)
     referring: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """VirtualServices by the hosts that they send to."""
-    credentials: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
-    """DestinationRules by the names of the Secrets that they refer to."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
     """By namespace, as the next."""
     sidecars: Mapping[str, tuple[Resource[SidecarSpec], ...]] = field(default_factory=dict)
+    patches: Mapping[str, tuple[PatchSet, ...]] = field(default_factory=dict)
+    """In the order in which they are applied."""
 
 
 class RulesDraft:
     """Rules that are being changed."""
 
-    def __init__(self, base: Rules, cluster_domain: str) -> None:
-        self._domain = cluster_domain
+    def __init__(self, base: Rules, settings: MeshSettings) -> None:
+        self._settings = settings
+        self._domain = settings.cluster_domain
         self._virtual_services = Overlay(base.virtual_services)
         self._destination_rules = Overlay(base.destination_rules)
         self._referring = Groups(base.referring)
-        self._credentials = Groups(base.credentials)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
+        self._patches = Overlay(base.patches)
+        self.patched: set[PatchImpact] = set()
+        """What changes of patches touch."""
 
     def replace(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
         kind = (ref.group, ref.kind)
@@ -63,13 +66,22 @@ class RulesDraft:
                     update(host, ref)
         elif kind == DESTINATION_RULE:
             self._replace_in(self._destination_rules, old, new, self._rule_hosts)
-            for item, update in ((old, self._credentials.remove), (new, self._credentials.add)):
-                for name in credentials_of(item.spec) if item is not None else ():
-                    update(name, ref)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
         elif kind == SIDECAR:
             self._replace_in(self._sidecars, old, new, _namespace)
+        elif kind == ENVOY_FILTER:
+            self._replace_patches(ref, new)
+
+    def _replace_patches(self, ref: Ref, new: Resource[Any] | None) -> None:
+        before = self._patches.get(ref.namespace) or ()
+        left = [item for item in before if item.source != ref]
+        made = [] if new is None else [envoy_filter_patches(new, self._settings.root_namespace)]
+        self.patched.update(item.impact for item in (*before, *made) if item.source == ref)
+        if left or made:
+            self._patches.put(ref.namespace, tuple(sorted((*left, *made), key=lambda item: item.order)))
+        else:
+            self._patches.drop(ref.namespace)
 
     def _replace_in(self, table: Overlay[str, Any], old: Any, new: Any, keys_of: Any) -> None:
         for key in keys_of(old) if old is not None else ():
@@ -101,9 +113,9 @@ class RulesDraft:
             self._virtual_services.table(),
             self._destination_rules.table(),
             self._referring.table(),
-            self._credentials.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
+            self._patches.table(),
         )
 
 
@@ -125,13 +137,6 @@ def speaks_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:
 
 def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
     return any(name != MESH_GATEWAY for name in item.spec.gateways)
-
-
-def passed_hosts(item: Resource[GatewaySpec]) -> Iterator[str]:
-    """The hosts that a Gateway forwards to by the SNI of the mesh's own calls (AUTO_PASSTHROUGH)."""
-    for server in item.spec.servers:
-        if server.tls is not None and server.tls.mode == "AUTO_PASSTHROUGH":
-            yield from (host.rpartition("/")[2].lower() for host in server.hosts)
 
 
 def asks_for_labels(spec: VirtualServiceSpec) -> bool:

@@ -16,6 +16,7 @@ from marline.mesh.change import Advance
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Service
+from marline.mesh.patches import PatchSet
 from marline.mesh.registry import Registry
 from marline.mesh.rules import Rules
 from marline.mesh.visibility import Scope, is_exported, resolve_scope
@@ -162,6 +163,14 @@ class MeshSnapshot:
             return endpoint.mtls
         policy = self.peer_policy(endpoint.namespace, dict(endpoint.labels))
         return policy.for_port(endpoint.port, port) is not MtlsMode.DISABLE
+
+    def patch_sets(self, namespace: str, labels: Mapping[str, str]) -> Iterator[PatchSet]:
+        """Those for a workload, in the order in which they are applied: first the root namespace's, then
+        its own (istio.io, "Envoy Filter")."""
+        for place in dict.fromkeys((self.settings.root_namespace, namespace)):
+            for item in self.rules.patches.get(place, ()):
+                if item.selection.selects(namespace, labels):
+                    yield item
 
     def scope(self, namespace: str, labels: Mapping[str, str]) -> Scope:
         """What a workload may see of the mesh."""

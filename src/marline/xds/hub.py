@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from marline.compile.catalog import Unit, affected, compile_units, units
 from marline.compile.resource import Blob, Recipe
 from marline.mesh.model import ChangeSet, Impact, MeshSettings, Proxy
+from marline.mesh.patches import PatchId
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 from marline.xds import status
 from marline.xds.messages import Effect, Refused, Request, Response, Settled
@@ -33,6 +34,9 @@ class Observer(Protocol):
     def disconnected(self, proxy: Proxy) -> None: ...
 
     def refused(self, proxy: Proxy, refused: Refused) -> None: ...
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None:
+        """Which patches are in what it is given has changed."""
 
     def settled(self, proxy: Proxy, settled: Settled) -> None: ...
 
@@ -133,7 +137,10 @@ class Hub:
         connection.current = self._changes
         compiled = compile_units(self.snapshot, connection.proxy, touched)
         made = {unit: tuple(map(self._blob, recipes)) for unit, recipes in compiled}
+        before = connection.view.patches
         changed = connection.view.replace(made)
+        if connection.view.patches != before:
+            self.observer.patched(connection.proxy, connection.view.patches)
         if changed:
             self._perform(connection, connection.session.changed(changed))
 

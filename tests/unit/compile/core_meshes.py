@@ -69,8 +69,7 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: some, namespace: default},
  spec: {host: ratings, workloadSelector: {matchLabels: {version: v1}}, subsets: [{name: v2}],
-  trafficPolicy: {tls: {mode: MUTUAL, credentialName: client},
-   connectionPool: {tcp: {maxConnectionDuration: 7s}},
+  trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 7s}},
    loadBalancer: {consistentHash: {httpHeaderName: x}}}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: ratings, namespace: default},
@@ -106,25 +105,30 @@ DOCUMENTS: Final = """
  spec: {selector: {istio: ingressgateway}, servers: [
   {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}}
 ---
-{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
- spec: {selector: {istio: ingressgateway}, servers: [
-  {port: {number: 15443, name: tls, protocol: TLS}, hosts: ["*.local"], tls: {mode: AUTO_PASSTHROUGH}},
-  {port: {number: 8443, name: own, protocol: HTTPS}, hosts: [a.example.com], tls: {mode: ISTIO_MUTUAL}}]}}
----
-{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: east, namespace: other},
- spec: {selector: {istio: ingressgateway}, servers: [
-  {port: {number: 15443, name: tls, protocol: TLS}, hosts: [./reviews.default.svc.cluster.local,
-   default/api.example.com], tls: {mode: AUTO_PASSTHROUGH}},
-  {port: {number: 8443, name: mutual, protocol: HTTPS}, hosts: [b.example.com], bind: 127.0.0.2,
-   tls: {mode: MUTUAL, serverCertificate: /cert, privateKey: /key, caCertCredentialName: clients}}]}}
----
-{apiVersion: v1, kind: ConfigMap, metadata: {name: clients, namespace: istio-system}, data: {ca.crt: none}}
----
 {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: all, namespace: istio-system},
  spec: {mtls: {mode: DISABLE}}}
 ---
 {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: own, namespace: default},
  spec: {mtls: {mode: PERMISSIVE}}}
+---
+{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: wide, namespace: istio-system},
+ spec: {configPatches: [
+  {applyTo: CLUSTER, match: {cluster: {service: reviews.default.svc.cluster.local}},
+   patch: {operation: MERGE, value: {connect_timeout: 2s}}},
+  {applyTo: HTTP_FILTER, patch: {operation: INSERT_FIRST, value: {name: first}}},
+  {applyTo: LISTENER, patch: {operation: ADD, value: {name: added}}}]}}
+---
+{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: wide, namespace: istio-system},
+ spec: {workloadSelector: {labels: {version: v1}}, priority: 5, configPatches: [
+  {applyTo: HTTP_ROUTE, patch: {operation: MERGE, value: {route: {timeout: 9s}}}},
+  {applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND, cluster: {portNumber: 9080}},
+   patch: {operation: REMOVE}}]}}
+---
+{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: own, namespace: default},
+ spec: {configPatches: [
+  {applyTo: VIRTUAL_HOST, match: {routeConfiguration: {vhost: {name: "legacy:80"}}},
+   patch: {operation: MERGE, value: {request_headers_to_remove: [x-internal]}}},
+  {applyTo: CLUSTER, patch: {operation: ADD, value: {name: added}}}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
  spec: {egress: [{hosts: ["./*", "other/*.wild.com"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}

@@ -11,6 +11,7 @@ from marline.controllers.reaper import Reaper
 from marline.controllers.reaping import Reaping
 from marline.mesh.endpoints import MANAGED_BY
 from marline.mesh.model import MeshSettings, Proxy
+from marline.mesh.patches import PatchId
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled
@@ -26,6 +27,8 @@ class _Observer:
     def disconnected(self, proxy: Proxy) -> None: ...
 
     def refused(self, proxy: Proxy, refused: Refused) -> None: ...
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None: ...
 
     def settled(self, proxy: Proxy, settled: Settled) -> None: ...
 

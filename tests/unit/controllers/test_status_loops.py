@@ -16,6 +16,7 @@ from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.rejection_statuses import RejectionStatuses
 from marline.controllers.rejections import Rejections
 from marline.mesh.model import Capture, MeshSettings, Proxy, Role, Workload
+from marline.mesh.patches import PatchId
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled
@@ -36,8 +37,7 @@ def rule(name: str = "reviews") -> dict[str, Any]:
 
 
 def proxy(node_id: str, role: Role = Role.SIDECAR) -> Proxy:
-    workload = Workload("default", node_id, labels=(("istio", "ingressgateway"),))
-    return Proxy(node_id, role, Capture.EXPLICIT, (workload,), bind_address="127.0.0.9")
+    return Proxy(node_id, role, Capture.EXPLICIT, (Workload("default", node_id),), bind_address="127.0.0.9")
 
 
 class Clock:
@@ -158,7 +158,6 @@ async def test_a_gateway_whose_listener_is_rejected_says_so_beside_what_else_it_
     )  # fmt: skip
     changes = store.watch()
     async with running(rejections.run()), running(gateways.run()):
-        hub.connect(proxy("edge", Role.GATEWAY), lambda _: None)
         gateways.changed(await hub.apply(await anext(changes)))
         await conditions(store, GATEWAY, "Programmed", "True")
         await hub.apply(await anext(changes))
@@ -180,5 +179,7 @@ class _Nobody:
     def disconnected(self, proxy: Proxy) -> None: ...
 
     def refused(self, proxy: Proxy, refused: Refused) -> None: ...
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None: ...
 
     def settled(self, proxy: Proxy, settled: Settled) -> None: ...

@@ -7,6 +7,7 @@ from typing import Any
 from marline.api.decode import decode
 from marline.api.resource import Resource
 from marline.mesh.model import Capture, Proxy, Role, Workload
+from marline.mesh.patches import PatchId
 from marline.xds.messages import Refused, Settled
 
 
@@ -26,6 +27,9 @@ class Witness:
 
     def refused(self, proxy: Proxy, refused: Refused) -> None:
         self.events.append(f"{proxy.node_id} refuses {refused.name}")
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None:
+        self.events.append(f"{proxy.node_id} has {len(patches)} patches")
 
     def settled(self, proxy: Proxy, settled: Settled) -> None:
         self.events.append(f"{proxy.node_id} no longer refuses {settled.name}")
