@@ -42,6 +42,7 @@ docs: $(VENV)/.dev            ## Write docs/reference anew
 	$(BIN)/python tests/field_proofs.py docs/reference
 
 bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
+	$(BIN)/python benchmarks/compile.py
 	$(BIN)/python benchmarks/control_plane.py
 	$(BIN)/python benchmarks/data_path.py
 

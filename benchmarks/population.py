@@ -1,7 +1,7 @@
-"""The mesh that the control plane's benchmark is about, and the changes that are made to it.
+"""The mesh that the benchmarks of the control plane are about, and the changes that are made to it.
 
-Every service has one HTTP port and `endpoints` workloads, one of each version in turn; every tenth has a
-DestinationRule with two subsets and a VirtualService that shares requests between them.
+Every service has one HTTP port and `endpoints` workloads, one of each version in turn; every tenth (or each,
+if so asked) has a DestinationRule with two subsets and a VirtualService that shares requests between them.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ class Change:
             await store.patch(self.ref, self.patch)
 
 
-def objects(services: int, endpoints: int) -> Iterator[dict[str, Any]]:
+def objects(services: int, endpoints: int, routed_every: int = ROUTED_EVERY) -> Iterator[dict[str, Any]]:
     """Everything that is written before the measurement."""
     for number in range(services):
         yield _service(number)
         yield from (_entry(number, index) for index in range(endpoints))
-        if number % ROUTED_EVERY == 0:
+        if number % routed_every == 0:
             yield _destination_rule(number)
-            yield _virtual_service(number)
+            yield virtual_service(number, 1)
 
 
 async def write(store: RemoteStore, services: int, endpoints: int) -> int:
@@ -137,12 +137,13 @@ def _destination_rule(number: int) -> dict[str, Any]:
     }
 
 
-def _virtual_service(number: int) -> dict[str, Any]:
+def virtual_service(number: int, canary: int) -> dict[str, Any]:
+    """A service's rule, which gives its second version `canary` percent."""
     return {
         "apiVersion": f"{_NETWORKING}/v1",
         "kind": "VirtualService",
         "metadata": {"name": f"service-{number}", "namespace": NAMESPACE},
-        "spec": {"hosts": [f"service-{number}"], "http": [_shares(number, 1)]},
+        "spec": {"hosts": [f"service-{number}"], "http": [_shares(number, canary)]},
     }
 
 

@@ -94,6 +94,15 @@ def test_changes_are_followed_to_the_last_acknowledgement(folder: Path, tmp_path
     assert left_behind(folder) == []
 
 
+def test_a_change_costs_a_small_share_of_everything(folder: Path, tmp_path: Path) -> None:
+    output, document = run("compile", folder, tmp_path / "figures.json")
+    figures = document["figures"]
+    assert figures["resources"] > document["parameters"]["services"]
+    assert figures["ratio"] > 20  # of 200 services; of 1000 it is some hundreds
+    assert "one VirtualService" in output
+    assert left_behind(folder) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("name", "announces"), [("data_path", "round 1 of"), ("control_plane", "connecting")]

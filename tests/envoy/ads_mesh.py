@@ -120,7 +120,7 @@ class RecordingHub(Hub):
 
     def has_all_subscriptions(self) -> bool:
         proxies = self.statuses().proxies
-        return bool(proxies) and all(len(item.types) == len(_TYPES) for item in proxies)
+        return bool(proxies) and all(len(item.types) >= len(_TYPES) for item in proxies)
 
     def connect(self, proxy: Proxy, deliver: Any) -> Connection:
         def record(response: Response) -> None:
@@ -228,24 +228,26 @@ async def control_plane(*resources: Resource[Any]) -> AsyncIterator[ControlPlane
 
 
 @asynccontextmanager
-async def sidecar(directory: Path) -> AsyncIterator[Sidecar]:
-    """The Envoy that finds its control plane in this directory."""
+async def sidecar(directory: Path, **more: Any) -> AsyncIterator[Sidecar]:
+    """The Envoy that finds its control plane in this directory; `more` of its bootstrap."""
     listen, http_proxy = free_port(), free_port()
     workload = Workload(
         "default",
         "productpage-1",
         "productpage",
+        labels=(("app", "productpage"),),
         upstreams=(Upstream("reviews", 9080, listen),),
         http_proxy_port=http_proxy,
     )
     proxy = Proxy("sidecar~productpage", Role.SIDECAR, Capture.EXPLICIT, (workload,))
-    async with ads_envoy(directory, proxy, CLIENT_ID) as envoy, aiohttp.ClientSession() as session:
+    async with ads_envoy(directory, proxy, CLIENT_ID, **more) as envoy, aiohttp.ClientSession() as session:
         yield Sidecar(envoy, session, f"http://127.0.0.1:{listen}/", f"http://127.0.0.1:{http_proxy}")
 
 
 @asynccontextmanager
-async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str) -> AsyncIterator[Envoy]:
-    """An Envoy that is this proxy, live, with its control plane and its files in this directory."""
+async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str, **more: Any) -> AsyncIterator[Envoy]:
+    """An Envoy that is this proxy, live, with its control plane and its files in this directory; `more` of
+    its bootstrap."""
     own = Path(tempfile.mkdtemp(dir=directory))
     config = bootstrap(
         proxy, xds_socket="../xds.sock", sds_socket="sds.sock", admin_socket="admin.sock", cluster="test"
@@ -255,7 +257,7 @@ async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str) -> AsyncItera
     authority = new_authority(own / "ca", time.time())
     async with (
         serve_svid(spiffe_id, own / "sds.sock", allowed, signer(authority, time.time)),
-        run_envoy(config, directory=own, wait=False) as envoy,
+        run_envoy({**config, **more}, directory=own, wait=False) as envoy,
     ):
         running.append(envoy)
         await envoy.wait_live(PATIENCE)
@@ -273,13 +275,13 @@ class Mesh:
 
 
 @asynccontextmanager
-async def running_mesh() -> AsyncIterator[Mesh]:
+async def running_mesh(**bootstrap: Any) -> AsyncIterator[Mesh]:
     async with (
         backend("v1") as v1,
         backend("v2") as v2,
         control_plane(resource(SERVICE), endpoint("v1", v1.port)) as plane,
         plane.serving(),
-        sidecar(plane.directory) as client,
+        sidecar(plane.directory, **bootstrap) as client,
     ):
         await plane.settled()
         yield Mesh(plane, client, v1, v2)

@@ -17,7 +17,7 @@ from routing_envoy import RunningEnvoy, run_envoy
 
 from marline.api.decode import decode
 from marline.compile.catalog import compile_unit, units
-from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 from marline.mesh.model import ChangeSet, MeshSettings, Proxy
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 
@@ -90,7 +90,7 @@ def static_config(snapshot: MeshSnapshot, proxy: Proxy, identity: tuple[str, str
     """`static_resources` of a proxy's whole view."""
     recipes = [recipe for unit in units(snapshot, proxy) for recipe in compile_unit(snapshot, proxy, unit)]
     made: dict[str, dict[str, Any]] = {
-        kind: {} for kind in (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)
+        kind: {} for kind in (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, SECRET)
     }
     for recipe in recipes:
         assert recipe.name not in made[recipe.type_url], f"two resources are named {recipe.name}"
@@ -106,7 +106,7 @@ def static_config(snapshot: MeshSnapshot, proxy: Proxy, identity: tuple[str, str
     return {
         "clusters": [_inlined(item, made[ROUTE]) for item in clusters],
         "listeners": [_inlined(item, made[ROUTE]) for item in made[LISTENER].values()],
-        "secrets": list(_secrets(identity, ca)),
+        "secrets": [*_secrets(identity, ca), *made[SECRET].values()],
     }
 
 

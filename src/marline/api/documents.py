@@ -29,10 +29,6 @@ class Document:
     lines: Mapping[str, int]
     """Field path, as `FieldError.path` writes it, → line from 1."""
 
-    def line_of(self, path: str) -> int:
-        """The line of a field; of one that is not there, that of what it would be in."""
-        return _line({_steps(known): line for known, line in self.lines.items()}, _steps(path))
-
     def locate(self, error: InvalidResource) -> InvalidResource:
         """The same error with file, document and line in each of its faults."""
         return InvalidResource(error.what, _located(error.errors, self.file, self.number, self.lines))

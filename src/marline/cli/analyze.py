@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +17,20 @@ from marline.api.registry import KINDS
 from marline.api.resource import Ref, Resource
 from marline.api.yaml_values import write_yaml
 from marline.cli.batch import Item, make_batch
+from marline.cli.describe import settings_of
 from marline.cli.exits import ExitCode
 from marline.cli.files import file_option, read_files, recursive_option
 from marline.cli.findings import echo, report, sarif
 from marline.cli.get import without_managed_fields
-from marline.cli.mesh import open_api
+from marline.cli.mesh import connected_proxies, open_api
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, YAML, dump, output_option
-from marline.mesh.model import ChangeSet, MeshSettings
+from marline.mesh.model import ChangeSet, Proxy
 from marline.mesh.snapshot import advance, empty
 from marline.node.errors import NotRunning
-from marline.node.home import Home, load_config
+from marline.node.home import Home
 from marline.store.remote.paths import ref_of
+from marline.xds.status import DESCRIBED
 
 SARIF: Final = "sarif"
 _READ: Final = tuple(kind for kind in KINDS if kind.kind != "Event")
@@ -78,60 +81,66 @@ def command(
         raise click.UsageError("--offline needs files")
     home = context.ensure_object(Settings).home
     batch = make_batch(read_files(given, recursive=recursive), namespace, checked=False) if given else []
-    live = {} if offline else asyncio.run(_live(home, required=not given))
-    found, documents = _findings(home, live, batch)
-    shown = [item for item in found if item.code.code not in suppress]
+    running = _NOTHING if offline else asyncio.run(_running(home, required=not given))
+    shown = [item for item in _findings(home, running, batch) if item.code.code not in suppress]
+    documents = {item.ref: item.document for item in batch}
+    documents |= {
+        item.ref: _as_printed(running.objects[item.ref]) for item in shown if item.ref not in documents
+    }
     reports = [report(item, documents[item.ref]) for item in shown]
     if output == SARIF:
         dump(sarif(reports, shown), JSON)
     elif output != TABLE:
         dump(reports, output)
     else:
-        echo(reports, len(documents))
+        echo(reports, len(running.objects.keys() | documents.keys()))
     threshold = _THRESHOLDS[fail_on]
     if threshold is not None and any(item.code.severity >= threshold for item in shown):
         context.exit(ExitCode.FAILED)
 
 
-async def _live(home: Home, *, required: bool) -> Mapping[Ref, dict[str, Any]]:
-    """The resources of the running mesh; none if no mesh runs and none is required."""
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The running mesh."""
+
+    objects: Mapping[Ref, dict[str, Any]]
+    proxies: tuple[Proxy, ...] | None
+    """None: no mesh is looked at."""
+
+
+_NOTHING: Final = _Running({}, None)
+
+
+async def _running(home: Home, *, required: bool) -> _Running:
+    """The mesh of a home; nothing if none runs and none is required."""
     try:
         async with open_api(home) as store:
             lists = await asyncio.gather(*(store.list_objects(kind.group, kind.kind) for kind in _READ))
+            answer = await connected_proxies(store, **{DESCRIBED: "true"})
     except NotRunning:
         if required:
             raise
-        return {}
-    return {ref_of(obj): obj for objects in lists for obj in objects}
+        return _NOTHING
+    proxies = tuple(item.proxy for item in answer.proxies if item.proxy is not None)
+    return _Running({ref_of(obj): obj for objects in lists for obj in objects}, proxies)
 
 
-def _findings(
-    home: Home, live: Mapping[Ref, dict[str, Any]], batch: Sequence[Item]
-) -> tuple[list[Finding], dict[Ref, Document]]:
-    """What is found, and the documents of all resources: the files', else what the mesh would print."""
-    documents = {ref: _as_printed(obj) for ref, obj in live.items()}
-    documents |= {item.ref: item.document for item in batch}
+def _findings(home: Home, running: _Running, batch: Sequence[Item]) -> list[Finding]:
     refused = [finding for item in batch for finding in _refusals(item)]
     wrong = {finding.ref for finding in refused}
-    resources = {ref: decode(obj) for ref, obj in live.items()}
-    before = set(_analyzed(home, resources)) if batch else set()
+    resources = {ref: decode(obj) for ref, obj in running.objects.items()}
+    before = set(_analyzed(home, resources, running.proxies)) if batch else set()
     resources |= {item.ref: decode(item.obj) for item in batch if item.ref not in wrong}
     mine = {item.ref for item in batch}
-    after = [
-        finding
-        for finding in _analyzed(home, resources)
-        if not batch or finding.ref in mine or finding not in before
-    ]
-    return [*refused, *after], documents
+    after = _analyzed(home, resources, running.proxies)
+    return [*refused, *(item for item in after if not batch or item.ref in mine or item not in before)]
 
 
-def _analyzed(home: Home, resources: Mapping[Ref, Resource[Any]]) -> tuple[Finding, ...]:
-    config = load_config(home)
-    settings = MeshSettings()
-    if config is not None:
-        settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
-    snapshot, _ = advance(empty(settings), ChangeSet(tuple(resources.values()), (), "1"))
-    return analyze(snapshot)
+def _analyzed(
+    home: Home, resources: Mapping[Ref, Resource[Any]], proxies: tuple[Proxy, ...] | None
+) -> tuple[Finding, ...]:
+    change = ChangeSet(tuple(resources.values()), (), "1")
+    return analyze(advance(empty(settings_of(home)), change)[0], proxies)
 
 
 def _refusals(item: Item) -> list[Finding]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from marline.api.decode import admit
 from marline.api.errors import FieldError, InvalidResource
 from marline.api.resource import Ref, Resource
 from marline.cli.batch import Item, make_batch
@@ -41,6 +42,9 @@ class Outcome:
     """`created`, `configured` or `unchanged`."""
     resource_version: str = ""
     """Of what was written."""
+    before: Resource[Any] | None = None
+    after: Resource[Any] | None = None
+    """Of a check: what is there, and what would be."""
 
     @property
     def plain(self) -> dict[str, str]:
@@ -143,12 +147,12 @@ async def check(store: ResourceStore, batch: Sequence[Item], *, force: bool) -> 
             except Unavailable:
                 raise
             except NotFound as error:
-                # Its namespace comes with the same files, so nothing can be said yet.
-                return Outcome(item.ref, "created") if error.ref in made else error
+                # Its namespace comes with the same files, so the server has nothing to say yet.
+                return Outcome(item.ref, "created", after=admit(item.obj)) if error.ref in made else error
             except (StoreError, InvalidResource) as error:
                 return error
             action = "created" if before is None else "unchanged" if before == after else "configured"
-            return Outcome(item.ref, action)
+            return Outcome(item.ref, action, before=before, after=after)
 
     results = await asyncio.gather(*(one(item) for item in batch))
     _raise_refusals(batch, results)

@@ -37,3 +37,9 @@ class Missing(click.ClickException):
     """What was named on the command line is not there."""
 
     exit_code = ExitCode.NOT_FOUND
+
+
+class CannotTell(click.ClickException):
+    """What was asked could not be found out."""
+
+    exit_code = ExitCode.CANNOT_TELL

@@ -42,7 +42,7 @@ def report(finding: Finding, document: Document) -> Report:
     """`document` has the resource, and the lines of its fields."""
     return Report(
         finding.code.code, finding.code.name, _WORDS[finding.code.severity], str(finding.ref), finding.path,
-        finding.message, finding.code.why, finding.advice, document.file, document.line_of(finding.path),
+        finding.message, finding.code.why, finding.advice, document.file, document.line(finding.path),
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "apply": _Command("apply", "Create or change resources as files describe them."),
     "get": _Command("get", "List resources."),
     "describe": _Command("describe", "Tell all about one resource or workload."),
+    "diff": _Command("diff", "Tell what files would change, before they are applied."),
     "explain": _Command("explain", "Tell what would happen to a request, and why."),
     "delete": _Command("delete", "Delete resources."),
     "analyze": _Command("analyze", "Find what is wrong or risky in resources."),

@@ -13,9 +13,15 @@ from marline.api.resource import Resource
 from marline.compile import locality
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
+from marline.compile.credentials import credential_recipes
 from marline.compile.endpoints import endpoint_recipes
 from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
 from marline.compile.gateway import gateway_recipes
+from marline.compile.gateway_passthrough import (
+    passed_cluster_recipes,
+    passed_endpoint_recipes,
+    passed_hosts,
+)
 from marline.compile.gateway_server import meant_by
 from marline.compile.inbound import inbound_recipes
 from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
@@ -92,12 +98,19 @@ class GatewayUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialUnit:
+    """The Secrets of a name that DestinationRules refer to."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddedUnit:
     """What EnvoyFilters add."""
 
 
 _OutboundUnit = PortUnit | AddressUnit | OutboundUnit | UpstreamUnit | HttpProxyUnit
-OwnUnit = _OutboundUnit | InboundUnit | GatewayUnit | AddedUnit
+OwnUnit = CredentialUnit | _OutboundUnit | InboundUnit | GatewayUnit | AddedUnit
 Unit = HostUnit | EndpointsUnit | OwnUnit
 
 
@@ -107,6 +120,8 @@ def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
     for hostname in _hosts(snapshot, proxy):
         yield HostUnit(hostname)
         yield EndpointsUnit(hostname)
+    for name in snapshot.rules.credentials:
+        yield CredentialUnit(name)
 
 
 def _own_units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
@@ -145,6 +160,8 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
         yield HostUnit(hostname)
     for hostname in impact.hosts | impact.endpoints:
         yield EndpointsUnit(hostname)
+    for name in impact.credentials:
+        yield CredentialUnit(name)
     if proxy.role is Role.GATEWAY:
         if impact.gateways:
             yield GatewayUnit()
@@ -245,6 +262,8 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
     match unit:
         case InboundUnit(index):
             return inbound_recipes(snapshot, proxy, proxy.workloads[index])
+        case CredentialUnit(name):
+            return credential_recipes(snapshot, proxy, name)
         case GatewayUnit():
             return gateway_recipes(snapshot, proxy)
         case PortUnit(port):
@@ -288,7 +307,15 @@ class _Common:
 
 
 def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
-    view = (_common, proxy.role, proxy.capture, proxy.system_ca_file, _routes_by_host(proxy), scope)
+    view = (
+        _common,
+        proxy.role,
+        proxy.capture,
+        proxy.system_ca_file,
+        _routes_by_host(proxy),
+        passed_hosts(snapshot, proxy),
+        scope,
+    )
     found: _Common | None = snapshot.memo.get(view)
     if found is None:
         found = snapshot.memo[view] = _Common()
@@ -338,6 +365,7 @@ def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: 
     service = snapshot.service(hostname, scope)
     if service is not None:
         yield from cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
+        yield from passed_cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
     if not _routes_by_host(proxy):
         return
     if service is not None:
@@ -359,3 +387,4 @@ def _endpoints_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostn
     service = snapshot.service(hostname, scope)
     if service is not None and discovery_of(service, proxy) is Discovery.EDS:
         yield from endpoint_recipes(snapshot, service, proxy.workloads[0])
+        yield from passed_endpoint_recipes(snapshot, proxy, service, proxy.workloads[0])

@@ -36,6 +36,8 @@ class ClusterSpec:
     """How its client orders those."""
     all_mtls: bool
     """All endpoints take mTLS: what counts where they are not listed one by one."""
+    credential: str
+    """The SDS name of the Secret that `credentialName` means to its client; "": none."""
     system_ca_file: str
     external: bool
     """Outside the mesh: nobody there has a SPIFFE identity."""

@@ -8,7 +8,7 @@ from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_
 from marline.api.networking.destination_rule import ClientTLSSettings, ProxyProtocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.endpoints import MTLS_MODE
-from marline.compile.tls import mesh_sni, mutual_tls_socket, plain_socket, tls_socket
+from marline.compile.tls import ServerTls, mesh_sni, mutual_tls_socket, plain_socket, tls_socket
 
 _PROXY_VERSIONS: Final = {
     "V1": proxy_protocol_pb2.ProxyProtocolConfig.V1,
@@ -63,12 +63,16 @@ def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:
 
 
 def _server_tls(spec: ClusterSpec, settings: ClientTLSSettings) -> Any:
-    is_mutual = settings.mode == "MUTUAL"
     return tls_socket(
-        sni=settings.sni or ("" if spec.hostname.startswith("*") else spec.hostname),
-        ca_file=settings.ca_certificates or spec.system_ca_file,
-        certificate_file=settings.client_certificate if is_mutual else "",
-        key_file=settings.private_key if is_mutual else "",
-        sans=settings.subject_alt_names or spec.expected,
-        skip_verify=bool(settings.insecure_skip_verify),
+        ServerTls(
+            sni=settings.sni or ("" if spec.hostname.startswith("*") else spec.hostname),
+            is_mutual=settings.mode == "MUTUAL",
+            credential=spec.credential,
+            certificate_file=settings.client_certificate,
+            key_file=settings.private_key,
+            ca_file=settings.ca_certificates or spec.system_ca_file,
+            crl_file=settings.ca_crl,
+            sans=settings.subject_alt_names or spec.expected,
+            skip_verify=bool(settings.insecure_skip_verify),
+        )
     )

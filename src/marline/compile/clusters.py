@@ -12,11 +12,13 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
+from marline.api.resource import Ref
 from marline.compile.cluster_balancing import set_balancing
 from marline.compile.cluster_limits import set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.cluster_tls import set_proxy_protocol, set_transport
+from marline.compile.credentials import may_use_credentials
 from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.locality import ANYWHERE, LocalityPolicy, locality_policy
@@ -24,6 +26,7 @@ from marline.compile.policy import Effective, effective, subset_names
 from marline.compile.resource import CLUSTER, Recipe
 from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
+from marline.compile.tls import credential_secret
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.endpoints import identities
 from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service, Workload
@@ -37,10 +40,21 @@ def cluster_recipes(
     snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
 ) -> Iterator[Recipe]:
     """The clusters of every port and subset of a service, as a client sees it."""
+    for spec in cluster_specs(snapshot, proxy, service, client):
+        yield Recipe(CLUSTER, spec.name, build_cluster, (spec,), cluster_sources(spec, service))
+
+
+def cluster_sources(spec: ClusterSpec, service: Service) -> tuple[Ref, ...]:
+    return (*(spec.rule.sources if spec.rule is not None else ()), service.source)
+
+
+def cluster_specs(
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
+) -> Iterator[ClusterSpec]:
+    """What those clusters are made of."""
     rule = snapshot.destination_rule(service.hostname, client.namespace, dict(client.labels))
     every = callable_endpoints(snapshot, service)
     discovery = discovery_of(service, proxy)
-    sources = (*(rule.sources if rule is not None else ()), service.source)
     for port in service.ports:
         if port.protocol is Protocol.UDP:
             continue
@@ -51,7 +65,7 @@ def cluster_recipes(
             found = _passes_through(rule, port, subset, proxy, discovery)
             name = outbound_cluster(service.hostname, port.number, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))
-            spec = ClusterSpec(
+            yield ClusterSpec(
                 name=name,
                 hostname=service.hostname,
                 port=port,
@@ -62,10 +76,10 @@ def cluster_recipes(
                 listed=_listed(service, port, chosen, found),
                 prefers=_preference(rule, service, port, subset, client, found),
                 all_mtls=found is Discovery.ORIGINAL and _all_mtls(snapshot, service, port, rule, subset),
+                credential=_credential(rule, port, subset, proxy),
                 system_ca_file=proxy.system_ca_file,
                 external=service.external,
             )
-            yield Recipe(CLUSTER, name, build_cluster, (spec,), sources)
 
 
 def _preference(
@@ -80,6 +94,13 @@ def _preference(
     if discovery is not Discovery.STRICT_DNS:
         return ANYWHERE
     return locality_policy(effective(rule, port.number, subset), service, client)
+
+
+def _credential(rule: DestinationPolicy | None, port: Port, subset: str, proxy: Proxy) -> str:
+    tls = effective(rule, port.number, subset).tls
+    if rule is None or tls is None or not tls.credential_name or not may_use_credentials(rule, proxy):
+        return ""
+    return credential_secret(proxy.workloads[0].namespace, tls.credential_name)
 
 
 def _all_mtls(
@@ -168,6 +189,9 @@ def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
         all_addresses_in_single_endpoint=spec.discovery is Discovery.LOGICAL_DNS and bool(spec.listed),
     )
     names.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
+    # A name that nobody resolves must not hold up what comes after: Envoy acknowledges no clusters while
+    # one of them is warming.
+    made.wait_for_warm_on_init.value = False
     made.cluster_type.name = "envoy.clusters.dns"
     made.cluster_type.typed_config.Pack(names)
     listed = spec.listed[:1] if spec.discovery is Discovery.LOGICAL_DNS else spec.listed

@@ -2,12 +2,15 @@
 
 Servers come from Istio's Gateway (`gateway_istio`) and the Gateway API's (`gateway_api`); here they
 are sorted into listeners. Two servers that want the same connections cannot both have them: the one
-of the older resource does.
+of the older resource does (`gateway_conflicts`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from marline.api.networking.gateway import UNIX
 from marline.compile.gateway_api import api_servers
+from marline.compile.gateway_conflicts import Conflict, sort_out
 from marline.compile.gateway_istio import istio_servers
 from marline.compile.gateway_listener import Chain, build_listener
 from marline.compile.gateway_lookup import secret_recipes
@@ -22,57 +25,89 @@ from marline.mesh.snapshot import MeshSnapshot
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 (an ingress is for the network; a proxy may be given less)
 
 
-def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
-    """All listeners, route configurations and Secrets of a gateway's proxy."""
-    servers = [*istio_servers(snapshot, proxy), *api_servers(snapshot, proxy)]
-    reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
-    groups: dict[int, list[Server]] = {}
-    for server in servers:
-        groups.setdefault(listen_port(proxy, server.number), []).append(server)
-    recipes: list[Recipe] = []
-    used: list[Server] = []
-    for port, group in sorted(groups.items()):
-        accepted = compatible(group)
-        used.extend(accepted)
-        recipes.extend(_port_recipes(proxy, port, accepted, reporter))
-    recipes.extend(secret_recipes(snapshot, (item.termination for item in used if item.termination)))
-    return tuple(recipes)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a listener is: an address and port, or a Unix socket and 0."""
+
+    address: str
+    port: int
+
+    @property
+    def listener(self) -> str:
+        return self.address if self.address.startswith(UNIX) else f"{self.address}_{self.port}"
 
 
-def compatible(servers: Iterable[Server]) -> list[Server]:
-    """The servers that can share a port with the first: all of plain HTTP, or all of TLS, or one TCP."""
-    found: list[Server] = []
-    for server in servers:
-        if not found or (_layer(server) == _layer(found[0]) and server.kind is not Kind.TCP):
-            found.append(server)
+@dataclass(frozen=True, slots=True)
+class GatewayPlan:
+    """What a gateway's proxy serves, and what it had to leave out."""
+
+    places: tuple[tuple[Place, tuple[Server, ...]], ...]
+    """The servers of each listener, those of the oldest resource first."""
+    conflicts: tuple[Conflict, ...]
+
+
+def gateway_plan(snapshot: MeshSnapshot, proxy: Proxy) -> GatewayPlan:
+    """The servers of a gateway's proxy, by listener."""
+    key = (gateway_plan, proxy)
+    found: GatewayPlan | None = snapshot.memo.get(key)
+    if found is None:
+        found = snapshot.memo[key] = _plan(snapshot, proxy)
     return found
 
 
-def _layer(server: Server) -> str:
-    return server.kind.value if server.kind in (Kind.HTTP, Kind.TCP) else "TLS"
+def _plan(snapshot: MeshSnapshot, proxy: Proxy) -> GatewayPlan:
+    groups: dict[Place, list[Server]] = {}
+    for server in (*istio_servers(snapshot, proxy), *api_servers(snapshot, proxy)):
+        groups.setdefault(_place(proxy, server), []).append(server)
+    sorted_out = {place: sort_out(group) for place, group in groups.items()}
+    ordered = sorted(sorted_out.items(), key=lambda item: (item[0].port, item[0].address))
+    return GatewayPlan(
+        tuple((place, served) for place, (served, _) in ordered),
+        tuple(conflict for _, (_, conflicts) in ordered for conflict in conflicts),
+    )
 
 
-def _port_recipes(proxy: Proxy, port: int, servers: list[Server], reporter: Reporter) -> Iterable[Recipe]:
-    address = proxy.bind_address or ANY_ADDRESS
-    name = f"{address}_{port}"
+def _place(proxy: Proxy, server: Server) -> Place:
+    if server.bind.startswith(UNIX):
+        return Place(server.bind, 0)
+    return Place(server.bind or proxy.bind_address or ANY_ADDRESS, listen_port(proxy, server.number))
+
+
+def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
+    """All listeners, route configurations and Secrets of a gateway's proxy."""
+    reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
+    plan = gateway_plan(snapshot, proxy)
+    recipes: list[Recipe] = []
+    for place, servers in plan.places:
+        recipes.extend(_place_recipes(place, servers, reporter))
+    used = (server for _, servers in plan.places for server in servers)
+    terminations = ((item.termination, item.source) for item in used if item.termination is not None)
+    recipes.extend(secret_recipes(snapshot, terminations))
+    return tuple(recipes)
+
+
+def _place_recipes(place: Place, servers: tuple[Server, ...], reporter: Reporter) -> Iterable[Recipe]:
+    name = place.listener
     sources = tuple(dict.fromkeys(server.source for server in servers))
     chains, tables = port_contents(servers)
     if not chains:
         return
-    yield Recipe(LISTENER, name, build_listener, (name, address, port, chains, reporter), sources)
+    yield Recipe(LISTENER, name, build_listener, (name, place.address, place.port, chains, reporter), sources)
     for table, hosts in tables:
         refs = tuple(dict.fromkeys((*table_sources(hosts), *sources)))
         yield Recipe(ROUTE, table, build_table, (table, hosts), refs)
 
 
 def port_contents(
-    servers: list[Server],
+    servers: Sequence[Server],
 ) -> tuple[tuple[Chain, ...], list[tuple[str, tuple[HostTable, ...]]]]:
     """The filter chains of one port, and the route tables that they refer to."""
     if servers[0].kind is Kind.HTTP:
         name = servers[0].table
         hosts = merge_hosts(host for server in servers for host in server.hosts)
-        return (Chain(name=name, table=name),), [(name, hosts)]
+        prefix = next((server.stat_prefix for server in servers if server.stat_prefix), "")
+        grpc_web = any(server.grpc_web for server in servers)
+        return (Chain(name=name, table=name, stat_prefix=prefix, grpc_web=grpc_web),), [(name, hosts)]
     chains = disjoint(chain for server in servers for chain in _chains(server))
     used = {chain.table for chain in chains}
     tables = [(server.table, merge_hosts(server.hosts)) for server in servers if server.table in used]
@@ -81,13 +116,17 @@ def port_contents(
 
 def _chains(server: Server) -> Iterable[Chain]:
     name = f"{server.source.namespace}/{server.source.name}/{server.name}"
-    if server.kind in (Kind.HTTPS, Kind.TLS) and server.termination is None:
-        yield Chain(name=name, sni_hosts=server.sni_hosts)
+    whole = Chain(name=name, sni_hosts=server.sni_hosts, stat_prefix=server.stat_prefix)
+    if server.kind is Kind.AUTO_PASSTHROUGH:
+        yield replace(whole, to_named_cluster=True)
+    elif server.kind in (Kind.HTTPS, Kind.TLS) and server.termination is None:
+        yield whole
     elif server.kind is Kind.HTTPS:
-        yield Chain(name=name, sni_hosts=server.sni_hosts, termination=server.termination, table=server.table)
+        yield replace(whole, termination=server.termination, table=server.table)
     else:
         for index, route in enumerate(server.l4):
-            yield Chain(
+            yield replace(
+                whole,
                 name=f"{name}/{index}",
                 sni_hosts=route.sni_hosts if server.kind is Kind.PASSTHROUGH else server.sni_hosts,
                 destination_subnets=route.destination_subnets,

@@ -5,7 +5,6 @@ Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources'
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from marline.api.gateway_api.gateway import GatewaySpec, Listener, SecretObjectReference
 from marline.api.gateway_api.http_route import HTTPRouteSpec
@@ -17,7 +16,6 @@ from marline.compile.gateway_hosts import ANY, common_host
 from marline.compile.gateway_lookup import (
     api_gateways,
     api_routes,
-    is_managed,
     namespace_labels,
     reference_grants,
     usable_certificate,
@@ -32,19 +30,9 @@ from marline.compile.routes_lookup import (
     source_namespace,
 )
 from marline.compile.routes_targets import Target
+from marline.mesh.gateways import is_managed, serves
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
-
-GATEWAY_NAME_LABEL: Final = "gateway.networking.k8s.io/gateway-name"
-DEFAULT_LABEL: Final = ("istio", "ingressgateway")
-
-
-def serves(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
-    """Is a proxy one for this Gateway? By its label, or because it is the default ingress gateway."""
-    labels = source_labels(proxy)
-    if GATEWAY_NAME_LABEL in labels:
-        return labels[GATEWAY_NAME_LABEL] == gateway.name and source_namespace(proxy) == gateway.namespace
-    return labels.get(DEFAULT_LABEL[0]) == DEFAULT_LABEL[1]
 
 
 def api_servers(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Server]:

@@ -22,13 +22,13 @@ from marline.compile.gateway_api import (
 from marline.compile.gateway_api_attach import HTTP_PROTOCOLS, ROUTE_KINDS, attach, names_gateway
 from marline.compile.gateway_api_rules import references
 from marline.compile.gateway_lookup import (
-    CONTROLLERS,
     api_gateways,
     api_routes,
     gateway_classes,
-    is_managed,
     namespace_labels,
 )
+from marline.mesh.gateways import CONTROLLERS, is_managed, serves
+from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
 CONTROLLER: Final = CONTROLLERS[0]
@@ -43,13 +43,13 @@ ListenerRoutes = Mapping[str, list[Resource[HTTPRouteSpec]]]
 def statuses(
     snapshot: MeshSnapshot,
     now: str,
-    addresses: Sequence[str] = (),
+    proxies: Sequence[Proxy] = (),
     rejected: Callable[[Ref], str] = lambda ref: "",
 ) -> tuple[tuple[Ref, Status], ...]:
     """The statuses that differ from what the resources say now, for GatewayClass, Gateway and routes.
 
-    `now` is the RFC 3339 time of conditions that change; `addresses` are those at which gateways can be
-    reached; `rejected` says why proxies do not take what was made of a resource, or "".
+    `now` is the RFC 3339 time of conditions that change; `proxies` are the gateways' that are
+    connected; `rejected` says why proxies do not take what was made of a resource, or "".
     """
     found: list[tuple[Ref, Status]] = []
     for resource in gateway_classes(snapshot):
@@ -59,6 +59,7 @@ def statuses(
     managed = [gateway for gateway in api_gateways(snapshot) if is_managed(snapshot, gateway)]
     attached = {gateway.ref: listener_routes(snapshot, gateway) for gateway in managed}
     for gateway in managed:
+        addresses = sorted({proxy.bind_address for proxy in proxies if serves(proxy, gateway)})
         status = _gateway_status(
             snapshot, gateway, attached[gateway.ref], now, addresses, rejected(gateway.ref)
         )
@@ -137,13 +138,13 @@ def _gateway_status(
     programmed = ("Programmed", True, "Programmed", "The configuration is sent to the gateway's proxies")
     if rejected:
         programmed = ("Programmed", False, "Invalid", rejected)
-    status: Status = {
+    elif not addresses:
+        programmed = ("Programmed", False, "Pending", "No proxy serves it yet")
+    return {
+        "addresses": [{"type": "IPAddress", "value": address} for address in addresses if address],
         "conditions": _conditions(gateway, (), [accepted, programmed], now),
         "listeners": listeners,
     }
-    if addresses:
-        status["addresses"] = [{"type": "IPAddress", "value": address} for address in addresses]
-    return status
 
 
 def _listener_verdicts(

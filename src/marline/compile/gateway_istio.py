@@ -6,27 +6,21 @@ Behaviour: istio.io, Gateway reference, and VirtualService reference (`hosts`, `
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from marline.api.networking.gateway import GatewaySpec, ServerTLSSettings
+from marline.api.networking.gateway import OPAQUE, PLAIN_HTTP, GatewaySpec
 from marline.api.networking.gateway import Server as ServerSpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Resource
+from marline.compile.gateway_credentials import termination_of
 from marline.compile.gateway_hosts import ANY, common_host, namespace_allows, split_server_host
-from marline.compile.gateway_lookup import (
-    bound_virtual_services,
-    istio_gateways,
-    usable_ca,
-    usable_certificate,
-)
+from marline.compile.gateway_lookup import bound_virtual_services, istio_gateways
+from marline.compile.gateway_passthrough import mesh_names
 from marline.compile.gateway_server import HostTable, Kind, Server
-from marline.compile.gateway_tls import Termination
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_l4 import L4Route, tcp_rules, tls_rules
 from marline.compile.routes_lookup import l4_route, resolve_targets, source_labels, source_namespace
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
-
-_PLAIN = ("HTTP", "HTTP2", "GRPC")
 
 
 def istio_servers(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Server]:
@@ -50,34 +44,47 @@ def _server(
     names = tuple(dict.fromkeys(split_server_host(host)[1].lower() for host in server.hosts))
     side = Side(number, f"{gateway.namespace}/{gateway.name}", source_labels(proxy), source_namespace(proxy))
     common: dict[str, Any] = {
-        "kind": kind, "number": number, "source": gateway.ref, "name": server.name or server.port.name,
-    }  # fmt: skip
+        "kind": kind,
+        "number": number,
+        "source": gateway.ref,
+        "name": server.name or server.port.name,
+        "bind": server.bind,
+        "stat_prefix": server.name,
+        "grpc_web": server.port.protocol.upper() == "GRPC-WEB",
+    }
     if kind in (Kind.HTTP, Kind.HTTPS):
         common["hosts"] = tuple(_host_tables(snapshot, gateway, server, bound, side))
         common["table"] = table_name(gateway, server)
-    else:
+    elif kind is not Kind.AUTO_PASSTHROUGH:
         common["l4"] = tuple(_l4_routes(snapshot, gateway, server, bound, side))
-    if kind in (Kind.HTTPS, Kind.TLS):
-        common["termination"] = _termination(snapshot, proxy, gateway, server.tls)
+    if kind in (Kind.HTTPS, Kind.TLS) and server.tls is not None:
+        places = (source_namespace(proxy), gateway.namespace)
+        common["termination"], common["faults"] = termination_of(
+            snapshot, places, server.tls, forwards_bytes=kind is Kind.TLS
+        )
         common["sni_hosts"] = () if ANY in names else names
+    if kind is Kind.AUTO_PASSTHROUGH:
+        common["sni_hosts"] = tuple(mesh_names(name) for name in names)
     return Server(**common)
 
 
 def server_kind(server: ServerSpec) -> Kind:
     protocol = server.port.protocol.upper()
-    if protocol in _PLAIN:
+    if protocol in PLAIN_HTTP:
         return Kind.HTTP
-    if server.tls is not None and server.tls.mode == "PASSTHROUGH" and protocol in ("HTTPS", "TLS"):
-        return Kind.PASSTHROUGH
-    return {"HTTPS": Kind.HTTPS, "TLS": Kind.TLS}.get(protocol, Kind.TCP)
+    if protocol in OPAQUE or server.tls is None:
+        return Kind.TCP
+    if server.tls.mode in ("PASSTHROUGH", "AUTO_PASSTHROUGH"):
+        return Kind[server.tls.mode]
+    return Kind.HTTPS if protocol == "HTTPS" else Kind.TLS
 
 
 def table_name(gateway: Resource[GatewaySpec], server: ServerSpec) -> str:
     """As in Istio: plain HTTP servers of one port share a route table, HTTPS servers have their own."""
-    number = server.port.number
+    number, bind = server.port.number, f".{server.bind}" if server.bind else ""
     if server_kind(server) is Kind.HTTP:
-        return f"http.{number}"
-    return f"https.{number}.{server.port.name}.{gateway.name}.{gateway.namespace}"
+        return f"http.{number}{bind}"
+    return f"https.{number}.{server.port.name}.{gateway.name}.{gateway.namespace}{bind}"
 
 
 def _host_tables(
@@ -150,31 +157,3 @@ def _l4_routes(
 def _common_names(hosts: Iterable[str], sni_hosts: tuple[str, ...]) -> tuple[str, ...]:
     pairs = ((host, sni) for sni in sni_hosts or (ANY,) for host in hosts)
     return tuple(dict.fromkeys(name for host, sni in pairs if (name := common_host(host, sni))))
-
-
-def _termination(
-    snapshot: MeshSnapshot, proxy: Proxy, gateway: Resource[GatewaySpec], tls: ServerTLSSettings | None
-) -> Termination | None:
-    """None when the Secrets that the server needs are not there or of no use."""
-    if tls is None:
-        return None
-    namespaces = (source_namespace(proxy), gateway.namespace)
-    certificate = usable_certificate(snapshot, namespaces, tls.credential_name)
-    if certificate is None:
-        return None
-    client_ca = ""
-    if tls.mode == "MUTUAL":
-        found = usable_ca(snapshot, namespaces, tls.credential_name)
-        if found is None:
-            return None
-        client_ca = found
-    return Termination(
-        (certificate,),
-        client_ca,
-        tls.subject_alt_names,
-        tls.verify_certificate_spki,
-        tls.verify_certificate_hash,
-        tls.min_protocol_version,
-        tls.max_protocol_version,
-        tls.cipher_suites,
-    )

@@ -10,8 +10,11 @@ from typing import Any, Final
 
 from envoy.config.core.v3 import address_pb2, config_source_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
+from envoy.extensions.filters.network.sni_cluster.v3 import sni_cluster_pb2
 
+from marline.compile.endpoints import socket_address
 from marline.compile.filters import (
     HCM,
     TcpRoute,
@@ -25,6 +28,8 @@ from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter, http_access_logs
 
+GRPC_WEB: Final = "envoy.filters.http.grpc_web"
+SNI_CLUSTER: Final = "envoy.filters.network.sni_cluster"
 _REFUSED: Final = (WeightedTarget("BlackHoleCluster", 1),)
 _BUFFER_LIMIT: Final = 32 * 1024
 """Bytes that a connection may have waiting (Envoy's edge recommendation)."""
@@ -49,15 +54,19 @@ class Chain:
     """Of a chain that forwards bytes; by default connections are closed at once."""
     settings: TcpSettings = PLAIN_TCP
     """How it forwards them."""
+    to_named_cluster: bool = False
+    """Bytes go to the cluster that the SNI names, if there is one."""
+    stat_prefix: str = ""
+    grpc_web: bool = False
+    """Requests of browsers that speak gRPC-Web become gRPC."""
 
 
 def build_listener(
     name: str, address: str, port: int, chains: tuple[Chain, ...], reporter: Reporter
 ) -> listener_pb2.Listener:
-    """An Envoy `Listener`. A connection that no chain is for is closed."""
+    """An Envoy `Listener` at an address or a Unix socket. A connection that no chain is for is closed."""
     listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
-    listener.address.socket_address.address = address
-    listener.address.socket_address.port_value = port
+    listener.address.CopyFrom(socket_address(address, port))
     listener.per_connection_buffer_limit_bytes.value = _BUFFER_LIMIT
     if any(chain.sni_hosts or chain.termination for chain in chains):
         listener.listener_filters.append(listener_filter("tls_inspector"))
@@ -76,11 +85,15 @@ def _filter_chain(listener: str, chain: Chain, reporter: Reporter) -> Any:
         made.transport_socket.name = "envoy.transport_sockets.tls"
         made.transport_socket.typed_config.Pack(downstream_tls(chain.termination))
     if chain.table:
-        manager = _connection_manager(listener, chain.table, reporter)
-        made.filters.add(name=HCM).typed_config.Pack(manager)
-    else:
-        prefix = chain.clusters[0].cluster if len(chain.clusters) == 1 else listener
-        made.filters.append(tcp_filter(TcpRoute(chain.clusters, chain.settings), prefix, reporter))
+        prefix = chain.stat_prefix or f"outbound_{listener}"
+        made.filters.add(name=HCM).typed_config.Pack(_connection_manager(prefix, chain, reporter))
+        return made
+    if chain.to_named_cluster:
+        made.filters.add(name=SNI_CLUSTER).typed_config.Pack(sni_cluster_pb2.SniCluster())
+    alone = chain.clusters[0].cluster if len(chain.clusters) == 1 else listener
+    made.filters.append(
+        tcp_filter(TcpRoute(chain.clusters, chain.settings), chain.stat_prefix or alone, reporter)
+    )
     return made
 
 
@@ -94,10 +107,10 @@ def _ranges(subnets: tuple[str, ...]) -> list[Any]:
     return made
 
 
-def _connection_manager(listener: str, table: str, reporter: Reporter) -> Any:
+def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter) -> Any:
     kind = hcm_pb.HttpConnectionManager
     made = kind(
-        stat_prefix=f"outbound_{listener}",
+        stat_prefix=stat_prefix,
         codec_type=kind.AUTO,
         server_name="marline-envoy",
         forward_client_cert_details=kind.SANITIZE_SET,
@@ -113,10 +126,12 @@ def _connection_manager(listener: str, table: str, reporter: Reporter) -> Any:
     details = made.set_current_client_cert_details
     details.subject.value = True
     details.cert = details.uri = details.dns = True
-    made.rds.route_config_name = table
+    made.rds.route_config_name = chain.table
     made.rds.config_source.ads.SetInParent()
     made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
     made.upgrade_configs.add(upgrade_type="websocket")
+    if chain.grpc_web:
+        made.http_filters.add(name=GRPC_WEB).typed_config.Pack(grpc_web_pb2.GrpcWeb())
     add_route_filters(made)
     add_router(made)
     made.access_log.extend(http_access_logs(reporter))

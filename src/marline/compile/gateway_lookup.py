@@ -1,9 +1,8 @@
 """What gateways read of the mesh: Gateways, the routes bound to them, Secrets, grants."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
-from marline.api.core import SecretBody
+from marline.api.core import ConfigMapBody, SecretBody
 from marline.api.gateway_api.gateway import GatewaySpec as ApiGatewaySpec
 from marline.api.gateway_api.gateway_class import GatewayClassSpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
@@ -15,6 +14,7 @@ from marline.api.resource import Ref, Resource
 from marline.compile.gateway_api_grpc import GRPC_ROUTE, as_http
 from marline.compile.gateway_tls import (
     CA_SUFFIX,
+    Body,
     Termination,
     ca_fault,
     ca_name,
@@ -22,6 +22,8 @@ from marline.compile.gateway_tls import (
     certificate_fault,
     certificate_name,
     certificate_recipe,
+    config_map_ca_name,
+    file_recipe,
     has_ca,
 )
 from marline.compile.resource import Recipe
@@ -30,10 +32,6 @@ from marline.compile.routes_lookup import source_labels
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age, is_exported
-
-CLASSES: Final = ("marline", "istio")
-"""The names of Gateway classes that need no GatewayClass resource."""
-CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
 
 
 def istio_gateways(snapshot: MeshSnapshot, proxy: Proxy) -> list[Resource[GatewaySpec]]:
@@ -64,24 +62,39 @@ def bound_virtual_services(
     )
 
 
-def usable_certificate(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> str | None:
-    """The SDS name of a credential's certificate, in the first of the namespaces that has it; None
-    when it does not exist there or Envoy could not use it."""
-    for namespace in namespaces:
+def find_certificate(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> tuple[str, str]:
+    """The SDS name of a credential's certificate, from the first of the namespaces that has it; or "" and
+    why there is none."""
+    places = tuple(dict.fromkeys(namespaces))
+    for namespace in places:
         secret = _secret(snapshot, namespace, name)
         if secret is not None:
-            return None if certificate_fault(secret) else certificate_name(namespace, name)
-    return None
+            fault = certificate_fault(secret)
+            return ("", fault) if fault else (certificate_name(namespace, name), "")
+    return "", f"there is no Secret {name!r} in namespace {' or '.join(places)}"
 
 
-def usable_ca(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> str | None:
-    """The SDS name of the CA for a credential's clients: from `<name>-cacert`, else from `ca.crt` in the
-    credential itself (istio.io, "Secure Gateways")."""
-    for namespace in namespaces:
-        secret = ca_secret(snapshot, namespace, name)
-        if secret is not None:
-            return None if ca_fault(secret) else ca_name(namespace, name)
-    return None
+def usable_certificate(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> str | None:
+    """As `find_certificate`; None when it does not exist or Envoy could not use it."""
+    return find_certificate(snapshot, namespaces, name)[0] or None
+
+
+def find_ca(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> tuple[str, str]:
+    """The SDS name of the CA for clients that goes with a credential: from `<name>-cacert`, else from
+    `ca.crt` in the credential itself, else from a ConfigMap of its name (istio.io, "Secure Gateways", "Key
+    formats"); or "" and why there is none."""
+    places = tuple(dict.fromkeys(namespaces))
+    for namespace in places:
+        secret, config_map = ca_secret(snapshot, namespace, name), _config_map(snapshot, namespace, name)
+        holder: Resource[Body] | None = secret or config_map
+        if holder is not None:
+            fault = ca_fault(holder)
+            found = ca_name(namespace, name) if secret else config_map_ca_name(namespace, name)
+            return ("", fault) if fault else (found, "")
+    return (
+        "",
+        f"there is no Secret {name + CA_SUFFIX!r}, and no {name!r} with ca.crt, in {' or '.join(places)}",
+    )
 
 
 def ca_secret(snapshot: MeshSnapshot, namespace: str, name: str) -> Resource[SecretBody] | None:
@@ -96,25 +109,45 @@ def _secret(snapshot: MeshSnapshot, namespace: str, name: str) -> Resource[Secre
     return snapshot.resource(Ref("", "Secret", namespace, name))
 
 
-def secret_recipes(snapshot: MeshSnapshot, terminations: Iterable[Termination]) -> tuple[Recipe, ...]:
-    """The Secrets that servers refer to, each once."""
+def _config_map(snapshot: MeshSnapshot, namespace: str, name: str) -> Resource[ConfigMapBody] | None:
+    return snapshot.resource(Ref("", "ConfigMap", namespace, name))
+
+
+def secret_recipes(
+    snapshot: MeshSnapshot, terminations: Iterable[tuple[Termination, Ref]]
+) -> tuple[Recipe, ...]:
+    """What servers terminate TLS with, each once; beside a termination stands the resource that asks."""
     recipes: dict[str, Recipe] = {}
-    for termination in terminations:
+    for termination, source in terminations:
         for name in termination.certificates:
-            secret = _secret(snapshot, *split_name(name))
-            if secret is not None:
-                recipes[name] = certificate_recipe(name, secret)
-        if termination.client_ca:
-            secret = ca_secret(snapshot, *split_name(termination.client_ca.removesuffix(CA_SUFFIX)))
-            if secret is not None:
-                recipes[termination.client_ca] = ca_recipe(termination.client_ca, secret)
+            _add(recipes, name, file_recipe(name, source) or _certificate_recipe(snapshot, name))
+        if name := termination.client_ca:
+            _add(recipes, name, file_recipe(name, source) or _ca_recipe(snapshot, name))
     return tuple(recipes.values())
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Namespace and name of a `kubernetes://` SDS name."""
-    namespace, _, rest = name.removeprefix("kubernetes://").partition("/")
-    return namespace, rest
+def _add(recipes: dict[str, Recipe], name: str, recipe: Recipe | None) -> None:
+    if recipe is not None:
+        recipes.setdefault(name, recipe)
+
+
+def _certificate_recipe(snapshot: MeshSnapshot, name: str) -> Recipe | None:
+    secret = _secret(snapshot, *split_name(name)[1:])
+    return certificate_recipe(name, secret) if secret is not None else None
+
+
+def _ca_recipe(snapshot: MeshSnapshot, name: str) -> Recipe | None:
+    kind, namespace, own = split_name(name.removesuffix(CA_SUFFIX))
+    find = _config_map if kind == "configmap" else ca_secret
+    holder: Resource[Body] | None = find(snapshot, namespace, own)
+    return ca_recipe(name, holder) if holder is not None else None
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """Kind (`kubernetes`, `configmap`), namespace and name of an SDS name."""
+    kind, _, rest = name.partition("://")
+    namespace, _, own = rest.partition("/")
+    return kind, namespace, own
 
 
 def gateway_classes(snapshot: MeshSnapshot) -> list[Resource[GatewayClassSpec]]:
@@ -133,15 +166,6 @@ def api_routes(snapshot: MeshSnapshot) -> list[Resource[HTTPRouteSpec]]:
 
 def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec]]:
     return list(snapshot.resources(GROUP, "ReferenceGrant"))
-
-
-def is_managed(snapshot: MeshSnapshot, gateway: Resource[ApiGatewaySpec]) -> bool:
-    """Is a Gateway of one of Marline's classes? A GatewayClass of that name decides, when there is one."""
-    name = gateway.spec.gateway_class_name
-    declared = snapshot.resource(Ref(GROUP, "GatewayClass", "", name))
-    if declared is not None:
-        return declared.spec.controller_name in CONTROLLERS
-    return name in CLASSES
 
 
 def namespace_labels(snapshot: MeshSnapshot) -> Mapping[str, Mapping[str, str]]:

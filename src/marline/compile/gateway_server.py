@@ -27,6 +27,8 @@ class Kind(Enum):
     """TLS is terminated, bytes are forwarded."""
     PASSTHROUGH = "PASSTHROUGH"
     """TLS is left alone, connections are routed by SNI."""
+    AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
+    """As that, to the service of the mesh that the SNI names."""
     TCP = "TCP"
 
 
@@ -60,6 +62,14 @@ class Server:
     termination: Termination | None = None
     """None where TLS is to be terminated: there is no usable certificate, connections are closed."""
     l4: tuple[L4Route, ...] = ()
+    bind: str = ""
+    """An address or Unix socket of its own; "": where the gateway listens."""
+    stat_prefix: str = ""
+    """What its statistics begin with; "": a name of the listener or the cluster."""
+    grpc_web: bool = False
+    """gRPC-Web is translated for it (Istio: protocol `GRPC-WEB`)."""
+    faults: tuple[str, ...] = ()
+    """What it refers to and cannot be had, in sentences."""
 
 
 def listen_port(proxy: Proxy, number: int) -> int:

@@ -3,6 +3,7 @@
 Secrets come from the node's own SDS server (cluster `sds-grpc`), so keys never pass through here.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from envoy.config.core.v3 import base_pb2, config_source_pb2
@@ -19,6 +20,7 @@ name ends with it. (Istio tells them apart by ALPN, for which it has a filter of
 NOBODY: Final = "spiffe://invalid"
 """An identity that nobody has: what a client expects of a service of which it knows no identity."""
 
+_SECRET_SECONDS: Final = 1
 _TLS1_2 = common_pb2.TlsParameters.TlsProtocol.TLSv1_2
 _TLS1_3 = common_pb2.TlsParameters.TlsProtocol.TLSv1_3
 _CIPHERS: Final = (
@@ -48,11 +50,16 @@ def mesh_server_socket(alpn: tuple[str, ...] = ()) -> Any:
     Without `alpn` nothing is negotiated: the connection manager recognises HTTP/2 by its preface. A port
     whose protocol is not declared negotiates, since the client's ALPN says whether it speaks HTTP.
     """
+    return _socket("envoy.transport_sockets.tls", mesh_server_context(alpn, ()))
+
+
+def mesh_server_context(alpn: tuple[str, ...], sans: tuple[str, ...]) -> tls_pb2.DownstreamTlsContext:
+    """What is in that socket; with `sans` the client must have one of these SPIFFE IDs."""
     context = tls_pb2.DownstreamTlsContext()
     context.require_client_certificate.value = True
-    _mesh_identity(context.common_tls_context, ())
+    _mesh_identity(context.common_tls_context, sans)
     context.common_tls_context.alpn_protocols.extend(alpn)
-    return _socket("envoy.transport_sockets.tls", context)
+    return context
 
 
 HTTP_ALPN: Final = ("h2", "http/1.1")
@@ -91,41 +98,78 @@ def _sds(name: str) -> Any:
     return made
 
 
-def tls_socket(
-    *,
-    sni: str,
-    ca_file: str,
-    certificate_file: str,
-    key_file: str,
-    sans: tuple[str, ...],
-    skip_verify: bool,
-) -> Any:
-    """TLS to a server outside the mesh (DestinationRule modes SIMPLE and MUTUAL), with files of the
-    proxy's machine. Without names to expect the server must have the one that it is called by."""
-    context = tls_pb2.UpstreamTlsContext(sni=sni)
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """How a server outside the mesh is called (DestinationRule modes SIMPLE and MUTUAL). Files are the
+    proxy's machine's."""
+
+    sni: str
+    """"": the host that the request names."""
+    is_mutual: bool
+    """The client shows a certificate of its own."""
+    credential: str
+    """SDS name of a client's certificate, and with `-cacert` of the CA; "": the files count."""
+    certificate_file: str
+    key_file: str
+    ca_file: str
+    crl_file: str
+    sans: tuple[str, ...]
+    """Of these names the server must have one; none: the name that it is called by."""
+    skip_verify: bool
+
+
+def credential_secret(namespace: str, name: str) -> str:
+    """The SDS name of a client's credential; a server's certificate from the same Secret has another."""
+    return f"credential://{namespace}/{name}"
+
+
+def tls_socket(server: ServerTls) -> Any:
+    """The client's side of TLS to a server outside the mesh."""
+    context = tls_pb2.UpstreamTlsContext(sni=server.sni)
     common = context.common_tls_context
     _set_versions(common)
-    if certificate_file:
+    if server.is_mutual and server.credential:
+        _over_ads(common.tls_certificate_sds_secret_configs.add(name=server.credential))
+    elif server.is_mutual and server.certificate_file:
         pair = common.tls_certificates.add()
-        pair.certificate_chain.filename = certificate_file
-        pair.private_key.filename = key_file
-    if not sni:
+        pair.certificate_chain.filename = server.certificate_file
+        pair.private_key.filename = server.key_file
+    if not server.sni:
         context.auto_host_sni = True
-    if not skip_verify:
-        _server_validation(context, ca_file, sans)
+    if not server.skip_verify:
+        context.auto_sni_san_validation = not server.sans
+        _expect(_authority(common, server), server.sans)
     return _socket("envoy.transport_sockets.tls", context)
 
 
-def _server_validation(context: Any, ca_file: str, sans: tuple[str, ...]) -> None:
-    validation = context.common_tls_context.validation_context
-    validation.trusted_ca.filename = ca_file
-    if not sans:
-        context.auto_sni_san_validation = True
+def _authority(common: Any, server: ServerTls) -> Any:
+    """Set who vouches for the server. Returns where the names stand that it may have."""
+    if server.credential:
+        combined = common.combined_validation_context
+        combined.validation_context_sds_secret_config.name = f"{server.credential}-cacert"
+        _over_ads(combined.validation_context_sds_secret_config)
+        combined.default_validation_context.SetInParent()
+        return combined.default_validation_context
+    common.validation_context.trusted_ca.filename = server.ca_file
+    if server.crl_file:
+        common.validation_context.crl.filename = server.crl_file
+    return common.validation_context
+
+
+def _expect(validation: Any, sans: tuple[str, ...]) -> None:
+    kind = common_pb2.SubjectAltNameMatcher.SanType
     for san in sans:
-        kind = common_pb2.SubjectAltNameMatcher.SanType
-        for san_type in (kind.URI,) if "://" in san else (kind.DNS,):
-            matcher = validation.match_typed_subject_alt_names.add(san_type=san_type)
-            matcher.matcher.exact = san
+        matcher = validation.match_typed_subject_alt_names.add(
+            san_type=kind.URI if "://" in san else kind.DNS
+        )
+        matcher.matcher.exact = san
+
+
+def _over_ads(config: Any) -> None:
+    """Without the Secret a cluster gets ready soon, and its connections fail: nothing else has to wait."""
+    config.sds_config.ads.SetInParent()
+    config.sds_config.resource_api_version = config_source_pb2.ApiVersion.V3
+    config.sds_config.initial_fetch_timeout.seconds = _SECRET_SECONDS
 
 
 def plain_socket() -> Any:

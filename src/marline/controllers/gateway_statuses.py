@@ -41,8 +41,7 @@ class GatewayStatuses:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            gateways = (proxy for proxy in self.hub.proxies() if proxy.role is Role.GATEWAY)
-            addresses = sorted({proxy.bind_address for proxy in gateways if proxy.bind_address})
+            gateways = tuple(proxy for proxy in self.hub.proxies() if proxy.role is Role.GATEWAY)
             now = rfc3339(self.clock())
-            for ref, status in statuses(self.hub.snapshot, now, addresses, self.rejections.message):
+            for ref, status in statuses(self.hub.snapshot, now, gateways, self.rejections.message):
                 await keep_trying(partial(write_status, self.store, ref, status))

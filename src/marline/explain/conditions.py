@@ -46,6 +46,34 @@ def _faults(match: Any, request: Request) -> list[str]:
     return found
 
 
+def asked_of(match: Any) -> str:
+    """What a route's match asks for, in words; "" if every request fulfils it."""
+    kind = str(match.WhichOneof("path_specifier"))
+    path = {
+        "prefix": "" if match.prefix == "/" else f"path {match.prefix}…",
+        "path": f"path {match.path}",
+        "path_separated_prefix": f"path {match.path_separated_prefix} and below",
+        "safe_regex": f"path like {match.safe_regex.regex}",
+        "connect_matcher": "CONNECT",
+    }.get(kind, kind)
+    parts = [path] if path else []
+    for item in match.headers:
+        parts.append(f"{_NAMES.get(item.name, f'header {item.name}')} {_asked_of_value(item)}")
+    for item in match.query_parameters:
+        parts.append(f"query parameter {item.name} {_asked_of_value(item)}")
+    return ", ".join(parts)
+
+
+def _asked_of_value(matcher: Any) -> str:
+    if matcher.DESCRIPTOR.name == "HeaderMatcher" and matcher.invert_match:
+        return "absent" if matcher.present_match else _asked(matcher)
+    if matcher.HasField("string_match"):
+        return wanted(matcher.string_match)
+    return (
+        "present" if matcher.DESCRIPTOR.name != "HeaderMatcher" or matcher.present_match else _asked(matcher)
+    )
+
+
 def matched_path(match: Any, request: Request) -> str:
     """The part of the path that a route's match is about, which prefix rewrites replace."""
     kind = match.WhichOneof("path_specifier")

@@ -22,7 +22,7 @@ from marline.explain.upstreams import (
     security_of,
     upstreams_of,
 )
-from marline.explain.view import CompiledView
+from marline.explain.view import ClusterName, CompiledView
 
 MOST: Final = 20
 """Endpoints of one cluster that are looked at one by one."""
@@ -40,22 +40,6 @@ class Delivery:
     steps: tuple[Step, ...]
     ending: Ending
     doubts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterName:
-    """The parts of `outbound|9080|v2|reviews.default.svc.cluster.local`."""
-
-    port: int = 0
-    subset: str = ""
-    hostname: str = ""
-
-    @classmethod
-    def parse(cls, name: str) -> "ClusterName":
-        parts = name.split("|")
-        if len(parts) != 4 or not parts[1].isdigit():
-            return cls(hostname=name)
-        return cls(int(parts[1]), parts[2], parts[3])
 
 
 @dataclass(slots=True)
@@ -97,9 +81,8 @@ class Courier:
         def decides(name: str) -> Place | None:
             return policy_place(snapshot, sources, parts.port, parts.subset, name)
 
-        what = f"{parts.hostname}:{parts.port}" + (f", subset {parts.subset}" if parts.subset else "")
         place = subset_place(snapshot, sources, parts.subset) if parts.subset else None
-        yield Step("cluster", what, place or _service(sources), (Detail(f"cluster {cluster.name}"),))
+        yield Step("cluster", parts.text, place or _service(sources), (Detail(f"cluster {cluster.name}"),))
         yield Step("limits", ", ".join(limits_of(cluster)), decides("connectionPool"))
         outliers = outliers_of(cluster)
         if outliers:

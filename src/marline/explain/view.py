@@ -1,22 +1,49 @@
-"""All that one proxy is given, compiled when it is asked for: the messages that Envoy itself gets."""
+"""What one proxy is given, compiled when it is asked for: the messages that Envoy itself gets."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from marline.api.resource import Ref
-from marline.compile.catalog import Unit, compile_units, units
+from marline.compile.catalog import EndpointsUnit, HostUnit, Unit, compile_units, units
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Recipe
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterName:
+    """The parts of `outbound|9080|v2|reviews.default.svc.cluster.local`."""
+
+    port: int = 0
+    subset: str = ""
+    hostname: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> "ClusterName":
+        parts = name.split("|")
+        if len(parts) != 4 or not parts[1].isdigit():
+            return cls(hostname=name)
+        return cls(int(parts[1]), parts[2], parts[3])
+
+    @property
+    def text(self) -> str:
+        """As one says it: `reviews.default.svc.cluster.local:9080 subset v2`."""
+        port = f":{self.port}" if self.port else ""
+        return f"{self.hostname}{port}" + (f" subset {self.subset}" if self.subset else "")
+
+
 @dataclass(slots=True, eq=False)
 class CompiledView:
-    """The Envoy resources of a proxy by type and name; each is built once, when it is looked at."""
+    """The Envoy resources of a proxy by type and name; each is built once, when it is looked at.
+
+    A view of some units only compiles clusters of other hosts when they are asked for: whoever looks at a
+    change pays for what it touches.
+    """
 
     snapshot: MeshSnapshot
     proxy: Proxy
+    _compiled: set[Unit] = field(default_factory=set)
     _recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict)
     _messages: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
@@ -24,24 +51,57 @@ class CompiledView:
     def of(cls, snapshot: MeshSnapshot, proxy: Proxy, wanted: Iterable[Unit] | None = None) -> "CompiledView":
         """All of it, or some units only."""
         made = cls(snapshot, proxy)
-        chosen = units(snapshot, proxy) if wanted is None else wanted
-        for _, recipes in compile_units(snapshot, proxy, chosen):
-            made._recipes |= {(item.type_url, item.name): item for item in recipes}
+        made._compile(units(snapshot, proxy) if wanted is None else wanted)
         return made
 
+    def _compile(self, wanted: Iterable[Unit]) -> None:
+        missing = [unit for unit in dict.fromkeys(wanted) if unit not in self._compiled]
+        self._compiled.update(missing)
+        for _, recipes in compile_units(self.snapshot, self.proxy, missing):
+            self._recipes |= {(item.type_url, item.name): item for item in recipes}
+
+    def recipes(self) -> Mapping[tuple[str, str], Recipe]:
+        """By type and name."""
+        return self._recipes
+
+    def message(self, type_url: str, name: str) -> Any | None:
+        """One resource."""
+        return self._message(type_url, name)
+
     def cluster(self, name: str) -> Any | None:
+        self._need(name)
         return self._message(CLUSTER, name)
+
+    def clusters(self) -> Iterator[Any]:
+        return self._all(CLUSTER)
 
     def endpoints(self, name: str) -> Any | None:
         """The `ClusterLoadAssignment` of a cluster whose endpoints are discovered."""
+        self._need(name)
         return self._message(ENDPOINT, name)
+
+    def _need(self, cluster: str) -> None:
+        host = ClusterName.parse(cluster).hostname
+        self._compile((HostUnit(host), EndpointsUnit(host)))
 
     def listener(self, name: str) -> Any | None:
         return self._message(LISTENER, name)
 
     def listeners(self) -> Iterator[Any]:
-        made = (self._message(LISTENER, name) for type_url, name in self._recipes if type_url == LISTENER)
-        return (listener for listener in made if listener is not None)
+        return self._all(LISTENER)
+
+    def virtual_hosts(self) -> Iterator[Any]:
+        """Those that are resources of their own."""
+        return self._all(VIRTUAL_HOST)
+
+    def tables(self) -> Iterator[Any]:
+        """Route configurations, without what is discovered for them."""
+        return self._all(ROUTE)
+
+    def _all(self, wanted: str) -> Iterator[Any]:
+        names = [name for type_url, name in self._recipes if type_url == wanted]
+        made = (self._message(wanted, name) for name in names)
+        return (message for message in made if message is not None)
 
     def table(self, name: str) -> Any | None:
         """A route configuration, with the virtual hosts that are discovered for it."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings
@@ -20,12 +21,14 @@ from marline.mesh.registry import (
 )
 from marline.mesh.rules import (
     DESTINATION_RULE,
+    ISTIO_GATEWAY,
     PEER_AUTHENTICATION,
     SIDECAR,
     VIRTUAL_SERVICE,
     Rules,
     RulesDraft,
     hosts_of,
+    passed_hosts,
     speaks_for_gateways,
     speaks_for_mesh,
 )
@@ -33,7 +36,10 @@ from marline.mesh.rules import (
 Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
 _RULE_KINDS: Final = frozenset({VIRTUAL_SERVICE, DESTINATION_RULE, PEER_AUTHENTICATION, SIDECAR})
-_GATEWAYS: Final = (("networking.istio.io", "Gateway"), ("gateway.networking.k8s.io", "Gateway"))
+_GATEWAYS: Final = (ISTIO_GATEWAY, ("gateway.networking.k8s.io", "Gateway"))
+_SECRET: Final = ("", "Secret")
+_CA_SUFFIX: Final = "-cacert"
+"""A Secret of that name belongs to the credential whose name stands before (istio.io, "Secure Gateways")."""
 _READ_BY_GATEWAYS: Final = frozenset(
     {
         *_GATEWAYS,
@@ -42,7 +48,8 @@ _READ_BY_GATEWAYS: Final = frozenset(
         ("gateway.networking.k8s.io", "GRPCRoute"),
         ("gateway.networking.k8s.io", "ReferenceGrant"),
         ("", "Namespace"),
-        ("", "Secret"),
+        _SECRET,
+        ("", "ConfigMap"),
     }
 )
 _HTTP_PORT: Final = 80
@@ -72,6 +79,8 @@ class Advance:
         self._addresses: set[tuple[str, int]] = set()
         self._endpoints: set[str] = set()
         self._inbound: set[str] = set()
+        self._secrets: set[str] = set()
+        self._credentials: set[str] = set()
         self._gateways = False
         self._everything = False
 
@@ -93,7 +102,11 @@ class Advance:
             elif kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)
                 self._changed_rules.append((ref, old, new))
+            elif kind == ISTIO_GATEWAY:
+                self._changed_rules.append((ref, old, new))
             self._gateways |= kind in _READ_BY_GATEWAYS
+            if kind == _SECRET:
+                self._secrets |= {ref.name, ref.name.removesuffix(_CA_SUFFIX)}
 
     def finish(self) -> tuple[Mapping[Kind, Mapping[Ref, Resource[Any]]], Registry, Rules, Impact]:
         registry, rules = self._registry.finish(), self._rules.finish()
@@ -114,6 +127,7 @@ class Advance:
             frozenset(self._ports),
             frozenset(self._addresses),
             self._gateways,
+            frozenset(self._credentials | (self._secrets & rules.credentials.keys())),
             frozenset(self._inbound),
             frozenset(self._rules.patched),
             self._everything,
@@ -131,7 +145,11 @@ class Advance:
                 hosts = possible_hosts(item.spec.host, item.namespace, self._settings.cluster_domain)
                 covered = _covered(registry, hosts)
                 self._hosts |= covered
+                self._credentials |= credentials_of(item.spec)
                 self._follow_listeners(registry, covered)
+        elif kind == ISTIO_GATEWAY:
+            # A gateway that forwards by SNI has clusters of their own for these hosts.
+            self._hosts |= _covered(registry, [host for item in versions for host in passed_hosts(item)])
         else:
             for item in versions:
                 self._gateways |= speaks_for_gateways(item)

@@ -52,7 +52,10 @@ def policy_for(
     """What rules of one namespace for one host say to a client of that namespace with these labels (None:
     a client elsewhere). Of several that select it those count together that do so by the same labels as
     the oldest."""
-    chosen = next((_selector(rule) for rule in rules if is_selective(rule) and _selects(rule, labels)), {})
+    selecting = (
+        rule for rule in rules if is_selective(rule) and labels is not None and selects(rule, labels)
+    )
+    chosen = next((_selector(rule) for rule in selecting), {})
     counting = tuple(rule for rule in rules if _selector(rule) == chosen)
     return DestinationPolicy(counting) if counting else None
 
@@ -61,5 +64,6 @@ def _selector(rule: Resource[DestinationRuleSpec]) -> Mapping[str, str]:
     return rule.spec.workload_selector.match_labels if rule.spec.workload_selector is not None else {}
 
 
-def _selects(rule: Resource[DestinationRuleSpec], labels: Mapping[str, str] | None) -> bool:
-    return labels is not None and _selector(rule).items() <= labels.items()
+def selects(rule: Resource[DestinationRuleSpec], labels: Mapping[str, str]) -> bool:
+    """Is a client of a rule's own namespace, with these labels, one that the rule is for?"""
+    return _selector(rule).items() <= labels.items()

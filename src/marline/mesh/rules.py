@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from marline.api.networking.destination_rule import DestinationRuleSpec
+from marline.api.networking.destination_rule import DestinationRuleSpec, credentials_of
+from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
@@ -19,6 +20,7 @@ VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
 DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
 PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
+ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
 MESH_GATEWAY: Final = "mesh"
 
 Ordered = Mapping[str, tuple[Resource[Any], ...]]
@@ -33,6 +35,8 @@ class Rules:
     destination_rules: Mapping[str, tuple[Resource[DestinationRuleSpec], ...]] = field(default_factory=dict)
     referring: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """VirtualServices by the hosts that they send to."""
+    credentials: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """DestinationRules by the names of the Secrets that they refer to."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
@@ -51,6 +55,7 @@ class RulesDraft:
         self._virtual_services = Overlay(base.virtual_services)
         self._destination_rules = Overlay(base.destination_rules)
         self._referring = Groups(base.referring)
+        self._credentials = Groups(base.credentials)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
         self._patches = Overlay(base.patches)
@@ -66,6 +71,9 @@ class RulesDraft:
                     update(host, ref)
         elif kind == DESTINATION_RULE:
             self._replace_in(self._destination_rules, old, new, self._rule_hosts)
+            for item, update in ((old, self._credentials.remove), (new, self._credentials.add)):
+                for name in credentials_of(item.spec) if item is not None else ():
+                    update(name, ref)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
         elif kind == SIDECAR:
@@ -113,6 +121,7 @@ class RulesDraft:
             self._virtual_services.table(),
             self._destination_rules.table(),
             self._referring.table(),
+            self._credentials.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
             self._patches.table(),
@@ -137,6 +146,13 @@ def speaks_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:
 
 def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
     return any(name != MESH_GATEWAY for name in item.spec.gateways)
+
+
+def passed_hosts(item: Resource[GatewaySpec]) -> Iterator[str]:
+    """The hosts that a Gateway forwards to by the SNI of the mesh's own calls (AUTO_PASSTHROUGH)."""
+    for server in item.spec.servers:
+        if server.tls is not None and server.tls.mode == "AUTO_PASSTHROUGH":
+            yield from (host.rpartition("/")[2].lower() for host in server.hosts)
 
 
 def asks_for_labels(spec: VirtualServiceSpec) -> bool:

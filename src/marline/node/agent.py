@@ -29,9 +29,11 @@ from marline.node.control import (
     decode_request,
     encode_answer,
 )
+from marline.node.deployment import APPLICATION, GatewayDeployment
 from marline.node.errors import AgentRefused, NodeError, StartFailed
 from marline.node.home import Home, MeshConfig, find_home, hold, load_config
 from marline.node.host import Host
+from marline.node.machine import ended
 from marline.node.notify import VARIABLE, ReadinessSocket
 from marline.node.process import Launch, Process, end_process, spawn
 from marline.node.records import recorded, sweep
@@ -180,6 +182,10 @@ class Agent:
 
     async def _down(self, names: tuple[str, ...]) -> tuple[WorkloadStatus, ...]:
         chosen = self.host.called(names)
+        for item in chosen if names else ():
+            if item.application == APPLICATION:
+                name = item.status.name
+                raise AgentRefused(f"{name} runs for a Gateway of {item.spec.namespace}; delete that instead")
         for name in names:
             if not any(item.is_called([name]) for item in chosen):
                 known = ", ".join(self.host.applications) or "nothing"
@@ -223,6 +229,9 @@ async def run_agent(home: Home, ready: "ReadyPipe") -> None:
         machine = await stack.enter_async_context(open_machine(home, config, owner=True))
         host = Host(machine)
         stack.push_async_callback(host.close)
+        deployment = GatewayDeployment(machine.store, host)
+        deploying = asyncio.create_task(deployment.run(), name="deployment")
+        stack.push_async_callback(ended, deploying)
         agent = Agent(home, config, control_plane, host, stopping)
         await stack.enter_async_context(_control_socket(home, agent))
         if stopping.is_set():

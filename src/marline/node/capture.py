@@ -15,7 +15,7 @@ from marline.node.dns import DnsServer, Resolver
 from marline.node.errors import CaptureUnavailable, Obstacle
 from marline.node.home import MeshConfig
 from marline.node.plan import Place
-from marline.node.ports import Reservations
+from marline.node.ports import Reservations, beginning_with
 from marline.store.interface import ResourceStore, StoreError
 
 NAMED: Final = (
@@ -155,6 +155,24 @@ class TransparentNetwork:
             if descriptor >= 0:
                 os.close(descriptor)
                 await asyncio.to_thread(network.remove_link, veth)
+            reservations.release()
+
+    @asynccontextmanager
+    async def address(self, owner: str) -> AsyncIterator[str]:
+        """See `machine.Network`."""
+        from marline.node import network
+
+        bridge = self._bridge
+        if bridge is None:
+            raise CaptureUnavailable("the mesh's network is not up")
+        reservations = Reservations()
+        wanted = beginning_with(owner, list(bridge.addresses()))
+        address = reservations.first(f"address/{self._config.mesh_id}", wanted)
+        try:
+            await asyncio.to_thread(network.add_address, bridge, address)
+            yield address
+        finally:
+            await asyncio.to_thread(network.remove_address, bridge, address)
             reservations.release()
 
 

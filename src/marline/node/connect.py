@@ -27,7 +27,7 @@ async def open_machine(home: Home, config: MeshConfig, *, owner: bool) -> AsyncI
         registrar = Registrar(store)
         watching = asyncio.create_task(registrar.run(), name="registrar")
         try:
-            yield Machine(home, config, registrar, identity_server(store), propagation(store), network)
+            yield Machine(home, config, store, registrar, identity_server(store), propagation(store), network)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

@@ -61,6 +61,8 @@ class Host:
 
     machine: Machine
     hosted: list[Hosted] = field(default_factory=list)
+    changed: Callable[[], None] = lambda: None
+    """Called when what it was asked for has changed, or something has failed."""
     _pulse: asyncio.Event = field(default_factory=asyncio.Event)
     _hand_overs: set[asyncio.Task[None]] = field(default_factory=set)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,6 +81,15 @@ class Host:
     @property
     def applications(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(item.application for item in self.hosted))
+
+    def gateways(self, *, without: str) -> tuple[GatewaySpec, ...]:
+        """The gateways of all applications but this one."""
+        staying = (item for item in self._staying() if item.application != without)
+        return tuple(item.spec for item in staying if isinstance(item.spec, GatewaySpec))
+
+    def has_failed(self, application: str) -> bool:
+        """Has anything of it failed?"""
+        return any(item.failure for item in self._staying() if item.application == application)
 
     async def up(self, application: Application) -> None:
         """Run what this application says and nothing else of that name. What is the same goes on
@@ -103,6 +114,7 @@ class Host:
             await self.end([item for item in old if isinstance(item.spec, GatewaySpec)])
             new = [self._start(spec, application.name) for spec in wanted]
             self._replace([item for item in old if isinstance(item.spec, WorkloadSpec)], new)
+        self.changed()
 
     def _replace(self, old: list[Hosted], new: list[Hosted]) -> None:
         for service in dict.fromkeys(item.service for item in old):
@@ -130,6 +142,7 @@ class Host:
             error = hosted.task.exception()
             unexpected = error if not isinstance(error, NodeError) else None
             _log.error("%s failed: %s", hosted.status.name, hosted.failure, exc_info=unexpected)
+            self.changed()
         self._pulse.set()
 
     async def _hand_over(self, old: list[Hosted], new: list[Hosted]) -> None:
@@ -172,6 +185,7 @@ class Host:
             await asyncio.gather(*(item.task for item in ending), return_exceptions=True)
         self.hosted = [item for item in self.hosted if item not in which]
         self._pulse.set()
+        self.changed()
 
     async def close(self) -> None:
         """Stop everything, for ever."""

@@ -12,6 +12,7 @@ from marline.node.home import Home, MeshConfig
 from marline.node.plan import Place
 from marline.node.propagation import Propagated
 from marline.node.register import Registrar
+from marline.store.interface import ResourceStore
 
 ServeIdentity = Callable[[str, Path, Callable[[], int]], AbstractAsyncContextManager[None]]
 """`(spiffe_id, socket, envoy_pid)`: serve the SVID of this identity at a socket, to the Envoy of this pid."""
@@ -25,6 +26,11 @@ class Network(Protocol):
         Kubernetes namespace in which short names are resolved."""
         ...
 
+    def address(self, owner: str) -> AbstractAsyncContextManager[str]:
+        """An address of the machine that is for one gateway, which workloads can reach. The same owner
+        gets the same one again, unless somebody else has it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -32,6 +38,7 @@ class Machine:
 
     home: Home
     config: MeshConfig
+    store: ResourceStore
     registrar: Registrar
     serve_identity: ServeIdentity
     propagated: Propagated

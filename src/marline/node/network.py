@@ -32,6 +32,8 @@ INTERFACE: Final = "eth0"
 TABLE: Final = "marline"
 _POOL: Final = ipaddress.IPv4Network("10.0.0.0/8")
 _PREFIX: Final = 20
+_ALONE: Final = 32
+"""The prefix of addresses that the machine has on a bridge for gateways."""
 _FORWARD: Final = Path("/proc/sys/net/ipv4/ip_forward")
 _BRIDGE_PREFIX: Final = "marline-"
 _FORWARDING_WAS_OFF: Final = "forwarding was off"
@@ -163,8 +165,9 @@ def find_bridge(mesh_id: str) -> Bridge | None:
             if not found:
                 return None
             for message in route.get_addr(index=found[0], family=2):
-                address = f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-                return Bridge(mesh_id, ipaddress.IPv4Network(address, strict=False))
+                if message["prefixlen"] == _PREFIX:  # the others are gateways'
+                    address = f"{message.get_attr('IFA_ADDRESS')}/{_PREFIX}"
+                    return Bridge(mesh_id, ipaddress.IPv4Network(address, strict=False))
             return None
 
     return in_thread(find)
@@ -201,9 +204,39 @@ def adopt_bridge(mesh_id: str, reservations: Reservations) -> Bridge | None:
     bridge = find_bridge(mesh_id)
     if bridge is None or not reservations.claim(f"subnet/{bridge.subnet}"):
         return None
+    in_thread(lambda: _remove_addresses(bridge))
     nftables.install(forwarding_table(mesh_id, bridge.subnet))
     _FORWARD.write_text("1\n")
     return bridge
+
+
+def add_address(bridge: Bridge, address: str) -> None:
+    """Give the machine itself another address on the bridge. Raises `CaptureUnavailable`."""
+
+    def add() -> None:
+        with IPRoute() as route:
+            index = route.link_lookup(ifname=bridge_name(bridge.mesh_id))[0]
+            route.addr("replace", index=index, address=address, prefixlen=_ALONE)
+
+    try:
+        in_thread(add)
+    except (NetlinkError, OSError, IndexError) as error:
+        raise CaptureUnavailable(f"the address {address}: {error}") from error
+
+
+def remove_address(bridge: Bridge, address: str) -> None:
+    """Take it away again; it may be gone with the bridge."""
+    in_thread(lambda: _remove_addresses(bridge, address))
+
+
+def _remove_addresses(bridge: Bridge, only: str = "") -> None:
+    """Those that were added; after an agent that was killed they are nobody's."""
+    with IPRoute() as route:
+        for index in route.link_lookup(ifname=bridge_name(bridge.mesh_id)):
+            for message in route.get_addr(index=index, family=2):
+                address = message.get_attr("IFA_ADDRESS")
+                if message["prefixlen"] == _ALONE and only in ("", address):
+                    route.addr("del", index=index, address=address, prefixlen=_ALONE)
 
 
 def _used(route: Any) -> list[ipaddress.IPv4Network]:

@@ -189,12 +189,22 @@ def _service(spec: WorkloadSpec, node: str) -> dict[str, Any]:
     }
 
 
+def gateway_name(spec: GatewaySpec, node: str) -> str:
+    """Its proxy's name, of which a machine has one."""
+    return f"{spec.name}-{node}"
+
+
+def gateway_labels(spec: GatewaySpec) -> dict[str, str]:
+    """What Gateways select it by."""
+    return {"app": spec.name, "istio": spec.name, **spec.labels}
+
+
 def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bool) -> Plan:
-    """A gateway's plan: it listens where its user says, for the Gateways that select its labels. Only root
-    may listen on ports below 1024."""
+    """A gateway's plan: it listens where its user says, else where the Gateways say that select its labels.
+    Only root may listen on ports below 1024."""
     account = spec.service_account or spec.name
-    labels = {"app": spec.name, "istio": spec.name, **spec.labels}
-    name = f"{spec.name}-{node}"
+    labels = gateway_labels(spec)
+    name = gateway_name(spec, node)
     listens = tuple(GatewayPort(port.port, port.listen or port.port) for port in spec.ports)
     workload = Workload(
         namespace=spec.namespace,
@@ -210,7 +220,7 @@ def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bo
         workloads=(workload,),
         bind_address=spec.bind,
         gateway_ports=listens,
-        privileged_ports=is_root and any(port.listen < _FIRST_FREE_PORT for port in listens),
+        privileged_ports=is_root and (not listens or any(port.listen < _FIRST_FREE_PORT for port in listens)),
     )
     return Plan(
         name=name,

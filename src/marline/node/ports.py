@@ -7,17 +7,24 @@ those that the kernel gives to outgoing connections by itself, so nobody else ge
 
 import errno
 import hashlib
+import ipaddress
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from marline.node.errors import NodeError
 
+Item = TypeVar("Item")
+
 _LOWEST: Final = 15100
 _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+_GATEWAYS: Final = ipaddress.IPv4Network("127.77.0.0/16")
+"""Loopback addresses (all of 127.0.0.0/8 is there on Linux) that nothing else uses."""
 
 
 class Exhausted(NodeError):
@@ -33,6 +40,16 @@ class PortTaken(NodeError):
 
     def __str__(self) -> str:
         return f"port {self.port} of {self.address} is taken, or may not be used by this user"
+
+
+@dataclass(eq=False)
+class AddressUnusable(NodeError):
+    """This machine does not have the address that a gateway is to listen at."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.address} is not an address of this machine"
 
 
 @dataclass(eq=False)
@@ -69,7 +86,7 @@ class Reservations:
         """A free TCP port of a local address. Raises `Exhausted`."""
         for number in _candidates():
             if self.claim(f"port/{address}/{number}"):
-                if _can_bind(address, number):
+                if can_bind(address, number):
                     return number
                 self._held.pop(f"port/{address}/{number}").close()
         raise Exhausted(f"no TCP port of {address} is free")
@@ -77,7 +94,7 @@ class Reservations:
     def listen(self, address: str, number: int) -> None:
         """Reserve a given TCP port. Raises `PortTaken`."""
         # Envoys share ports (SO_REUSEPORT), so that one that is taken would not be noticed by them.
-        if not self.claim(f"port/{address}/{number}") or not _can_bind(address, number):
+        if not self.claim(f"port/{address}/{number}") or not can_bind(address, number):
             raise PortTaken(address, number)
 
     def workload(self, mesh_id: str, namespace: str, name: str) -> None:
@@ -101,6 +118,17 @@ class Reservations:
         self._held.clear()
 
 
+def loopback_addresses(owner: str) -> Iterable[str]:
+    """Addresses of the machine itself for a gateway, its own first."""
+    return (str(address) for address in beginning_with(owner, list(_GATEWAYS.hosts())))
+
+
+def beginning_with(owner: str, items: Sequence[Item]) -> Iterable[Item]:
+    """All of these, from a place that depends on the owner alone: each prefers its own, every time."""
+    start = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:8]) % len(items)
+    return (items[(start + step) % len(items)] for step in range(len(items)))
+
+
 def _candidates() -> Iterable[int]:
     try:
         low, high = (int(word) for word in _EPHEMERAL.read_text().split())
@@ -111,7 +139,8 @@ def _candidates() -> Iterable[int]:
     return (quiet[(start + step) % len(quiet)] for step in range(len(quiet)))
 
 
-def _can_bind(address: str, port: int) -> bool:
+def can_bind(address: str, port: int) -> bool:
+    """May this process listen there now? Port 0: on any port of the address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,7 +19,8 @@ import msgspec
 from marline.mesh.model import Capture
 from marline.node.checks import Target, check_all_ports, check_of
 from marline.node.machine import Machine, ended
-from marline.node.plan import Place, Plan, plan_gateway, plan_workload, workload_name
+from marline.node.plan import Place, Plan, gateway_name, plan_gateway, plan_workload, workload_name
+from marline.node.ports import AddressUnusable, Reservations, can_bind, loopback_addresses
 from marline.node.probes import once_ready, watch_readiness
 from marline.node.process import Launch, options_of, spawn
 from marline.node.proxied import Proxied, Runner
@@ -245,14 +246,32 @@ class GatewayRunner(Runner):
 
     async def run(self) -> None:
         """Until `stop`. Raises `PortTaken`, among other `NodeError`s."""
-        plan = plan_gateway(
-            self.spec, self.machine.node, self.machine.config.trust_domain, is_root=os.geteuid() == 0
-        )
-        with self._named(plan.name, self.spec.namespace) as reservations:
-            for number in plan.listen.values():
-                reservations.listen(self.spec.bind, number)
-            async with self._proxy(plan, Place(Capture.EXPLICIT, self.spec.bind)) as proxied:
-                await self._serve(proxied)
+        machine = self.machine
+        name = gateway_name(self.spec, machine.node)
+        with self._named(name, self.spec.namespace) as reservations:
+            async with self._address(reservations) as address:
+                spec = msgspec.structs.replace(self.spec, bind=address)
+                plan = plan_gateway(
+                    spec, machine.node, machine.config.trust_domain, is_root=os.geteuid() == 0
+                )
+                for number in plan.listen.values():
+                    reservations.listen(address, number)
+                async with self._proxy(plan, Place(Capture.EXPLICIT, address)) as proxied:
+                    await self._serve(proxied)
+
+    @asynccontextmanager
+    async def _address(self, reservations: Reservations) -> AsyncIterator[str]:
+        """Where it listens: as its user says, or at an address of its own. Raises `AddressUnusable`."""
+        owner = f"{self.spec.namespace}/{self.spec.name}"
+        if self.spec.bind:
+            if not can_bind(self.spec.bind, 0):
+                raise AddressUnusable(self.spec.bind)
+            yield self.spec.bind
+        elif self.machine.network is not None:
+            async with self.machine.network.address(owner) as address:
+                yield address
+        else:
+            yield reservations.first("address", loopback_addresses(owner))
 
     async def _serve(self, proxied: Proxied) -> None:
         self._tell("waiting for configuration", "Envoy has no configuration yet")

@@ -113,9 +113,11 @@ class GatewaySpec(Frozen, frozen=True):
     """An Envoy without an application, at the edge of the mesh."""
 
     name: str
-    ports: tuple[GatewayPortSpec, ...]
+    ports: tuple[GatewayPortSpec, ...] = ()
+    """Empty: it listens where its Gateways say."""
     namespace: str = "istio-system"
     bind: str = "127.0.0.1"
+    """"": an address of its own."""
     service_account: str = ""
     """"": the gateway's name."""
     labels: dict[str, str] = {}

@@ -32,6 +32,9 @@ def policy(**fields: Any) -> list[str]:
     return [path.removeprefix(POLICY) for path in found]
 
 
+PLAIN = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}}
+
+
 def server(**fields: Any) -> list[str]:
     made = {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], **fields}
     found = faults("Gateway", {"servers": [made]})
@@ -135,6 +138,13 @@ def test_hosts_and_connections_of_virtual_services(spec: dict[str, Any], path: s
         ),
         ({"tls": {"mode": "MUTUAL", "privateKey": "/k"}}, "tls.clientCertificate"),
         ({"tls": {"mode": "SIMPLE", "privateKey": "/k"}}, "tls.privateKey"),
+        ({"tls": {"mode": "SIMPLE", "credentialName": "a", "caCrl": "/c"}}, "tls.caCrl"),
+        (
+            {"tls": {"mode": "MUTUAL", "credentialName": "a", "clientCertificate": "/c"}},
+            "tls.clientCertificate",
+        ),
+        ({"tls": {"mode": "SIMPLE", "insecureSkipVerify": True, "caCrl": "/c"}}, "tls.caCrl"),
+        ({"tls": {"mode": "ISTIO_MUTUAL", "credentialName": "a"}}, "tls.credentialName"),
         ({"tls": {"mode": "ISTIO_MUTUAL", "insecureSkipVerify": True}}, "tls.insecureSkipVerify"),
         ({"tls": {"mode": "DISABLE", "sni": "a"}}, "tls.sni"),
         (
@@ -165,15 +175,72 @@ def test_rules_of_destination_rules(fields: dict[str, Any], path: str) -> None:
         ({"tls": {"mode": "PASSTHROUGH"}, "hosts": ["a/b/c"]}, "hosts[0]"),
         ({"port": {"number": 80, "name": "http", "protocol": "HTTPP"}}, "port.protocol"),
         ({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "tls": {"mode": "SIMPLE"}}, "tls"),
+        ({"port": {"number": 0, "name": "http", "protocol": "HTTP"}}, "port.number"),
+        ({**PLAIN, "bind": "edge.example"}, "bind"),
+        ({**PLAIN, "bind": "unix:///run/sock"}, "port.number"),
+        ({"port": {"number": 0, "name": "http", "protocol": "HTTP"}, "bind": "unix://run/sock"}, "bind"),
+        ({"port": {"number": 80, "name": "tcp", "protocol": "MONGO"}, "tls": {}}, "tls"),
     ],
 )
 def test_rules_of_gateways(fields: dict[str, Any], path: str) -> None:
     assert server(**fields) == [path]
 
 
+FILES = {"serverCertificate": "/c", "privateKey": "/k"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "path"),
+    [
+        ("SIMPLE", {"serverCertificate": "/c"}, "privateKey"),
+        ("SIMPLE", {"tlsCertificates": [{"serverCertificate": "/c"}]}, "tlsCertificates[0].privateKey"),
+        ("SIMPLE", {**FILES, "serverCertificate": "c"}, "serverCertificate"),
+        ("SIMPLE", {**FILES, "credentialName": "a"}, "serverCertificate"),
+        ("SIMPLE", {"credentialName": "a", "credentialNames": ["b"]}, "credentialNames"),
+        ("SIMPLE", {"credentialNames": ["a", "b", "c"]}, "credentialNames"),
+        ("SIMPLE", {"credentialNames": ["a", "a"]}, "credentialNames[1]"),
+        ("SIMPLE", {**FILES, "caCrl": "/r"}, "caCrl"),
+        ("SIMPLE", {**FILES, "caCertCredentialName": "a"}, "caCertCredentialName"),
+        ("MUTUAL", FILES, "caCertificates"),
+        ("OPTIONAL_MUTUAL", FILES, "caCertificates"),
+        ("MUTUAL", {"credentialName": "a", "caCertificates": "/a"}, "caCertificates"),
+        ("MUTUAL", {"credentialName": "a", "caCrl": "/r"}, "caCrl"),
+        ("ISTIO_MUTUAL", {"credentialName": "a"}, "credentialName"),
+        ("ISTIO_MUTUAL", {"minProtocolVersion": "TLSV1_3"}, "minProtocolVersion"),
+        ("AUTO_PASSTHROUGH", {"subjectAltNames": ["a"]}, "subjectAltNames"),
+        ("SIMPLE", {**FILES, "maxProtocolVersion": "TLSV1_1"}, "minProtocolVersion"),
+        ("SIMPLE", {**FILES, "minProtocolVersion": "TLSV1_1"}, "minProtocolVersion"),
+        (
+            "SIMPLE",
+            {**FILES, "minProtocolVersion": "TLSV1_3", "cipherSuites": ["AES128-SHA"]},
+            "cipherSuites",
+        ),
+    ],
+)
+def test_rules_of_a_servers_tls(mode: str, fields: dict[str, Any], path: str) -> None:
+    assert server(tls={"mode": mode, **fields}) == [f"tls.{path}"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields"),
+    [
+        ("MUTUAL", {**FILES, "caCertCredentialName": "clients"}),
+        ("MUTUAL", {"credentialNames": ["rsa", "ecdsa"]}),
+        ("ISTIO_MUTUAL", {"subjectAltNames": ["spiffe://cluster.local/ns/a/sa/b"]}),
+        ("AUTO_PASSTHROUGH", {}),
+        ("SIMPLE", {**FILES, "minProtocolVersion": "TLSV1_0", "cipherSuites": ["ECDHE-RSA-AES128-SHA"]}),
+    ],
+)
+def test_what_a_servers_tls_may_say(mode: str, fields: dict[str, Any]) -> None:
+    assert server(tls={"mode": mode, **fields}) == []
+
+
 def test_servers_of_a_gateway_have_names_of_their_own() -> None:
-    one = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["a"]}
+    one = {**PLAIN, "hosts": ["a"]}
     assert faults("Gateway", {"servers": [one, {**one, "hosts": ["b"]}]}) == ["servers[1].port.name"]
+    other = {**one, "port": {"number": 81, "name": "other", "protocol": "HTTP"}}
+    named = [{**item, "name": "web"} for item in (one, other)]
+    assert faults("Gateway", {"servers": named}) == ["servers[1].name"]
 
 
 @pytest.mark.parametrize(

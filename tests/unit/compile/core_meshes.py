@@ -69,7 +69,8 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: some, namespace: default},
  spec: {host: ratings, workloadSelector: {matchLabels: {version: v1}}, subsets: [{name: v2}],
-  trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 7s}},
+  trafficPolicy: {tls: {mode: MUTUAL, credentialName: client},
+   connectionPool: {tcp: {maxConnectionDuration: 7s}},
    loadBalancer: {consistentHash: {httpHeaderName: x}}}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: ratings, namespace: default},
@@ -104,6 +105,20 @@ DOCUMENTS: Final = """
 {apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
  spec: {selector: {istio: ingressgateway}, servers: [
   {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 15443, name: tls, protocol: TLS}, hosts: ["*.local"], tls: {mode: AUTO_PASSTHROUGH}},
+  {port: {number: 8443, name: own, protocol: HTTPS}, hosts: [a.example.com], tls: {mode: ISTIO_MUTUAL}}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: east, namespace: other},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 15443, name: tls, protocol: TLS}, hosts: [./reviews.default.svc.cluster.local,
+   default/api.example.com], tls: {mode: AUTO_PASSTHROUGH}},
+  {port: {number: 8443, name: mutual, protocol: HTTPS}, hosts: [b.example.com], bind: 127.0.0.2,
+   tls: {mode: MUTUAL, serverCertificate: /cert, privateKey: /key, caCertCredentialName: clients}}]}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: clients, namespace: istio-system}, data: {ca.crt: none}}
 ---
 {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: all, namespace: istio-system},
  spec: {mtls: {mode: DISABLE}}}

@@ -7,6 +7,7 @@ from typing import Any
 from core_meshes import DOCUMENTS, resources
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_gateway_secrets import pair, secret_yaml
 
 from marline.api.resource import Ref, Resource
 from marline.compile.catalog import Unit, affected, compile_unit, units
@@ -46,7 +47,12 @@ PROXIES = (
     Proxy("placed", Role.SIDECAR, Capture.TRANSPARENT, (PLACED,)),
     Proxy("gateway", Role.GATEWAY, Capture.EXPLICIT, (GATEWAY,)),
 )
-POOL = resources(DOCUMENTS)
+CERTIFICATE, KEY = pair("ec")
+POOL = (
+    *resources(DOCUMENTS),
+    *resources(secret_yaml("client", "default", tls_crt=CERTIFICATE, tls_key=KEY)),
+    *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
+)
 View = dict[Unit, tuple[Recipe, ...]]
 
 steps = st.lists(

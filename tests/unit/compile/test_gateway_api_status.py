@@ -7,7 +7,7 @@ from routing_mesh import mesh, service
 
 from marline.api.resource import Ref
 from marline.compile.gateway_api_status import statuses
-from marline.mesh.model import ChangeSet
+from marline.mesh.model import Capture, ChangeSet, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot, advance
 
 HEAD = "---\napiVersion: gateway.networking.k8s.io/v1\n"
@@ -27,6 +27,8 @@ spec:
   - {{name: raw, port: 9000, protocol: TCP}}
   - {{name: tls, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: none}}]}}}}
 """
+INGRESS = Workload("istio-system", "ingress", labels=(("istio", "ingressgateway"),))
+PROXY = Proxy("ingress", Role.GATEWAY, Capture.EXPLICIT, (INGRESS,), bind_address="127.0.0.9")
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
 
@@ -43,7 +45,7 @@ spec:
 
 def told(text: str | MeshSnapshot, now: str = NOW) -> dict[str, Any]:
     snapshot = mesh(text) if isinstance(text, str) else text
-    return {ref.kind: status for ref, status in statuses(snapshot, now)}
+    return {ref.kind: status for ref, status in statuses(snapshot, now, [PROXY])}
 
 
 def verdicts(conditions: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
@@ -129,3 +131,22 @@ def test_what_is_already_said_is_not_said_again_and_times_are_kept() -> None:
     ]
     again = dict(statuses(with_status(snapshot, ref, stale), LATER))[ref]
     assert {item["lastTransitionTime"] for item in again["parents"][0]["conditions"]} == {NOW}
+
+
+def test_a_gateway_that_no_proxy_serves_is_not_programmed_and_has_no_address() -> None:
+    other = Workload("istio-system", "other", labels=(("istio", "egressgateway"),))
+    proxies = [Proxy("other", Role.GATEWAY, Capture.EXPLICIT, (other,), bind_address="127.0.0.8")]
+    ((_, status),) = statuses(mesh(GATEWAY), NOW, proxies)
+    assert verdicts(status["conditions"])["Programmed"] == ("False", "Pending")
+    assert status["addresses"] == []
+
+
+def test_a_gateways_address_is_that_of_the_proxy_with_its_name() -> None:
+    named = (("gateway.networking.k8s.io/gateway-name", "edge"),)
+    own, stranger = Workload("default", "own", labels=named), Workload("prod", "other", labels=named)
+    proxies = [
+        Proxy(item.name, Role.GATEWAY, Capture.EXPLICIT, (item,), bind_address=address)
+        for item, address in ((own, "127.0.0.7"), (stranger, "127.0.0.8"))
+    ]
+    ((_, status),) = statuses(mesh(GATEWAY), NOW, proxies)
+    assert status["addresses"] == [{"type": "IPAddress", "value": "127.0.0.7"}]

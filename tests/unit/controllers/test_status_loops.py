@@ -37,7 +37,8 @@ def rule(name: str = "reviews") -> dict[str, Any]:
 
 
 def proxy(node_id: str, role: Role = Role.SIDECAR) -> Proxy:
-    return Proxy(node_id, role, Capture.EXPLICIT, (Workload("default", node_id),), bind_address="127.0.0.9")
+    workload = Workload("default", node_id, labels=(("istio", "ingressgateway"),))
+    return Proxy(node_id, role, Capture.EXPLICIT, (workload,), bind_address="127.0.0.9")
 
 
 class Clock:
@@ -158,6 +159,7 @@ async def test_a_gateway_whose_listener_is_rejected_says_so_beside_what_else_it_
     )  # fmt: skip
     changes = store.watch()
     async with running(rejections.run()), running(gateways.run()):
+        hub.connect(proxy("edge", Role.GATEWAY), lambda _: None)
         gateways.changed(await hub.apply(await anext(changes)))
         await conditions(store, GATEWAY, "Programmed", "True")
         await hub.apply(await anext(changes))

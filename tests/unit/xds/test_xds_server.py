@@ -87,8 +87,8 @@ async def test_a_node_that_describes_no_proxy_is_refused_with_what_is_wrong() ->
 async def test_nothing_but_delta_ads_is_served() -> None:
     method = METHOD.replace("DeltaAggregatedResources", "StreamAggregatedResources")
     async with served() as (_, socket), stream(socket, method) as call:
-        await call.write(introduction())
-        with pytest.raises(aio.AioRpcError) as refused:
+        with pytest.raises(aio.AioRpcError) as refused:  # at once, maybe before anything is written
+            await call.write(introduction())
             await call.read()
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 

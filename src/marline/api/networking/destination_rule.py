@@ -182,8 +182,6 @@ class DestinationRuleSpec(Model, frozen=True):
 
 _SETTINGS_REFUSED: Final[Refusals] = {
     "outlierDetection.consecutiveErrors": "deprecated; use consecutive5xxErrors or consecutiveGatewayErrors",
-    "tls.credentialName": "client credentials from Secrets; name files with clientCertificate and privateKey",
-    "tls.caCrl": "certificate revocation lists",
 }
 _POLICY_REFUSED: Final[Refusals] = {
     **_SETTINGS_REFUSED,
@@ -202,3 +200,12 @@ REFUSED: Final[Refusals] = {
         for path, reason in _SETTINGS_REFUSED.items()
     },
 }
+
+
+def credentials_of(spec: DestinationRuleSpec) -> frozenset[str]:
+    """The names of the Secrets that a rule refers to."""
+    policies = (spec.traffic_policy, *(subset.traffic_policy for subset in spec.subsets))
+    given = [policy for policy in policies if policy is not None]
+    settings = [policy.tls for policy in given]
+    settings += [item.tls for policy in given for item in policy.port_level_settings]
+    return frozenset(item.credential_name for item in settings if item is not None and item.credential_name)

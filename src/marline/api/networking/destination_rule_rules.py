@@ -1,6 +1,9 @@
 """What a DestinationRule must fulfil: Istio's rules (istio.io, "Destination Rule" reference; its validation),
 and what Envoy would refuse."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from marline.api import rules
 from marline.api.errors import Fault
 from marline.api.faults import Faults
@@ -151,9 +154,17 @@ def _pool(pool: ConnectionPoolSettings, faults: Faults) -> None:
 
 
 def _tls(settings: ClientTLSSettings, faults: Faults) -> None:
-    for name, value in _without_effect(settings).items():
-        if value:
+    given = _given(settings)
+    for name in _WITHOUT_EFFECT[settings.mode]:
+        if given[name]:
             faults.at(name).add(f"has no effect with mode {settings.mode}")
+    if settings.credential_name:
+        rules.dns_subdomain(settings.credential_name, faults.at("credentialName"))
+        for name in ("clientCertificate", "privateKey", "caCertificates", "caCrl"):
+            if given[name]:
+                faults.at(name).add("cannot be combined with credentialName")
+    if settings.ca_crl and settings.insecure_skip_verify:
+        faults.at("caCrl").add("has no effect with insecureSkipVerify")
     if settings.mode == "MUTUAL" and not settings.credential_name:
         faults.required(settings.client_certificate, "clientCertificate")
         faults.required(settings.private_key, "privateKey")
@@ -163,21 +174,25 @@ def _tls(settings: ClientTLSSettings, faults: Faults) -> None:
         rules.host(settings.sni, faults.at("sni"), wildcard=False, address=False)
 
 
-def _without_effect(settings: ClientTLSSettings) -> dict[str, object]:
-    """What a mode makes no use of (istio.io, `ClientTLSSettings`)."""
-    own: dict[str, object] = {
+def _given(settings: ClientTLSSettings) -> Mapping[str, object]:
+    return {
         "clientCertificate": settings.client_certificate,
         "privateKey": settings.private_key,
-    }
-    peer: dict[str, object] = {
         "caCertificates": settings.ca_certificates,
+        "caCrl": settings.ca_crl,
         "credentialName": settings.credential_name,
         "insecureSkipVerify": settings.insecure_skip_verify,
+        "subjectAltNames": settings.subject_alt_names,
+        "sni": settings.sni,
     }
-    if settings.mode == "MUTUAL":
-        return {}
-    if settings.mode == "SIMPLE":
-        return own
-    if settings.mode == "ISTIO_MUTUAL":
-        return {**own, **peer}
-    return {**own, **peer, "subjectAltNames": settings.subject_alt_names, "sni": settings.sni}
+
+
+_OWN: Final = ("clientCertificate", "privateKey")
+_PEER: Final = ("caCertificates", "caCrl", "credentialName", "insecureSkipVerify")
+_WITHOUT_EFFECT: Final[Mapping[str, tuple[str, ...]]] = {
+    "MUTUAL": (),
+    "SIMPLE": _OWN,
+    "ISTIO_MUTUAL": (*_OWN, *_PEER),
+    "DISABLE": (*_OWN, *_PEER, "subjectAltNames", "sni"),
+}
+"""What a mode makes no use of (istio.io, `ClientTLSSettings`)."""

@@ -9,7 +9,7 @@ from marline.api.errors import Fault
 from marline.api.faults import Faults
 from marline.api.model import Model, NetworkingSelector
 from marline.api.networking.destination_rule import ConnectionPoolSettings
-from marline.api.networking.gateway import ServerTLSSettings
+from marline.api.networking.server_tls import ServerTLSSettings
 from marline.api.networking.virtual_service import Destination
 from marline.api.refusals import Refusals
 from marline.api.resource import Resource

@@ -1,0 +1,196 @@
+"""What follows from a change: who loses or gains access, which shares move, what is hidden now, what TLS
+changes. Each proxy is asked what it reaches in the mesh before and after, as far as the change touches it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from marline.api.networking.virtual_service import VirtualServiceSpec
+from marline.api.resource import Ref
+from marline.compile.catalog import GatewayUnit, HostUnit, InboundUnit, Unit, affected
+from marline.compile.routes_match import is_catch_all
+from marline.explain.accepting import accepted
+from marline.explain.arrival import Peers
+from marline.explain.covering import place_text, shadows
+from marline.explain.reach import Key, Reach, hosts_of, reach
+from marline.explain.request import CannotTell
+from marline.explain.steps import Said, percent
+from marline.explain.upstreams import security_of, upstreams_of
+from marline.explain.view import ClusterName, CompiledView
+from marline.mesh.model import Impact, Proxy, Role
+from marline.mesh.snapshot import MeshSnapshot
+
+
+class Consequence(Said, frozen=True):
+    """One thing that follows."""
+
+    kind: str
+    """`lost`, `gained`, `moved`, `route`, `shadowed`, `endpoints`, `tls`."""
+    text: str
+    proxies: tuple[str, ...] = ()
+    """For whom, as `namespace/name`; none: for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The mesh before and after, and what lies between."""
+
+    before: MeshSnapshot
+    after: MeshSnapshot
+    impact: Impact
+    changed: tuple[Ref, ...]
+
+
+def consequences(step: Step, proxies: Iterable[Proxy]) -> tuple[Consequence, ...]:
+    """Of a change, for those who are connected."""
+    everyone = tuple(proxies)
+    peers = Peers.of(everyone)
+    found: dict[tuple[str, str], list[str]] = {}
+    for proxy in everyone:
+        workload = proxy.workloads[0]
+        for kind, text in dict.fromkeys(_for_proxy(step, proxy, peers)):
+            found.setdefault((kind, text), []).append(f"{workload.namespace}/{workload.name}")
+    general = [Consequence("shadowed", text) for text in _hidden_rules(step)]
+    made = [Consequence(kind, text, tuple(names)) for (kind, text), names in found.items()]
+    return tuple(sorted([*general, *made], key=lambda item: (_ORDER.index(item.kind), item.text)))
+
+
+_ORDER = ("lost", "endpoints", "tls", "shadowed", "moved", "route", "gained")
+
+
+def looked_at(step: Step, proxy: Proxy) -> tuple[Unit, ...]:
+    """The units of a proxy that a change touches, and those that lead to them."""
+    touched: dict[Unit, None] = dict.fromkeys(affected(step.after, proxy, step.impact))
+    touched |= dict.fromkeys(HostUnit(host) for host in sorted(step.impact.hosts | step.impact.endpoints))
+    if proxy.role is Role.GATEWAY and (step.impact.hosts or step.impact.endpoints):
+        touched[GatewayUnit()] = None
+    return tuple(touched)
+
+
+def _for_proxy(step: Step, proxy: Proxy, peers: Peers) -> Iterator[tuple[str, str]]:
+    wanted = looked_at(step, proxy)
+    old = reach(step.before, proxy, peers, wanted)
+    new = reach(step.after, proxy, peers, wanted)
+    yield from _reached(old, new)
+    before, after = CompiledView.of(step.before, proxy, wanted), CompiledView.of(step.after, proxy, wanted)
+    yield from _shadowed(before, after)
+    yield from _clusters(before, after)
+    for unit in wanted:
+        if isinstance(unit, InboundUnit):
+            yield from _accepted(step, proxy, unit)
+
+
+def _reached(old: dict[Key, Reach], new: dict[Key, Reach]) -> Iterator[tuple[str, str]]:
+    hosts_before, hosts_after = {name for name, _ in old}, {name for name, _ in new}
+    for name in sorted(hosts_before - hosts_after):
+        yield "lost", f"{name} is not known any more: requests go where all unknown ones do"
+    for key, now in new.items():
+        then = old.get(key)
+        if then is not None:
+            yield from _compared(then, now)
+        elif now.refused is not None:
+            yield "lost", f"{now.said}: {now.refused.text}"
+        else:
+            where = ", ".join(ClusterName.parse(name).text for name in now.shares) or now.endings[0].text
+            yield "route" if key[0] in hosts_before else "gained", f"{now.said} has a route: {where}"
+    for key, then in old.items():
+        if key not in new and key[0] in hosts_after:
+            yield "route", f"{then.said} has no route of its own any more"
+
+
+def _compared(then: Reach, now: Reach) -> Iterator[tuple[str, str]]:
+    if now.refused is not None and then.refused is None:
+        yield "lost", f"{now.said}: {now.refused.text}"
+    elif then.refused is not None and now.refused is None:
+        yield "gained", f"{now.said}: {now.endings[0].text}"
+    if then.shares != now.shares:
+        moves = [
+            f"{ClusterName.parse(name).text} {percent(then.shares.get(name, 0))} → "
+            f"{percent(now.shares.get(name, 0))}"
+            for name in dict.fromkeys([*then.shares, *now.shares])
+            if then.shares.get(name, 0) != now.shares.get(name, 0)
+        ]
+        yield "moved", f"{now.said}: {', '.join(moves)}"
+
+
+def _shadowed(before: CompiledView, after: CompiledView) -> Iterator[tuple[str, str]]:
+    known = {pair for _, host in hosts_of(before) for pair in _shadow_texts(host)}
+    for _, host in hosts_of(after):
+        for text in _shadow_texts(host):
+            if text not in known:
+                yield "shadowed", text
+
+
+def _shadow_texts(host: Any) -> list[str]:
+    return [
+        f"{place_text(route)} never gets a request: {place_text(by)} takes them all first"
+        for route, by in shadows(host.routes)
+    ]
+
+
+def _hidden_rules(step: Step) -> Iterator[str]:
+    """Rules after one that is for every request: they are not even compiled."""
+    for ref in step.changed:
+        hidden = set(_after_catch_all(step.after, ref)) - set(_after_catch_all(step.before, ref))
+        yield from sorted(hidden)
+
+
+def _after_catch_all(snapshot: MeshSnapshot, ref: Ref) -> Iterator[str]:
+    resource = snapshot.resource(ref)
+    if resource is None or not isinstance(resource.spec, VirtualServiceSpec):
+        return
+    rules = resource.spec.http
+    for index, rule in enumerate(rules[:-1]):
+        general = [item for item in rule.match if is_catch_all(item) and not _is_conditional(item)]
+        if not rule.match or general:
+            for later in range(index + 1, len(rules)):
+                place = f"{ref} spec.http[{later}]"
+                yield f"{place} never gets a request: spec.http[{index}] takes them all first"
+            return
+
+
+def _is_conditional(match: Any) -> bool:
+    """Is it only for some proxies or ports?"""
+    return bool(match.port or match.source_labels or match.gateways or match.source_namespace)
+
+
+def _clusters(before: CompiledView, after: CompiledView) -> Iterator[tuple[str, str]]:
+    for cluster in after.clusters():
+        name = ClusterName.parse(cluster.name)
+        if not name.port:
+            continue
+        then = before.cluster(cluster.name)
+        if then is None:
+            continue
+        (old_count, old_kinds), (count, kinds) = _facts(then, before), _facts(cluster, after)
+        if old_count and count == 0:
+            yield "endpoints", f"{name.text} has no ready endpoint any more"
+        if old_kinds and kinds and old_kinds != kinds:
+            yield "tls", f"connections to {name.text}: {' and '.join(old_kinds)} → {' and '.join(kinds)}"
+
+
+_WORDS = {"plain": "plain text", "mtls": "mTLS", "tls": "TLS"}
+
+
+def _facts(cluster: Any, view: CompiledView) -> tuple[int | None, list[str]]:
+    """How many endpoints are ready (None: Envoy finds them by itself), and how they are connected to."""
+    try:
+        found = upstreams_of(cluster, view)
+        if found is None:
+            return None, [_WORDS[security_of(cluster, {}).kind]]
+    except CannotTell:
+        return None, []
+    return len(found), sorted({_WORDS[item.security.kind] for item in found})
+
+
+def _accepted(step: Step, proxy: Proxy, unit: InboundUnit) -> Iterator[tuple[str, str]]:
+    workload = proxy.workloads[unit.workload]
+    for port in workload.inbound:
+        old = accepted(CompiledView.of(step.before, proxy, (unit,)), proxy, port)
+        new = accepted(CompiledView.of(step.after, proxy, (unit,)), proxy, port)
+        if old != new:
+            words = [
+                " and ".join(sorted(_WORDS[kind] for kind in kinds)) or "nothing" for kinds in (old, new)
+            ]
+            yield "tls", f"port {port.listen} ({port.name}) of {workload.name} takes {words[0]} → {words[1]}"
