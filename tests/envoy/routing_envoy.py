@@ -39,6 +39,7 @@ class Backend:
 
     name: str
     port: int = 0
+    path: Path = Path()
     seen: list[web.Request] = field(default_factory=list)
     failures: int = 0
     """So many requests are answered with 503 first."""
@@ -67,19 +68,23 @@ class Backend:
 
 
 @asynccontextmanager
-async def backend(name: str) -> AsyncIterator[Backend]:
+async def backend(name: str, *, unix: bool = False) -> AsyncIterator[Backend]:
+    """On a port, or on a Unix socket."""
     made = Backend(name)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    home = Path(tempfile.mkdtemp(prefix="mrl-"))
+    made.path = home / "app.sock"
+    site = web.UnixSite(runner, made.path) if unix else web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    made.port = runner.addresses[0][1]
+    made.port = 0 if unix else runner.addresses[0][1]
     try:
         yield made
     finally:
         await runner.cleanup()
+        shutil.rmtree(home)
 
 
 def resource(text: str) -> Resource[Any]:
@@ -176,12 +181,13 @@ class RunningEnvoy:
 
 
 @asynccontextmanager
-async def run_envoy(static_resources: Mapping[str, Any]) -> AsyncIterator[RunningEnvoy]:
+async def run_envoy(static_resources: Mapping[str, Any], **bootstrap: Any) -> AsyncIterator[RunningEnvoy]:
     home = Path(tempfile.mkdtemp(prefix="mrl-"))
     config = {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"pipe": {"path": str(home / "admin.sock")}}},
         "static_resources": dict(static_resources),
+        **bootstrap,
     }
     (home / "envoy.json").write_text(json.dumps(config))
     arguments = ["-c", str(home / "envoy.json"), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]

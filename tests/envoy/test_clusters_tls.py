@@ -30,7 +30,7 @@ class Web:
 
     @property
     def ca(self) -> Path:
-        return self.file("ca.pem", self.authority.certificate)
+        return self.authority.write(self.directory)
 
     async def status(
         self, tls: str, *more: str, scope: str = "", labels: dict[str, str] | None = None

@@ -2,36 +2,12 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from ads_mesh import PATIENCE, SUBSETS, Mesh, endpoint, resource, running_mesh, weights
+from dns_server import dns_server
 from tls_servers import WebAuthority, https_server
-
-_CARES = "envoy.network.dns_resolver.cares"
-
-
-@asynccontextmanager
-async def silent_resolver() -> AsyncIterator[int]:
-    """A DNS server that never answers; its port."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
-    try:
-        yield transport.get_extra_info("sockname")[1]
-    finally:
-        transport.close()
-
-
-def asking(port: int) -> dict[str, object]:
-    """A bootstrap's resolver."""
-    server = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    config = {
-        "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
-        "resolvers": [server],
-    }
-    return {"name": _CARES, "typed_config": config}
 
 
 async def follows_changes(mesh: Mesh) -> None:
@@ -54,8 +30,8 @@ spec:
   ports: [{{number: 80, name: http, protocol: HTTP}}]
 """
     async with (
-        silent_resolver() as port,
-        running_mesh(typed_dns_resolver_config=asking(port)) as mesh,
+        dns_server(None) as resolver,
+        running_mesh(typed_dns_resolver_config=resolver) as mesh,
     ):
         await mesh.plane.put(resource(entry))
         await follows_changes(mesh)

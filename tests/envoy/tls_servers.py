@@ -64,6 +64,15 @@ class WebAuthority:
         private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return Issued(signed.public_bytes(_PEM), private, signed.serial_number)
 
+    def context(self) -> ssl.SSLContext:
+        """For clients that trust it."""
+        return ssl.create_default_context(cadata=self.certificate.decode())
+
+    def write(self, directory: Path) -> Path:
+        path = directory / "ca.pem"
+        path.write_bytes(self.certificate)
+        return path
+
     def revocations(self, *serials: int) -> bytes:
         now = datetime.datetime.now(datetime.UTC)
         made = x509.CertificateRevocationListBuilder(self._name)

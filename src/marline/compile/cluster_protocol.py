@@ -19,10 +19,12 @@ def set_protocol(
     pool: ConnectionPoolSettings | None = None,
     *,
     by_request: bool = False,
+    verifies: bool = True,
 ) -> None:
     """Envoy's HTTP protocol options; none for a port that carries no HTTP, unless bytes are tunnelled there.
 
-    `by_request`: the cluster connects to the host that the request names; TLS has to expect that host.
+    `by_request`: the cluster connects to the host that the request names; TLS has to expect that host, if it
+    `verifies` anything.
     """
     http = (pool.http if pool is not None else None) or HTTPSettings()
     tcp = (pool.tcp if pool is not None else None) or TCPSettings()
@@ -32,7 +34,7 @@ def set_protocol(
     made = http_protocol_options_pb2.HttpProtocolOptions()
     if by_request:
         made.upstream_http_protocol_options.auto_sni = True
-        made.upstream_http_protocol_options.auto_san_validation = True
+        made.upstream_http_protocol_options.auto_san_validation = verifies
     common = made.common_http_protocol_options
     idle = tcp.idle_timeout if http.idle_timeout is None else http.idle_timeout
     if idle is not None:

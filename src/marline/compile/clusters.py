@@ -135,6 +135,7 @@ def discovery_of(service: Service, proxy: Proxy) -> Discovery:
         Resolution.EDS: Discovery.EDS,
         Resolution.DNS: Discovery.STRICT_DNS,
         Resolution.DNS_ROUND_ROBIN: Discovery.LOGICAL_DNS,
+        Resolution.DYNAMIC_DNS: Discovery.FORWARD,
     }[service.resolution]
 
 
@@ -158,10 +159,15 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     _set_discovery(made, spec, settings)
     set_limits(made, settings.pool, settings.retry_budget)
     set_outlier_detection(made, settings.outliers)
-    set_protocol(made, spec.port.protocol, settings.pool, by_request=spec.discovery is Discovery.FORWARD)
+    by_request = spec.discovery is Discovery.FORWARD
+    set_protocol(made, spec.port.protocol, settings.pool, by_request=by_request, verifies=_verifies(settings))
     set_transport(made, spec, settings.tls)
     set_proxy_protocol(made, settings.proxy_protocol)
     return made
+
+
+def _verifies(settings: Effective) -> bool:
+    return settings.tls is None or not settings.tls.insecure_skip_verify
 
 
 def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
@@ -170,7 +176,7 @@ def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
     made.common_lb_config.healthy_panic_threshold.value = 0
     made.ignore_health_on_host_removal = True
     if spec.discovery is Discovery.FORWARD:
-        set_forward_proxy(made)
+        set_forward_proxy(made, insecure=not _verifies(settings))
         return
     if spec.discovery is Discovery.ORIGINAL:
         made.type, made.lb_policy = kind.DiscoveryType.ORIGINAL_DST, kind.LbPolicy.CLUSTER_PROVIDED

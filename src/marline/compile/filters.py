@@ -17,7 +17,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
-from marline.compile.forward_proxy import forward_proxy_filter
+from marline.compile.forward_proxy import SNI_FILTER, forward_proxy_filter, resolve_sni
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
@@ -43,6 +43,14 @@ class TcpRoute:
 
 def to_cluster(name: str) -> TcpRoute:
     return TcpRoute((WeightedTarget(name, 1),))
+
+
+def tcp_filters(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> list[Any]:
+    """The filters that forward bytes to where a route leads."""
+    forward = tcp_filter(route, stat_prefix, reporter)
+    if not route.settings.resolve_at:
+        return [forward]
+    return [_network_filter(SNI_FILTER, resolve_sni(route.settings.resolve_at)), forward]
 
 
 def tcp_filter(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> Any:
@@ -80,8 +88,9 @@ def outbound_http_filter(
     made.rds.config_source.ads.SetInParent()
     made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
     add_route_filters(made)
+    resolving = _add_http_filter(made, FORWARD_PROXY_FILTER, forward_proxy_filter())
+    resolving.disabled = not forward_proxy  # elsewhere only the routes turn it on that need it
     if forward_proxy:
-        _add_http_filter(made, FORWARD_PROXY_FILTER, forward_proxy_filter())
         made.upgrade_configs.add(upgrade_type="CONNECT")
     add_router(made)
     return _network_filter(HCM, made)

@@ -15,6 +15,7 @@ from marline.compile.filters import (
     listener_filter,
     outbound_http_filter,
     tcp_filter,
+    tcp_filters,
 )
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter
@@ -106,7 +107,7 @@ def _tcp_chain(spec: OutboundListener, index: int, chain: TcpChain) -> Any:
     if chain.sni_hosts:
         match.transport_protocol = "tls"
     prefix = chain.route.clusters[0].cluster if len(chain.route.clusters) == 1 else spec.name
-    made.filters.append(tcp_filter(chain.route, prefix, spec.reporter))
+    made.filters.extend(tcp_filters(chain.route, prefix, spec.reporter))
     return made
 
 

@@ -5,6 +5,7 @@ host. What is built from a rule depends on the rule and on the destinations that
 the rest of the mesh.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from marline.api.resource import Ref
@@ -24,7 +25,7 @@ from marline.compile.routes_lookup import (
     tcp_settings,
 )
 from marline.compile.routes_targets import outbound_cluster
-from marline.mesh.model import Capture, Port, Protocol, Proxy, Service, Upstream
+from marline.mesh.model import Capture, Port, Protocol, Proxy, Resolution, Service, Upstream
 from marline.mesh.snapshot import MeshSnapshot
 
 HTTP_PROXY: Final = "http_proxy"
@@ -110,6 +111,9 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
     fallback = outbound_cluster(service.hostname, port.number)
     settings = tcp_settings(snapshot, side, service.hostname, port.number)
     own = L4Route((WeightedTarget(fallback, 1),), source=service.source, settings=settings)
+    if service.resolution is Resolution.DYNAMIC_DNS:
+        by_name = replace(settings, resolve_at=port.number)
+        own = replace(own, sni_hosts=(service.hostname,), settings=by_name)
     return disjoint([*routes, own])
 
 

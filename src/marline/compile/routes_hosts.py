@@ -5,6 +5,8 @@ from typing import Any, Final
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
 
+from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
+from marline.compile.forward_proxy import resolve_host
 from marline.compile.routes_active import RuleSet
 from marline.compile.routes_retry import retry_policy, set_timeout
 from marline.compile.routes_targets import Target, hash_policies
@@ -51,6 +53,8 @@ def default_route(target: Target) -> route_pb.Route:
     route.match.prefix = "/"
     route.route.cluster = target.cluster
     route.route.hash_policy.extend(hash_policies([target.hash]))
+    if target.resolves:
+        route.typed_per_filter_config[FORWARD_PROXY_FILTER].Pack(resolve_host())
     set_timeout(route.route, None)
     policy = retry_policy(None, hashed=target.hash is not None)
     if policy is not None:

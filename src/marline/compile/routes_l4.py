@@ -38,6 +38,8 @@ class TcpSettings:
     tunnel: TunnelSettings | None = None
     by_source: bool = False
     """Connections of one source address go to one endpoint."""
+    resolve_at: int = 0
+    """The port of the host that the TLS client names, to which the connection goes; 0: no host is named."""
 
 
 PLAIN_TCP: Final = TcpSettings()

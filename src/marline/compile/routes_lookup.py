@@ -18,7 +18,7 @@ from marline.compile.routes_targets import (
     default_port,
     outbound_cluster,
 )
-from marline.mesh.model import Proxy, Service
+from marline.mesh.model import Proxy, Resolution, Service
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age
 
@@ -102,7 +102,8 @@ def service_target(
 ) -> Target:
     """A service's port without any rule, for a client."""
     policy = effective(snapshot.destination_rule(service.hostname, client_namespace, labels), port, "")
-    return Target(outbound_cluster(service.hostname, port), policy.hash)
+    resolves = service.resolution is Resolution.DYNAMIC_DNS
+    return Target(outbound_cluster(service.hostname, port), policy.hash, resolves)
 
 
 def domain_names(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ class Target(NamedTuple):
 
     cluster: str
     hash: ConsistentHash | None = None
+    resolves: bool = False
+    """It is the host that a request names, still to be resolved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ class Resolution(Enum):
     """From the control plane: `Service`s, and `ServiceEntry` with `resolution: STATIC`."""
     DNS = "DNS"
     DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+    DYNAMIC_DNS = "DYNAMIC_DNS"
+    """Each host of a wildcard is resolved when it is called."""
     NONE = "NONE"
     """The original destination address is used."""
 

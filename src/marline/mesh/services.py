@@ -18,6 +18,7 @@ _RESOLUTIONS: Final = {
     "STATIC": Resolution.EDS,
     "DNS": Resolution.DNS,
     "DNS_ROUND_ROBIN": Resolution.DNS_ROUND_ROBIN,
+    "DYNAMIC_DNS": Resolution.DYNAMIC_DNS,
 }
 
 

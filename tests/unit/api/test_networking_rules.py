@@ -267,6 +267,27 @@ def test_rules_of_service_entries(spec: dict[str, Any], path: str) -> None:
     assert faults("ServiceEntry", {**base, **spec}) == [path]
 
 
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({}, ""),
+        ({"hosts": ["a.example.com"]}, "hosts[0]"),
+        ({"ports": [{"number": 80, "name": "tcp", "protocol": "TCP"}]}, "ports[0].protocol"),
+        ({"ports": [{"number": 80, "name": "web"}]}, "ports[0].protocol"),
+        ({"ports": [{"number": 80, "name": "http", "targetPort": 81}]}, "ports[0].targetPort"),
+        ({"endpoints": [{"address": "10.0.0.1"}]}, "resolution"),
+        ({"workloadSelector": {"labels": {"a": "b"}}}, "resolution"),
+        ({"location": "MESH_INTERNAL"}, "location"),
+    ],
+)
+def test_hosts_are_resolved_when_called_only_where_a_call_names_them(
+    fields: dict[str, Any], path: str
+) -> None:
+    spec = {"hosts": ["*.example.com"], "ports": [{"number": 80, "name": "http"}], **fields}
+    found = faults("ServiceEntry", {**spec, "resolution": "DYNAMIC_DNS"})
+    assert found == ([path] if path else [])
+
+
 def test_rules_of_other_kinds() -> None:
     assert faults("WorkloadEntry", {"address": "unix://relative"}) == ["address"]
     assert faults("WorkloadEntry", {"address": "unix:///a", "ports": {"http": 1}}) == ["ports"]

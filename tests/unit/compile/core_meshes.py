@@ -53,6 +53,10 @@ DOCUMENTS: Final = """
   workloadSelector: {labels: {app: reviews}}, ports: [{number: 7000, name: x}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: rival, namespace: other},
+ spec: {hosts: ["*.wild.com"], resolution: DYNAMIC_DNS, ports: [
+  {number: 7000, name: tls, protocol: TLS}, {number: 80, name: http, protocol: HTTP}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: rival, namespace: other},
  spec: {hosts: [api.example.com, "*.wild.com"], resolution: NONE, addresses: [240.0.0.1, 10.7.0.0/16],
   ports: [{number: 7000, name: tcp, protocol: TCP}, {number: 80, name: http, protocol: HTTP}]}}
 ---

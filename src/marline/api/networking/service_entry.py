@@ -33,11 +33,11 @@ class ServiceEntrySpec(Model, frozen=True):
 
 
 REFUSED: Final[Refusals] = {
-    "resolution=DYNAMIC_DNS": "resolving each host of a wildcard when it is called",
     "endpoints[].network": "multi-network meshes",
 }
 
-_PROTOCOLS: Final = ("HTTP", "HTTP2", "GRPC", "HTTPS", "TLS", "TCP")
+_NAMING_HOSTS: Final = ("HTTP", "HTTP2", "GRPC", "HTTPS", "TLS")
+_PROTOCOLS: Final = (*_NAMING_HOSTS, "TCP")
 
 
 def validate(resource: Resource[ServiceEntrySpec], faults: Faults) -> None:
@@ -48,15 +48,19 @@ def validate(resource: Resource[ServiceEntrySpec], faults: Faults) -> None:
             rules.host(name, faults.at("hosts").item(index), address=False)
             if name == "*":
                 faults.at("hosts").item(index).add("'*' is too wide; name a domain such as *.example.com")
-            elif name.startswith("*.") and spec.resolution != "NONE":
+            elif name.startswith("*.") and spec.resolution not in ("NONE", "DYNAMIC_DNS"):
                 faults.at("hosts").item(index).add(
-                    f"a wildcard host needs resolution NONE, not {spec.resolution}"
+                    f"a wildcard host needs resolution NONE or DYNAMIC_DNS, not {spec.resolution}"
                 )
+            elif spec.resolution == "DYNAMIC_DNS" and not name.startswith("*."):
+                faults.at("hosts").item(index).add("DYNAMIC_DNS is for wildcard hosts; use DNS for this one")
         rules.named_once(list(spec.hosts), faults.at("hosts"), "host")
     for index, address in enumerate(spec.addresses):
         rules.cidr(address, faults.at("addresses").item(index))
     if faults.required(spec.ports, "ports"):
         _ports(spec.ports, faults.at("ports"))
+    if spec.resolution == "DYNAMIC_DNS":
+        _resolved_when_called(spec, faults)
     if spec.endpoints and spec.workload_selector:
         faults.at("workloadSelector").add("expected either endpoints or workloadSelector, found both")
     if spec.workload_selector:
@@ -65,6 +69,22 @@ def validate(resource: Resource[ServiceEntrySpec], faults: Faults) -> None:
             faults.at("resolution").add("NONE ignores the selected workloads; use STATIC or DNS")
     _endpoints(spec, faults)
     rules.export_to(spec.export_to, faults.at("exportTo"))
+
+
+def _resolved_when_called(spec: ServiceEntrySpec, faults: Faults) -> None:
+    """Only HTTP and TLS say to which host they want (istio.io, `ServiceEntry.Resolution`)."""
+    for index, port in enumerate(spec.ports):
+        said = (port.protocol or port.name.partition("-")[0]).upper()
+        if said not in _NAMING_HOSTS:
+            faults.at("ports").item(index).at("protocol").add(
+                f"DYNAMIC_DNS needs one of {', '.join(_NAMING_HOSTS)}, since other clients name no host"
+            )
+        if port.target_port:
+            faults.at("ports").item(index).at("targetPort").add("DYNAMIC_DNS keeps the port that is called")
+    if spec.endpoints or spec.workload_selector:
+        faults.at("resolution").add("DYNAMIC_DNS takes neither endpoints nor a workloadSelector")
+    if spec.location == "MESH_INTERNAL":
+        faults.at("location").add("DYNAMIC_DNS is for hosts outside the mesh: MESH_EXTERNAL")
 
 
 def _ports(ports: tuple[ServicePort, ...], faults: Faults) -> None:
