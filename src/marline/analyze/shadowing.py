@@ -26,9 +26,14 @@ _EVERYTHING: Final = ("*", ".*", "/.*")
 
 def unreachable_rules(snapshot: MeshSnapshot) -> Iterator[Finding]:
     for item in virtual_services(snapshot):
-        yield from _of_rules(item, "http", [rule.match for rule in item.spec.http], HTTPMatchRequest())
-        yield from _of_rules(item, "tls", [rule.match for rule in item.spec.tls], None)
-        yield from _of_rules(item, "tcp", [rule.match for rule in item.spec.tcp], L4MatchAttributes())
+        yield from unreachable_in(item)
+
+
+def unreachable_in(item: Resource[VirtualServiceSpec]) -> Iterator[Finding]:
+    """Those of one VirtualService."""
+    yield from _of_rules(item, "http", [rule.match for rule in item.spec.http], HTTPMatchRequest())
+    yield from _of_rules(item, "tls", [rule.match for rule in item.spec.tls], None)
+    yield from _of_rules(item, "tcp", [rule.match for rule in item.spec.tcp], L4MatchAttributes())
 
 
 def _of_rules(

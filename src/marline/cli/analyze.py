@@ -11,17 +11,15 @@ import click
 from marline.analyze.checks import analyze
 from marline.analyze.findings import INVALID, Finding, Severity
 from marline.api.decode import admit, decode
-from marline.api.documents import Document, read_documents
 from marline.api.errors import InvalidResource
 from marline.api.registry import KINDS
 from marline.api.resource import Ref, Resource
-from marline.api.yaml_values import write_yaml
 from marline.cli.batch import Item, make_batch
 from marline.cli.describe import settings_of
 from marline.cli.exits import ExitCode
 from marline.cli.files import file_option, read_files, recursive_option
 from marline.cli.findings import echo, report, sarif
-from marline.cli.get import without_managed_fields
+from marline.cli.get import as_printed
 from marline.cli.mesh import connected_proxies, open_api
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, YAML, dump, output_option
@@ -85,7 +83,7 @@ def command(
     shown = [item for item in _findings(home, running, batch) if item.code.code not in suppress]
     documents = {item.ref: item.document for item in batch}
     documents |= {
-        item.ref: _as_printed(running.objects[item.ref]) for item in shown if item.ref not in documents
+        item.ref: as_printed(running.objects[item.ref]) for item in shown if item.ref not in documents
     }
     reports = [report(item, documents[item.ref]) for item in shown]
     if output == SARIF:
@@ -155,8 +153,3 @@ def _refusals(item: Item) -> list[Finding]:
             for fault in error.errors
         ]  # fmt: skip
     return []
-
-
-def _as_printed(obj: dict[str, Any]) -> Document:
-    (document,) = read_documents(write_yaml(without_managed_fields(obj)))
-    return document

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from marline.api.documents import Document, read_documents
+from marline.api.documents import Document
 from marline.api.errors import InvalidResource
 from marline.api.networking.workload_entry import WorkloadEntrySpec
 from marline.api.registry import KINDS
@@ -16,9 +16,8 @@ from marline.api.resource import Ref, Resource
 from marline.cli.batch import Item
 from marline.cli.describe import settings_of
 from marline.cli.exits import Failed, Missing
-from marline.cli.get import without_managed_fields
+from marline.cli.get import as_printed
 from marline.cli.mesh import connected_proxies, open_api
-from marline.cli.output import to_yaml
 from marline.explain.origin import Place
 from marline.mesh.endpoints import entry_labels
 from marline.mesh.model import (
@@ -162,10 +161,9 @@ async def lines_of(home: Home, refs: Iterable[Ref]) -> dict[Ref, Document]:
     async with open_api(home) as store:
         for ref in dict.fromkeys(refs):
             try:
-                text = to_yaml(without_managed_fields(await store.get_object(ref)))
+                found[ref] = as_printed(await store.get_object(ref))
             except NotFound:
                 continue  # it has just been deleted, and no line of it is left to be named
-            found[ref] = read_documents(text)[0]
     return found
 
 

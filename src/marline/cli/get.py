@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from marline.api.documents import Document, read_documents
 from marline.api.registry import Kind
 from marline.cli.completing import complete_kind
 from marline.cli.kinds import Target, choose_targets, qualified_singular, ref_to
 from marline.cli.mesh import open_api
 from marline.cli.options import Settings, mesh_options
-from marline.cli.output import JSON, NAME, TABLE, WIDE, YAML, dump, grid, output_option
+from marline.cli.output import JSON, NAME, TABLE, WIDE, YAML, dump, grid, output_option, to_yaml
 from marline.node.home import Home
 from marline.store.remote.client import RemoteStore
 
@@ -79,6 +80,12 @@ def without_managed_fields(obj: Mapping[str, Any]) -> dict[str, Any]:
     """An object without the record of who set which field, as kubectl shows it."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": metadata}
+
+
+def as_printed(obj: Mapping[str, Any]) -> Document:
+    """An object with the lines that `marline get KIND NAME -o yaml` prints."""
+    (document,) = read_documents(to_yaml(without_managed_fields(obj)))
+    return document
 
 
 async def _print_tables(

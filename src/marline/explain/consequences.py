@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from marline.analyze.shadowing import unreachable_in
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref
 from marline.compile.catalog import GatewayUnit, HostUnit, InboundUnit, Unit, affected
-from marline.compile.routes_match import is_catch_all
 from marline.explain.accepting import accepted
 from marline.explain.arrival import Peers
 from marline.explain.covering import place_text, shadows
+from marline.explain.origin import Place, route_place
 from marline.explain.reach import Key, Reach, hosts_of, reach
 from marline.explain.request import CannotTell
 from marline.explain.steps import Said, percent
@@ -123,36 +124,32 @@ def _shadowed(before: CompiledView, after: CompiledView) -> Iterator[tuple[str, 
 
 
 def _shadow_texts(host: Any) -> list[str]:
+    """Between resources, and in those of the Gateway API: of one VirtualService `_hidden_rules` tells."""
     return [
-        f"{place_text(route)} never gets a request: {place_text(by)} takes them all first"
+        f"{place_text(route)}: {place_text(by)} takes all that this route is for"
         for route, by in shadows(host.routes)
+        if not _of_one_virtual_service(route_place(route), route_place(by))
     ]
 
 
+def _of_one_virtual_service(one: Place | None, other: Place | None) -> bool:
+    if one is None or other is None:
+        return False
+    return one.resource == other.resource and one.resource.kind == "VirtualService"
+
+
 def _hidden_rules(step: Step) -> Iterator[str]:
-    """Rules after one that is for every request: they are not even compiled."""
+    """Of the changed VirtualServices, whatever proxies are connected."""
     for ref in step.changed:
-        hidden = set(_after_catch_all(step.after, ref)) - set(_after_catch_all(step.before, ref))
-        yield from sorted(hidden)
+        known = set(_findings(step.before, ref))
+        yield from (text for text in _findings(step.after, ref) if text not in known)
 
 
-def _after_catch_all(snapshot: MeshSnapshot, ref: Ref) -> Iterator[str]:
+def _findings(snapshot: MeshSnapshot, ref: Ref) -> list[str]:
     resource = snapshot.resource(ref)
     if resource is None or not isinstance(resource.spec, VirtualServiceSpec):
-        return
-    rules = resource.spec.http
-    for index, rule in enumerate(rules[:-1]):
-        general = [item for item in rule.match if is_catch_all(item) and not _is_conditional(item)]
-        if not rule.match or general:
-            for later in range(index + 1, len(rules)):
-                place = f"{ref} spec.http[{later}]"
-                yield f"{place} never gets a request: spec.http[{index}] takes them all first"
-            return
-
-
-def _is_conditional(match: Any) -> bool:
-    """Is it only for some proxies or ports?"""
-    return bool(match.port or match.source_labels or match.gateways or match.source_namespace)
+        return []
+    return [f"{ref} {item.path}: {item.message}" for item in unreachable_in(resource)]
 
 
 def _clusters(before: CompiledView, after: CompiledView) -> Iterator[tuple[str, str]]:

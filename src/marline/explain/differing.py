@@ -7,7 +7,8 @@ from typing import Any, Final
 
 _LONGEST: Final = 160
 _ALIKE: Final = 0.5
-"""Items of lists at least so similar are one item that was changed; others are a removal and an addition."""
+"""Items of lists that have so much in common are one item that was changed; others are a removal and an
+addition."""
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
@@ -42,7 +43,7 @@ def _of_lists(before: list[Any], after: list[Any], path: str) -> Iterator[str]:
         pairs = min(last - first, end - start)
         for step in range(pairs):
             one, other = first + step, start + step
-            if _similar(old[one], new[other]):
+            if _similar(before[one], after[other]):
                 yield from differences(before[one], after[other], f"{path}[{other}]")
             else:
                 yield f"- {path}[{one}]: {_short(before[one])}"
@@ -57,9 +58,23 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _similar(one: str, other: str) -> bool:
-    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    return matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
+def _similar(one: Any, other: Any) -> bool:
+    """Is it likely the same thing, changed? Things of one name are; others by what they have in common."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and "name" in one and "name" in other:
+        return bool(one["name"] == other["name"])
+    mine, yours = set(_leaves(one)), set(_leaves(other))
+    return len(mine & yours) >= _ALIKE * max(len(mine), len(yours))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, f"{path}[]")
+    else:
+        yield f"{path}={value}"
 
 
 def _short(value: Any) -> str:

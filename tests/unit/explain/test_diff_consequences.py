@@ -63,8 +63,7 @@ def test_a_rule_that_hides_another_is_told() -> None:
     found = foretell(REVIEWS + good, virtual_service(f"[{{{wide}}}, {{{narrow}}}]"))
     (text,) = said(found, "shadowed")
     assert text == (
-        "VirtualService default/reviews spec.http[1].match[0] never gets a request:"
-        " VirtualService default/reviews spec.http[0].match[0] takes them all first"
+        "VirtualService default/reviews spec.http[1]: spec.http[0].match[0] takes all that this rule is for"
     )
     assert said(foretell(REVIEWS, good), "shadowed") == []
 
@@ -73,7 +72,7 @@ def test_rules_after_one_for_everything_are_told() -> None:
     everything = "{route: [{destination: {host: reviews}}]}"
     found = foretell(REVIEWS, virtual_service(f"[{everything}, {everything}]"))
     assert said(found, "shadowed") == [
-        "VirtualService default/reviews spec.http[1] never gets a request: spec.http[0] takes them all first"
+        "VirtualService default/reviews spec.http[1]: spec.http[0] takes all that this rule is for"
     ]
 
 
