@@ -91,6 +91,11 @@ def _at_listener(
         return Arrival(False, "mTLS is turned off there, and the connection is with mTLS", place)
     if terminates_tls(chain) and security.kind == "tls":
         return Arrival(False, f"{demanded}, and the connection brings no SVID", place)
+    if security.kind == "tls" and manager_of(chain) is not None:
+        return Arrival(False, "HTTP in plain text is expected there, and the connection is with TLS", place)
+    if security.kind == "tls":
+        doubt = "whether the application ends TLS by itself is not known"
+        return Arrival(True, "taken, TLS is left to the application", place, 0, (doubt,))
     identity = spiffe_id(view.snapshot.settings.trust_domain, workload.namespace, workload.service_account)
     if security.kind == "mtls" and security.expected and identity not in security.expected:
         expected = " or ".join(security.expected)
