@@ -14,9 +14,9 @@ from static_mesh import envoy_for, snapshot_of
 from marline.explain.journey import explain
 from marline.explain.steps import Explanation, Fate
 from marline.explain.target import parse_target
+from marline.explain.view import CompiledView
 from marline.mesh.model import Capture, InboundPort, Proxy, Role, Upstream, Workload
 from marline.mesh.protocol import select_protocol
-from marline.mesh.snapshot import MeshSnapshot
 
 CLIENT_TLS = ("", "DISABLE", "ISTIO_MUTUAL", "SIMPLE")
 SERVER_MTLS = ("", "STRICT", "PERMISSIVE", "DISABLE")
@@ -57,8 +57,8 @@ def documents(index: int, pair: tuple[str, ...], listen: int) -> str:
     if server:
         made += f"""
 ---
-{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: s{index}, namespace: default}},
-  spec: {{selector: {{matchLabels: {{app: s{index}}}}}, mtls: {{mode: {server}}}}}}}
+{{apiVersion: security.istio.io/v1, kind: PeerAuthentication,
+  metadata: {{name: s{index}, namespace: default}}, spec: {{selector: {{matchLabels: {{app: s{index}}}}}, mtls: {{mode: {server}}}}}}}
 """
     return made
 
@@ -69,9 +69,8 @@ def served(index: int, pair: tuple[str, ...], listen: int, app: int) -> Workload
     return Workload("default", f"s{index}", labels=(("app", f"s{index}"),), inbound=(port,))
 
 
-def foretold(snapshot: MeshSnapshot, proxies: tuple[Proxy, ...], source: Proxy, index: int) -> Explanation:
-    target = parse_target(f"http://s{index}:{1000 + index}/", "GET", None, ())
-    return explain(snapshot, proxies, source, target)
+def foretold(view: CompiledView, proxies: tuple[Proxy, ...], index: int) -> Explanation:
+    return explain(view, proxies, parse_target(f"http://s{index}:{1000 + index}/", "GET", None, ()))
 
 
 async def is_answered(session: aiohttp.ClientSession, port: int) -> bool:
@@ -100,10 +99,11 @@ async def test_what_is_foretold_of_both_ends_comes_true() -> None:
         await stack.enter_async_context(envoy_for(snapshot, node))
         await stack.enter_async_context(envoy_for(snapshot, client))
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        view = CompiledView.of(snapshot, client)
         wrong: list[Any] = []
         seen = set()
         for index, pair in enumerate(PAIRS):
-            said = foretold(snapshot, (node, client), client, index)
+            said = foretold(view, (node, client), index)
             answered = await is_answered(session, listens[index][1])
             seen.add(said.fate)
             if said.fate is Fate.UNKNOWN:

@@ -31,6 +31,7 @@ from marline.explain.delivery import Observed
 from marline.explain.journey import explain
 from marline.explain.steps import Explanation, Fate
 from marline.explain.target import MalformedTarget, Target, parse_target
+from marline.explain.view import CompiledView
 from marline.mesh.model import Proxy
 from marline.node.envoy import Admin, AdminError
 from marline.node.errors import NotRunning
@@ -96,7 +97,7 @@ def command(
         mesh = asyncio.run(running_mesh(settings.home))
         proxy = choose_proxy(mesh, source)
         observed = asyncio.run(_observed(settings.home, proxy))
-    found = explain(mesh.snapshot, mesh.proxies, proxy, target, observed)
+    found = explain(CompiledView.of(mesh.snapshot, proxy), mesh.proxies, target, observed)
     documents = mesh.documents if files else asyncio.run(lines_of(settings.home, _refs(found)))
     found = _with_lines(found, documents)
     if output == TABLE:

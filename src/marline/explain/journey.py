@@ -39,24 +39,21 @@ _FIRST_ERROR: Final = 500
 
 
 def explain(
-    snapshot: MeshSnapshot,
-    proxies: Iterable[Proxy],
-    source: Proxy,
-    target: Target,
-    observed: Observed | None = None,
+    view: CompiledView, proxies: Iterable[Proxy], target: Target, observed: Observed | None = None
 ) -> Explanation:
-    """What would become of a request of `source`'s workload (or, for a gateway, of a request to it).
+    """What would become of a request of the workload whose proxy has this view (or, for a gateway, of a
+    request to it).
 
     `proxies`: those that are connected, of which the destinations' decide too. `observed`: what the
     source's Envoy says of its endpoints now.
     """
-    made = _Journey(snapshot, CompiledView.of(snapshot, source), Peers.of(proxies), observed or {})
+    made = _Journey(view, Peers.of(proxies), observed or {})
     try:
         made.follow(target)
     except CannotTell as error:
         made.endings.append(Ending(Fate.UNKNOWN, str(error), made.remaining))
         made.steps.append(Step("cannot tell", str(error)))
-    workload = source.workloads[0]
+    workload = view.proxy.workloads[0]
     return Explanation(
         source=f"{workload.namespace}/{workload.name}",
         request=made.asked.text,
@@ -68,7 +65,6 @@ def explain(
 
 @dataclass(slots=True)
 class _Journey:
-    snapshot: MeshSnapshot
     view: CompiledView
     peers: Peers
     observed: Observed
@@ -76,6 +72,10 @@ class _Journey:
     steps: list[Step] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+
+    @property
+    def snapshot(self) -> MeshSnapshot:
+        return self.view.snapshot
 
     @property
     def remaining(self) -> float:

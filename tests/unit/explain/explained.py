@@ -8,6 +8,7 @@ from marline.api.decode import decode
 from marline.explain.journey import explain
 from marline.explain.steps import Explanation, Step
 from marline.explain.target import parse_target
+from marline.explain.view import CompiledView
 from marline.mesh.model import (
     Capture,
     ChangeSet,
@@ -111,7 +112,7 @@ def ask(
     """What is explained of a request; `_` in the names of headers stands for `-`."""
     pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     target = parse_target(destination, method, path, pairs)
-    return explain(snapshot, peers, source or sidecar(), target, observed)
+    return explain(CompiledView.of(snapshot, source or sidecar()), peers, target, observed)
 
 
 def step(found: Explanation, topic: str) -> Step:
