@@ -58,7 +58,8 @@ def documents(index: int, pair: tuple[str, ...], listen: int) -> str:
         made += f"""
 ---
 {{apiVersion: security.istio.io/v1, kind: PeerAuthentication,
-  metadata: {{name: s{index}, namespace: default}}, spec: {{selector: {{matchLabels: {{app: s{index}}}}}, mtls: {{mode: {server}}}}}}}
+  metadata: {{name: s{index}, namespace: default}},
+  spec: {{selector: {{matchLabels: {{app: s{index}}}}}, mtls: {{mode: {server}}}}}}}
 """
     return made
 
