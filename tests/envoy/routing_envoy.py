@@ -214,10 +214,7 @@ class RoutedClient:
         async with self._session.request(
             method, self.base + path, headers={"Host": "reviews:9080", **named}, allow_redirects=False
         ) as response:
-            text = await response.text()
-            body = json.loads(text) if response.headers.get("x-from-app") and text else {}
-            received = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status, received, text, body)
+            return await Reply.of(response)
 
     def websocket(self, path: str) -> Any:
         return self._session.ws_connect(self.base + path, headers={"Host": "reviews:9080"})
@@ -233,6 +230,13 @@ class Reply:
     @property
     def backend(self) -> str:
         return str(self.body.get("backend", ""))
+
+    @staticmethod
+    async def of(response: aiohttp.ClientResponse) -> "Reply":
+        text = await response.text()
+        body = json.loads(text) if response.headers.get("x-from-app") and text else {}
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, received, text, body)
 
 
 @asynccontextmanager

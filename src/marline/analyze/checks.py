@@ -17,6 +17,7 @@ Check = Callable[[MeshSnapshot], Iterator[Finding]]
 _OF_RESOURCES: Final[tuple[Check, ...]] = (
     references.missing_destinations,
     references.missing_gateways,
+    references.missing_delegates,
     references.missing_secrets,
     references.unserved_hosts,
     references.destination_rules_without_host,

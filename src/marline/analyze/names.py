@@ -9,13 +9,12 @@ from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.compile.gateway_hosts import common_host, namespace_allows, split_server_host
+from marline.mesh.gateway_names import MESH_GATEWAY, gateway_name
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Service
 from marline.mesh.snapshot import MeshSnapshot
 
 NETWORKING: Final = "networking.istio.io"
-MESH: Final = "mesh"
-"""The reserved name that stands for all sidecars."""
 
 
 def virtual_services(snapshot: MeshSnapshot) -> list[Resource[VirtualServiceSpec]]:
@@ -33,19 +32,18 @@ def destination_rules(snapshot: MeshSnapshot) -> list[Resource[DestinationRuleSp
 
 def gateway_ref(name: str, namespace: str) -> Ref:
     """The Gateway that a VirtualService of a namespace names."""
-    own, slash, rest = name.partition("/")
-    return Ref(NETWORKING, "Gateway", own, rest) if slash else Ref(NETWORKING, "Gateway", namespace, name)
+    return Ref(NETWORKING, "Gateway", *gateway_name(name, namespace))
 
 
 def bound_gateways(item: Resource[VirtualServiceSpec]) -> Iterator[tuple[int, Ref]]:
     """The index and the Gateway of each that a VirtualService is bound to, `mesh` left out."""
     for index, name in enumerate(item.spec.gateways):
-        if name != MESH:
+        if name != MESH_GATEWAY:
             yield index, gateway_ref(name, item.namespace)
 
 
 def is_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:
-    return not item.spec.gateways or MESH in item.spec.gateways
+    return not item.spec.gateways or MESH_GATEWAY in item.spec.gateways
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

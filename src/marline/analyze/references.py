@@ -25,6 +25,7 @@ from marline.analyze.names import (
 )
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
+from marline.mesh.delegation import delegate_ref, is_delegate
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import is_exported
 
@@ -99,6 +100,24 @@ def missing_gateways(snapshot: MeshSnapshot) -> Iterator[Finding]:
                 if not binds(snapshot, item, host, known[ref]):
                     message = f"{host!r} is no host of {ref}"
                     yield Finding(HOST_NOT_IN_GATEWAY, item.ref, f"spec.hosts[{number}]", message)
+
+
+def missing_delegates(snapshot: MeshSnapshot) -> Iterator[Finding]:
+    """VirtualServices that are delegated to, and are not there, have hosts, or are kept to themselves."""
+    for item in virtual_services(snapshot):
+        for index, rule in enumerate(item.spec.http):
+            if rule.delegate is None:
+                continue
+            ref = delegate_ref(item, rule.delegate.namespace, rule.delegate.name)
+            found, path = snapshot.resource(ref), f"spec.http[{index}].delegate"
+            if found is None:
+                yield Finding(NOT_FOUND, item.ref, path, f"there is no {ref}")
+            elif not is_delegate(found):
+                message = f"{ref} has hosts, so that nobody can delegate to it"
+                yield Finding(NOT_FOUND, item.ref, path, message)
+            elif not is_exported(found.spec.export_to, found.namespace, item.namespace):
+                message = f"{ref} is not exported to namespace {item.namespace}"
+                yield Finding(NOT_VISIBLE, item.ref, path, message)
 
 
 def unserved_hosts(snapshot: MeshSnapshot) -> Iterator[Finding]:

@@ -15,9 +15,9 @@ from marline.compile.gateway_hosts import ANY, common_host, namespace_allows, sp
 from marline.compile.gateway_lookup import bound_virtual_services, istio_gateways
 from marline.compile.gateway_passthrough import mesh_names
 from marline.compile.gateway_server import HostTable, Kind, Server
-from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
+from marline.compile.routes_active import Side
 from marline.compile.routes_l4 import L4Route, tcp_rules, tls_rules
-from marline.compile.routes_lookup import l4_route, resolve_targets, source_labels, source_namespace
+from marline.compile.routes_lookup import l4_route, rule_set, source_labels, source_namespace
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
@@ -99,14 +99,9 @@ def _host_tables(
         hosts = list(_common_hosts(gateway, server, virtual_service, snapshot.settings.cluster_domain))
         if not hosts or not virtual_service.spec.http:
             continue
-        rules = active_rules(virtual_service, side)
-        targets = resolve_targets(
-            snapshot, virtual_service, side, destinations_of(virtual_service.spec, rules)
-        )
+        rules = rule_set(snapshot, virtual_service, side)
         for host in hosts:
-            yield HostTable(
-                host, (RuleSet(virtual_service, side.port, rules, targets),), require_tls=redirect
-            )
+            yield HostTable(host, (rules,), require_tls=redirect)
     if redirect:
         for server_host in server.hosts:
             yield HostTable(split_server_host(server_host)[1].lower(), require_tls=True)

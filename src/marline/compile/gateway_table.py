@@ -47,7 +47,7 @@ def table_sources(hosts: tuple[HostTable, ...]) -> tuple[Ref, ...]:
     found: dict[Ref, None] = {}
     for host in hosts:
         for rules in host.rule_sets:
-            found[rules.ref] = None
+            found.update(dict.fromkeys(rules.sources))
         for routes in host.route_sets:
             found[routes.ref] = None
     return tuple(found)

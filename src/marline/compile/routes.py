@@ -77,7 +77,7 @@ def unknown_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, host: str) -> tup
     name = f"{table}/{with_port(host, HTTP_PORT)}"
     names = (host, with_port(host, HTTP_PORT)) if host != "*" else ("*",)
     inputs = (name, names, rules, None, "")
-    return (Recipe(VIRTUAL_HOST, name, build_virtual_host, inputs, (rules.ref,)),)
+    return (Recipe(VIRTUAL_HOST, name, build_virtual_host, inputs, rules.sources),)
 
 
 def upstream_route_recipe(
@@ -118,4 +118,4 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
 
 
 def _sources(rules: RuleSet | None, service: Ref) -> tuple[Ref, ...]:
-    return (service,) if rules is None else (rules.ref, service)
+    return (service,) if rules is None else (*rules.sources, service)

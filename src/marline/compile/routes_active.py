@@ -7,16 +7,17 @@ which the same rules remain share one Envoy resource.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from marline.api.networking.virtual_service import Destination, HTTPRoute, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.compile.routes_match import applies, is_catch_all
 from marline.compile.routes_rules import rule_routes
 from marline.compile.routes_targets import Targets
+from marline.mesh.delegation import Merged, RuleOrigin
+from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
 
-MESH = "mesh"
-"""The reserved gateway name that stands for all sidecars."""
+MESH: Final = MESH_GATEWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class RuleSet:
     """The port that requests were sent to."""
     rules: tuple[ActiveRule, ...]
     targets: Targets
+    origins: tuple[RuleOrigin, ...] = ()
+    """Where the rules are written, if some are delegates' (`mesh.delegation`)."""
 
     @property
     def ref(self) -> Ref:
@@ -55,15 +58,20 @@ class RuleSet:
         """Envoy `Route`s in the order of the rules."""
         routes: list[Any] = []
         for active in self.rules:
-            rule, field = self.resource.spec.http[active.index], f"spec.http[{active.index}]"
-            matches = [(f"{field}.match[{index}]", rule.match[index]) for index in active.matches]
-            routes.extend(rule_routes(rule, matches or [(field, None)], self.targets, self.port, self.ref))
+            rule, origin = self.resource.spec.http[active.index], self._origin(active.index)
+            matches = [(origin.matches[index], rule.match[index]) for index in active.matches]
+            routes.extend(
+                rule_routes(rule, matches or [(origin.field, None)], self.targets, self.port, origin.resource)
+            )
         return routes
 
+    def _origin(self, index: int) -> RuleOrigin:
+        return Merged(self.resource, self.origins).origin(index)
 
-def qualified_gateways(names: tuple[str, ...], namespace: str) -> frozenset[str]:
-    """Gateway names as `<namespace>/<name>`; names without namespace are in the rule's own."""
-    return frozenset(name if name == MESH or "/" in name else f"{namespace}/{name}" for name in names)
+    @property
+    def sources(self) -> tuple[Ref, ...]:
+        """The VirtualServices that say so."""
+        return tuple(dict.fromkeys((self.ref, *(origin.resource for origin in self.origins))))
 
 
 def is_bound(resource: Resource[VirtualServiceSpec], gateway: str) -> bool:

@@ -8,17 +8,12 @@ from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.type.v3 import percent_pb2
 
 from marline.api.networking.virtual_service import Abort, CorsPolicy, Delay, HTTPFaultInjection, Percent
+from marline.api.networking.virtual_service_actions import GRPC_STATUSES
 from marline.compile.routes_match import string_matcher
 from marline.compile.routes_targets import duration
 
 FAULT_FILTER: Final = "envoy.filters.http.fault"
 CORS_FILTER: Final = "envoy.filters.http.cors"
-
-_GRPC_CODES: Final = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
-)  # fmt: skip
 
 
 def fraction(percent: float) -> Any:
@@ -51,18 +46,13 @@ def _delay(made: Any, delay: Delay) -> None:
 def _abort(made: Any, abort: Abort) -> None:
     made.abort.percentage.CopyFrom(_share(abort.percentage, 0))
     if abort.grpc_status is not None:
-        made.abort.grpc_status = grpc_code(abort.grpc_status)
+        made.abort.grpc_status = GRPC_STATUSES.index(abort.grpc_status)
     elif abort.http_status is not None:
         made.abort.http_status = abort.http_status
 
 
 def _share(percentage: Percent | None, whole: int) -> Any:
     return fraction(percentage.value if percentage is not None else whole)
-
-
-def grpc_code(status: str) -> int:
-    """The number of a gRPC status, given by name or number (grpc.io, "Status codes")."""
-    return int(status) if status.isdigit() else _GRPC_CODES.index(status.upper())
 
 
 def cors(policy: CorsPolicy) -> Any:

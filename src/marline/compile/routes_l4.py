@@ -18,8 +18,9 @@ from marline.api.networking.virtual_service import (
     VirtualServiceSpec,
 )
 from marline.api.resource import Ref, Resource
-from marline.compile.routes_active import Side, qualified_gateways
+from marline.compile.routes_active import Side
 from marline.compile.routes_match import applies
+from marline.mesh.gateway_names import qualified_gateways
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,17 @@ def mesh_rules(snapshot: MeshSnapshot, proxy: Proxy, hostname: str, port: int) -
     virtual_service = snapshot.virtual_service(hostname, namespace)
     if virtual_service is None or not virtual_service.spec.http:
         return None
-    side = Side(port, MESH, source_labels(proxy), namespace)
-    rules = active_rules(virtual_service, side)
-    if not rules:
-        return None
-    targets = resolve_targets(snapshot, virtual_service, side, destinations_of(virtual_service.spec, rules))
-    return RuleSet(virtual_service, port, rules, targets)
+    rules = rule_set(snapshot, virtual_service, Side(port, MESH, source_labels(proxy), namespace))
+    return rules if rules.rules else None
+
+
+def rule_set(snapshot: MeshSnapshot, virtual_service: Resource[VirtualServiceSpec], side: Side) -> RuleSet:
+    """The `http` rules of a VirtualService and its delegates that count on a side."""
+    merged = snapshot.merged(virtual_service)
+    rules = active_rules(merged.resource, side)
+    named = destinations_of(merged.resource.spec, rules)
+    targets = resolve_targets(snapshot, merged.resource, side, named)
+    return RuleSet(merged.resource, side.port, rules, targets, merged.origins)
 
 
 def resolve_targets(

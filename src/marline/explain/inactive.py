@@ -6,10 +6,11 @@ from typing import Any
 
 from marline.api.networking.virtual_service import HTTPMatchRequest, VirtualServiceSpec
 from marline.api.resource import Resource
-from marline.compile.routes_active import MESH, qualified_gateways
+from marline.compile.routes_active import MESH
 from marline.explain.origin import Place, route_place
 from marline.explain.routing import Decision
 from marline.explain.steps import Detail
+from marline.mesh.gateway_names import qualified_gateways
 from marline.mesh.model import Proxy, Role
 from marline.mesh.snapshot import MeshSnapshot
 

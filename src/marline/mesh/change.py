@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
+from marline.mesh.delegation import is_delegate
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings
 from marline.mesh.overlay import Overlay
@@ -117,7 +118,7 @@ class Advance:
         self._addresses |= found.addresses
         self._inbound |= found.selecting
         for ref, old, new in self._changed_rules:
-            self._follow_rule(registry, ref, [item for item in (old, new) if item is not None])
+            self._follow_rule(registry, rules, ref, [item for item in (old, new) if item is not None])
         self._follow_destinations(registry, rules)
         self._gateways |= bool(self._hosts) and any(kind in self._kinds for kind in _GATEWAYS)
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
@@ -134,7 +135,7 @@ class Advance:
         )
         return kinds, registry, rules, impact
 
-    def _follow_rule(self, registry: Registry, ref: Ref, versions: list[Resource[Any]]) -> None:
+    def _follow_rule(self, registry: Registry, rules: Rules, ref: Ref, versions: list[Resource[Any]]) -> None:
         kind = (ref.group, ref.kind)
         if kind == SIDECAR:
             self._everything = True
@@ -152,11 +153,23 @@ class Advance:
             self._hosts |= _covered(registry, [host for item in versions for host in passed_hosts(item)])
         else:
             for item in versions:
-                self._gateways |= speaks_for_gateways(item)
-                if speaks_for_mesh(item):
-                    self._follow_virtual_service(registry, item)
+                self._follow_virtual_service(registry, rules, item)
 
-    def _follow_virtual_service(self, registry: Registry, item: Resource[Any]) -> None:
+    def _follow_virtual_service(self, registry: Registry, rules: Rules, item: Resource[Any]) -> None:
+        """A delegate counts where those are that delegate to it."""
+        roots = rules.delegating.get(item.ref, ()) if is_delegate(item) else (item.ref,)
+        for ref in roots:
+            root = item if ref == item.ref else self._present(ref)
+            if root is not None:
+                self._gateways |= speaks_for_gateways(root)
+                if speaks_for_mesh(root):
+                    self._follow_hosts(registry, root)
+
+    def _present(self, ref: Ref) -> Resource[Any] | None:
+        table = self._kinds.get((ref.group, ref.kind))
+        return table.get(ref) if table is not None else None
+
+    def _follow_hosts(self, registry: Registry, item: Resource[Any]) -> None:
         hosts = hosts_of(item, self._settings.cluster_domain)
         covered = _covered(registry, hosts)
         self._hosts |= covered | set(hosts)
@@ -191,12 +204,9 @@ class Advance:
                 names = hosts_of(item, self._settings.cluster_domain)
                 self._hosts.update(name for name in names if name not in registry.services)
             for ref in rules.referring.get(host, ()):
-                table = self._kinds.get(VIRTUAL_SERVICE)
-                leading = table.get(ref) if table is not None else None
+                leading = self._present(ref)
                 if leading is not None:
-                    self._gateways |= speaks_for_gateways(leading)
-                    if speaks_for_mesh(leading):
-                        self._follow_virtual_service(registry, leading)
+                    self._follow_virtual_service(registry, rules, leading)
 
 
 def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:

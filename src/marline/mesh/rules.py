@@ -10,6 +10,8 @@ from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.api.security.peer_authentication import PeerAuthenticationSpec
+from marline.mesh.delegation import delegate_refs
+from marline.mesh.gateway_names import MESH_GATEWAY
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
@@ -21,7 +23,6 @@ DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
 PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
 ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
-MESH_GATEWAY: Final = "mesh"
 
 Ordered = Mapping[str, tuple[Resource[Any], ...]]
 
@@ -37,6 +38,8 @@ class Rules:
     """VirtualServices by the hosts that they send to."""
     credentials: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """DestinationRules by the names of the Secrets that they refer to."""
+    delegating: Mapping[Ref, frozenset[Ref]] = field(default_factory=dict)
+    """VirtualServices by those that they delegate to, which need not be there."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
@@ -56,6 +59,7 @@ class RulesDraft:
         self._destination_rules = Overlay(base.destination_rules)
         self._referring = Groups(base.referring)
         self._credentials = Groups(base.credentials)
+        self._delegating = Groups(base.delegating)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
         self._patches = Overlay(base.patches)
@@ -69,6 +73,9 @@ class RulesDraft:
             for item, update in ((old, self._referring.remove), (new, self._referring.add)):
                 for host in self._destinations(item):
                     update(host, ref)
+            for item, link in ((old, self._delegating.remove), (new, self._delegating.add)):
+                for delegate in delegate_refs(item) if item is not None else ():
+                    link(delegate, ref)
         elif kind == DESTINATION_RULE:
             self._replace_in(self._destination_rules, old, new, self._rule_hosts)
             for item, update in ((old, self._credentials.remove), (new, self._credentials.add)):
@@ -122,6 +129,7 @@ class RulesDraft:
             self._destination_rules.table(),
             self._referring.table(),
             self._credentials.table(),
+            self._delegating.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
             self._patches.table(),

@@ -11,8 +11,10 @@ from typing import Any
 from marline.api.networking.destination_rule import DestinationRuleSpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
+from marline.mesh import delegation
 from marline.mesh.authentication import MtlsMode, PeerPolicy, resolve_policy
 from marline.mesh.change import Advance
+from marline.mesh.delegation import Merged
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Service
@@ -92,12 +94,21 @@ class MeshSnapshot:
 
     def virtual_service(self, hostname: str, namespace: str) -> Resource[VirtualServiceSpec] | None:
         """The VirtualService that counts for a host at sidecars of a namespace: the one with the most
-        specific host, of several the oldest."""
+        specific host, of several the oldest. Its delegates' rules are in place."""
         for pattern in patterns_for(hostname):
             for item in self.rules.virtual_services.get(pattern, ()):
                 if is_exported(item.spec.export_to, item.namespace, namespace):
-                    return item
+                    return self.merged(item).resource
         return None
+
+    def merged(self, item: Resource[VirtualServiceSpec]) -> Merged:
+        """A VirtualService, which may be one of `virtual_service`, with its delegates' rules in place."""
+        key = (delegation.merge, item.ref)
+        found: Merged | None = self.memo.get(key)
+        if found is None:
+            written = self.resource(item.ref) or item
+            found = self.memo[key] = delegation.merge(written, self.resource, self.settings.cluster_domain)
+        return found
 
     def destination_rule(
         self, hostname: str, namespace: str, labels: Mapping[str, str]

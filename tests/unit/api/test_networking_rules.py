@@ -82,7 +82,14 @@ def test_rules_of_virtual_services(fields: dict[str, Any], path: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "path"),
     [
-        ({"hosts": [], "http": [ROUTE]}, "hosts"),
+        ({"tcp": [ROUTE]}, "tcp"),
+        ({"gateways": ["edge"], "http": [ROUTE]}, "gateways"),
+        ({"http": [{"delegate": {"name": "other"}}]}, "http[0].delegate"),
+        ({"hosts": ["a"], "http": [{"delegate": {"name": ""}}]}, "http[0].delegate.name"),
+        (
+            {"hosts": ["a"], "http": [{"delegate": {"name": "b", "namespace": "B"}}]},
+            "http[0].delegate.namespace",
+        ),
         ({"hosts": ["*"], "http": [ROUTE]}, "hosts"),
         ({"hosts": ["a", "a"], "http": [ROUTE]}, "hosts[1]"),
         ({"hosts": ["a.*"], "http": [ROUTE]}, "hosts[0]"),

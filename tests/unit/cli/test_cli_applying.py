@@ -98,5 +98,5 @@ async def test_part_of_a_resource_is_merged_into_what_is_there(store: EmbeddedSt
 
 
 async def test_what_the_server_refuses_is_said_at_its_line(store: EmbeddedStore, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match=r"file\.yaml:\d+ \(document 2\): spec\.hosts: is required"):
+    with pytest.raises(Failed, match=r"file\.yaml:\d+ \(document 2\): spec: has no rule"):
         await applied(store, batch(tmp_path, virtual_service("b"), PART))

@@ -106,6 +106,23 @@ DOCUMENTS: Final = """
  spec: {hosts: [www.example.com], tls: [{match: [{sniHosts: [www.example.com]}],
   route: [{destination: {host: api.example.com}}]}]}}
 ---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: parts, namespace: default},
+ spec: {http: [{match: [{uri: {prefix: /old}}], route: [{destination: {host: reviews, subset: v1}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: parts, namespace: default},
+ spec: {exportTo: ["."], http: [{route: [{destination: {host: ratings}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: parts, namespace: default},
+ spec: {hosts: [reviews], http: [{route: [{destination: {host: api.example.com}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: root, namespace: default},
+ spec: {hosts: [ratings, legacy], gateways: [mesh, istio-system/ingress], http: [
+  {match: [{uri: {prefix: /}, sourceLabels: {version: v1}}], delegate: {name: parts}},
+  {route: [{destination: {host: ratings}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: wide, namespace: other},
+ spec: {hosts: ["*.example.com"], http: [{delegate: {name: parts, namespace: default}}]}}
+---
 {apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
  spec: {selector: {istio: ingressgateway}, servers: [
   {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}}

@@ -77,8 +77,11 @@ class HTTPMatchRequest(Model, frozen=True):
 
 
 class Delegate(Model, frozen=True):
+    """A VirtualService without hosts, whose `http` rules stand in for a rule."""
+
     name: str = ""
     namespace: str = ""
+    """"": the namespace of the VirtualService that delegates."""
 
 
 class HTTPRedirect(Model, frozen=True):
@@ -210,6 +213,8 @@ class TLSRoute(Model, frozen=True):
 
 
 class VirtualServiceSpec(Model, frozen=True):
+    """With `hosts` it routes what is for them; without it has rules for others to delegate to."""
+
     hosts: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     http: tuple[HTTPRoute, ...] = ()
@@ -219,7 +224,6 @@ class VirtualServiceSpec(Model, frozen=True):
 
 
 REFUSED: Final[Refusals] = {
-    "http[].delegate": "delegation to another VirtualService",
     "http[].fault.delay.exponentialDelay": "Istio itself leaves it unimplemented; use fixedDelay",
     "http[].fault.abort.http2Error": "Istio itself leaves it unimplemented; use httpStatus or grpcStatus",
 }
