@@ -97,12 +97,15 @@ def _outliving(
     namespace: str,
     callee: str,
 ) -> Iterator[Finding]:
-    rules = snapshot.virtual_service(snapshot.resolve_host(callee, namespace), namespace)
-    for index, rule in enumerate(rules.spec.http if rules is not None else ()):
-        longest = _longest(rule)
-        if rules is not None and longest is not None and longest > limit:
+    found = snapshot.virtual_service(snapshot.resolve_host(callee, namespace), namespace)
+    if found is None:
+        return
+    rules = snapshot.merged(found)
+    for index, rule in enumerate(rules.resource.spec.http):
+        longest, origin = _longest(rule), rules.origin(index)
+        if longest is not None and longest > limit:
             message = (
                 f"{host} may wait {longest} for {callee}, but who calls {host} waits {limit}"
                 f" ({caller.ref}, spec.http[{caller_rule}].timeout)"
             )
-            yield Finding(OUTLIVES_CALLER, rules.ref, f"spec.http[{index}]", message)
+            yield Finding(OUTLIVES_CALLER, origin.resource, origin.field, message)
