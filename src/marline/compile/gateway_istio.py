@@ -42,7 +42,13 @@ def _server(
     kind = server_kind(server)
     number = server.port.number
     names = tuple(dict.fromkeys(split_server_host(host)[1].lower() for host in server.hosts))
-    side = Side(number, f"{gateway.namespace}/{gateway.name}", source_labels(proxy), source_namespace(proxy))
+    side = Side(
+        number,
+        f"{gateway.namespace}/{gateway.name}",
+        source_labels(proxy),
+        source_namespace(proxy),
+        tls=kind is Kind.HTTPS,
+    )
     common: dict[str, Any] = {
         "kind": kind,
         "number": number,

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from marline.api.networking.virtual_service import Destination, HTTPRoute, VirtualServiceSpec
+from marline.api.networking.virtual_service import (
+    Destination,
+    HTTPMatchRequest,
+    HTTPRoute,
+    VirtualServiceSpec,
+)
 from marline.api.resource import Ref, Resource
 from marline.compile.routes_match import applies, is_catch_all
 from marline.compile.routes_rules import rule_routes
@@ -29,6 +34,8 @@ class Side:
     """`mesh`, or a gateway as `<namespace>/<name>`."""
     labels: Mapping[str, str]
     namespace: str
+    tls: bool = False
+    """TLS is terminated there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class RuleSet:
     targets: Targets
     origins: tuple[RuleOrigin, ...] = ()
     """Where the rules are written, if some are delegates' (`mesh.delegation`)."""
+    tls: bool = False
+    """TLS is terminated where requests arrive."""
 
     @property
     def ref(self) -> Ref:
@@ -59,10 +68,11 @@ class RuleSet:
         routes: list[Any] = []
         for active in self.rules:
             rule, origin = self.resource.spec.http[active.index], self._origin(active.index)
-            matches = [(origin.matches[index], rule.match[index]) for index in active.matches]
-            routes.extend(
-                rule_routes(rule, matches or [(origin.field, None)], self.targets, self.port, origin.resource)
-            )
+            matches: list[tuple[str, HTTPMatchRequest | None]] = [(origin.field, None)]
+            if active.matches:
+                matches = [(origin.matches[index], rule.match[index]) for index in active.matches]
+            made = rule_routes(rule, matches, self.targets, self.port, origin.resource, tls=self.tls)
+            routes.extend(made)
         return routes
 
     def _origin(self, index: int) -> RuleOrigin:

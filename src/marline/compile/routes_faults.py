@@ -59,10 +59,10 @@ def cors(policy: CorsPolicy) -> Any:
     """Envoy's per-route `CorsPolicy`. Preflights of unknown origins go to the application unless the
     rule says `unmatchedPreflights: IGNORE`."""
     made = cors_pb2.CorsPolicy()
-    for origin in policy.allow_origin:
-        made.allow_origin_string_match.add(exact=origin)
     for match in policy.allow_origins:
         made.allow_origin_string_match.append(string_matcher(match))
+    for origin in policy.allow_origin if not policy.allow_origins else ():
+        made.allow_origin_string_match.add(exact=origin)
     made.allow_methods = ",".join(policy.allow_methods)
     made.allow_headers = ",".join(policy.allow_headers)
     made.expose_headers = ",".join(policy.expose_headers)

@@ -63,7 +63,7 @@ def rule_set(snapshot: MeshSnapshot, virtual_service: Resource[VirtualServiceSpe
     rules = active_rules(merged.resource, side)
     named = destinations_of(merged.resource.spec, rules)
     targets = resolve_targets(snapshot, merged.resource, side, named)
-    return RuleSet(merged.resource, side.port, rules, targets, merged.origins)
+    return RuleSet(merged.resource, side.port, rules, targets, merged.origins, side.tls)
 
 
 def resolve_targets(

@@ -143,6 +143,9 @@ def applies(
         return False
     if gateways and gateway not in gateways:
         return False
+    if gateways and isinstance(match, HTTPMatchRequest):
+        # "The gateway match is independent of sourceLabels" (`HTTPMatchRequest.gateways`).
+        return True
     if match.source_namespace and match.source_namespace != namespace:
         return False
     return all(labels.get(key) == value for key, value in match.source_labels.items())

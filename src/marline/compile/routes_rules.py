@@ -36,6 +36,8 @@ REDIRECTS: Final = {
     307: route_pb.RedirectAction.TEMPORARY_REDIRECT,
     308: route_pb.RedirectAction.PERMANENT_REDIRECT,
 }
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""Which a Location does not name, as in Istio."""
 _WORD_START: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -45,24 +47,26 @@ def rule_routes(
     targets: Targets,
     port: int,
     source: Ref,
+    *,
+    tls: bool = False,
 ) -> list[Any]:
     """An Envoy `Route` for each of the given matches of a rule, in their order. Each comes with the path
     of its field (of the rule's, if the rule has no matches).
 
-    `port` is the port that the request was sent to, `source` the VirtualService.
+    `port` is the port that the request was sent to, by `tls` or without; `source` the VirtualService.
     """
-    return [_route(rule, match, targets, port, origin(source, field)) for field, match in matches]
+    return [_route(rule, match, targets, port, origin(source, field), tls=tls) for field, match in matches]
 
 
 def _route(
-    rule: HTTPRoute, match: HTTPMatchRequest | None, targets: Targets, port: int, metadata: Any
+    rule: HTTPRoute, match: HTTPMatchRequest | None, targets: Targets, port: int, metadata: Any, *, tls: bool
 ) -> Any:
     made = route_pb.Route(name=_name(rule, match))
     made.match.CopyFrom(route_match(match))
     made.metadata.CopyFrom(metadata)
     apply_headers(made, header_changes(rule.headers))
     if rule.redirect is not None:
-        made.redirect.CopyFrom(_redirect(rule.redirect, port))
+        made.redirect.CopyFrom(_redirect(rule.redirect, port, tls=tls))
     elif rule.direct_response is not None:
         made.direct_response.CopyFrom(_direct_response(rule.direct_response))
     else:
@@ -163,7 +167,7 @@ def _mirrors(rule: HTTPRoute) -> tuple[HTTPMirrorPolicy, ...]:
     return (HTTPMirrorPolicy(destination=rule.mirror, percentage=percentage), *rule.mirrors)
 
 
-def _redirect(redirect: HTTPRedirect, port: int) -> Any:
+def _redirect(redirect: HTTPRedirect, port: int, *, tls: bool) -> Any:
     action = route_pb.RedirectAction(
         host_redirect=redirect.authority, response_code=REDIRECTS[redirect.redirect_code]
     )
@@ -173,11 +177,13 @@ def _redirect(redirect: HTTPRedirect, port: int) -> Any:
         action.path_redirect = redirect.uri
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
-    if redirect.port is not None:
-        action.port_redirect = redirect.port
-    elif redirect.derive_port == "FROM_REQUEST_PORT":
+    wanted = redirect.port or 0
+    if redirect.derive_port == "FROM_REQUEST_PORT":
         # Envoy cannot take it from the request; but this route only ever serves this one port.
-        action.port_redirect = port
+        wanted = port
+    scheme = redirect.scheme or ("https" if tls else "http")
+    if wanted != _DEFAULT_PORTS.get(scheme):
+        action.port_redirect = wanted
     return action
 
 

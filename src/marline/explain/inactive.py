@@ -44,16 +44,16 @@ def _matches(resource: Resource[Any]) -> Iterator[tuple[str, HTTPMatchRequest]]:
 
 def _why(match: HTTPMatchRequest, resource: Resource[Any], proxy: Proxy) -> str:
     """Which condition on the proxy does not hold; "" if it is none of these."""
-    workload = proxy.workloads[0]
-    labels = dict(workload.labels)
-    for name, value in match.source_labels.items():
-        if labels.get(name) != value:
-            return f"the label {name} is {labels.get(name, 'not there')!r}, wanted {value!r} (sourceLabels)"
-    if match.source_namespace and match.source_namespace != workload.namespace:
-        return f"the namespace is {workload.namespace}, wanted {match.source_namespace} (sourceNamespace)"
     gateways = qualified_gateways(match.gateways, resource.namespace)
     if gateways and proxy.role is not Role.GATEWAY and MESH not in gateways:
         return f"it is for gateways ({', '.join(sorted(gateways))}), not for sidecars"
+    workload = proxy.workloads[0]
+    labels = dict(workload.labels)
+    for name, value in match.source_labels.items() if not gateways else ():
+        if labels.get(name) != value:
+            return f"the label {name} is {labels.get(name, 'not there')!r}, wanted {value!r} (sourceLabels)"
+    if not gateways and match.source_namespace and match.source_namespace != workload.namespace:
+        return f"the namespace is {workload.namespace}, wanted {match.source_namespace} (sourceNamespace)"
     if match.port:
         return f"it is for port {match.port}"
     return ""
