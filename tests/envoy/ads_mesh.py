@@ -26,6 +26,7 @@ from marline.api.decode import decode
 from marline.api.resource import Ref, Resource
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 from marline.identity.agent import serve_svid
+from marline.identity.ca import Authority
 from marline.identity.peers import only_process
 from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Upstream, Workload
 from marline.mesh.patches import PatchId
@@ -245,18 +246,20 @@ async def sidecar(directory: Path, **more: Any) -> AsyncIterator[Sidecar]:
 
 
 @asynccontextmanager
-async def ads_envoy(directory: Path, proxy: Proxy, spiffe_id: str, **more: Any) -> AsyncIterator[Envoy]:
+async def ads_envoy(
+    directory: Path, proxy: Proxy, spiffe_id: str, authority: Authority | None = None, **more: Any
+) -> AsyncIterator[Envoy]:
     """An Envoy that is this proxy, live, with its control plane and its files in this directory; `more` of
-    its bootstrap."""
+    its bootstrap. Without `authority`, who signs its certificate is nobody that others know."""
     own = Path(tempfile.mkdtemp(dir=directory))
     config = bootstrap(
         proxy, xds_socket="../xds.sock", sds_socket="sds.sock", admin_socket="admin.sock", cluster="test"
     )
     running: list[Envoy] = []
     allowed = only_process(lambda: running[0].pid if running else 0)
-    authority = new_authority(own / "ca", time.time())
+    signing = signer(authority or new_authority(own / "ca", time.time()), time.time)
     async with (
-        serve_svid(spiffe_id, own / "sds.sock", allowed, signer(authority, time.time)),
+        serve_svid(spiffe_id, own / "sds.sock", allowed, signing),
         run_envoy({**config, **more}, directory=own, wait=False) as envoy,
     ):
         running.append(envoy)
