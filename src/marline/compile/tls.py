@@ -34,7 +34,7 @@ _CIPHERS: Final = (
 
 def mesh_sni(hostname: str, port: int, subset: str = "") -> str:
     """The server name of a connection to a service: Istio's form, under the mesh's own suffix."""
-    return f"outbound_.{port}_.{subset or '_'}.{hostname.replace('*', 'any')}.{SNI_SUFFIX}"
+    return f"outbound_.{port}_.{subset}_.{hostname.replace('*', 'any')}.{SNI_SUFFIX}"
 
 
 def mutual_tls_socket(sni: str, sans: tuple[str, ...]) -> Any:
