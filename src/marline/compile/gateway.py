@@ -31,6 +31,8 @@ class Place:
 
     address: str
     port: int
+    also: str = ""
+    """A second address with this port."""
 
     @property
     def listener(self) -> str:
@@ -70,7 +72,10 @@ def _plan(snapshot: MeshSnapshot, proxy: Proxy) -> GatewayPlan:
 def _place(proxy: Proxy, server: Server) -> Place:
     if server.bind.startswith(UNIX):
         return Place(server.bind, 0)
-    return Place(server.bind or proxy.bind_address or ANY_ADDRESS, listen_port(proxy, server.number))
+    port = listen_port(proxy, server.number)
+    if server.bind:
+        return Place(server.bind, port)
+    return Place(proxy.bind_address or ANY_ADDRESS, port, proxy.mesh_address)
 
 
 def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
@@ -92,7 +97,13 @@ def _place_recipes(place: Place, servers: tuple[Server, ...], reporter: Reporter
     chains, tables = port_contents(servers)
     if not chains:
         return
-    yield Recipe(LISTENER, name, build_listener, (name, place.address, place.port, chains, reporter), sources)
+    yield Recipe(
+        LISTENER,
+        name,
+        build_listener,
+        (name, place.address, place.port, chains, reporter, place.also),
+        sources,
+    )
     for table, hosts in tables:
         refs = tuple(dict.fromkeys((*table_sources(hosts), *sources)))
         yield Recipe(ROUTE, table, build_table, (table, hosts), refs)

@@ -62,11 +62,14 @@ class Chain:
 
 
 def build_listener(
-    name: str, address: str, port: int, chains: tuple[Chain, ...], reporter: Reporter
+    name: str, address: str, port: int, chains: tuple[Chain, ...], reporter: Reporter, also: str = ""
 ) -> listener_pb2.Listener:
-    """An Envoy `Listener` at an address or a Unix socket. A connection that no chain is for is closed."""
+    """An Envoy `Listener` at an address or a Unix socket, and at a second address if there is one. A
+    connection that no chain is for is closed."""
     listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
     listener.address.CopyFrom(socket_address(address, port))
+    if also:
+        listener.additional_addresses.add().address.CopyFrom(socket_address(also, port))
     listener.per_connection_buffer_limit_bytes.value = _BUFFER_LIMIT
     if any(chain.sni_hosts or chain.termination for chain in chains):
         listener.listener_filters.append(listener_filter("tls_inspector"))

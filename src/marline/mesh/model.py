@@ -209,6 +209,8 @@ class Proxy:
     status_port: int = 0
     system_ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     """The CA certificates that the proxy's machine trusts, for TLS to servers outside the mesh."""
+    mesh_address: str = ""
+    """Gateway: where workloads reach it, if that is another address; it listens there, too."""
 
 
 @dataclass(frozen=True, slots=True)

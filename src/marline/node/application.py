@@ -19,10 +19,10 @@ from marline.api.faults import Faults
 from marline.api.model import Model
 from marline.api.scalars import Duration
 from marline.api.shape import convert
+from marline.node.application_gateways import GatewayItem, gateway_of
 from marline.node.workload import (
     ExecCheck,
     Frozen,
-    GatewayPortSpec,
     GatewaySpec,
     GrpcCheck,
     HttpCheck,
@@ -129,19 +129,6 @@ class ServiceItem(Model, frozen=True):
     stop_grace: Duration = Duration(10)
 
 
-class GatewayItem(Model, frozen=True):
-    namespace: str = "istio-system"
-    bind: str = "127.0.0.1"
-    service_account: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
-    ports: tuple["GatewayPortItem", ...] = ()
-
-
-class GatewayPortItem(Model, frozen=True):
-    port: PortNumber
-    listen: Annotated[int, Meta(ge=0, le=65535)] = 0
-
-
 class ApplicationFile(Model, frozen=True):
     name: str = ""
     namespace: str = "default"
@@ -197,7 +184,7 @@ def _application(obj: dict[str, Any], name: str, faults: Faults) -> Application 
         where = faults.at("services").key(service)
         rules.dns_label(service, where)
         planned += _service(service, item, read.namespace, where)
-    gateways = [_gateway(key, item, faults.at("gateways").key(key)) for key, item in read.gateways.items()]
+    gateways = [gateway_of(key, item, faults.at("gateways").key(key)) for key, item in read.gateways.items()]
     chosen = read.name or name
     rules.dns_subdomain(chosen, faults.at("name"))
     return Application(chosen, tuple(planned), tuple(gateways))
@@ -381,17 +368,3 @@ def _probe(probes: ProbesItem | None, has_ports: bool, faults: Faults) -> ProbeS
         success_threshold=item.success_threshold,
         failure_threshold=item.failure_threshold,
     )
-
-
-def _gateway(name: str, item: GatewayItem, faults: Faults) -> GatewaySpec:
-    rules.dns_label(name, faults)
-    rules.dns_label(item.namespace, faults.at("namespace"))
-    rules.labels(item.labels, faults.at("labels"))
-    faults.required(item.ports, "ports")
-    if not rules.is_ip(item.bind):
-        faults.at("bind").add(f"{item.bind!r} is not an IP address")
-    rules.named_once([str(port.port) for port in item.ports], faults.at("ports"), "port")
-    listens = [str(port.listen or port.port) for port in item.ports]
-    rules.named_once(listens, faults.at("ports"), "a listener at")
-    ports = tuple(GatewayPortSpec(port.port, port.listen) for port in item.ports)
-    return GatewaySpec(name, ports, item.namespace, item.bind, item.service_account, item.labels)

@@ -21,9 +21,11 @@ from marline.mesh.model import (
     labels_of,
 )
 from marline.mesh.protocol import select_protocol
-from marline.node.workload import GatewaySpec, PortSpec, WorkloadSpec
+from marline.node.workload import GatewayPortSpec, GatewaySpec, PortSpec, WorkloadSpec
 
 LOOPBACK: Final = "127.0.0.1"
+ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (to be compared with)
+_GATEWAY_PORT_NAMES: Final = {80: "http2", 443: "https", 15443: "tls"}
 _FIRST_FREE_PORT: Final = 1024
 _NOT_PROXIED: Final = "localhost,127.0.0.1,::1"
 
@@ -54,7 +56,7 @@ class Plan:
     environment: Mapping[str, str]
     """What the application is told, besides what its user says."""
     entry: dict[str, Any] | None
-    """Its `WorkloadEntry`; a gateway has none."""
+    """Its `WorkloadEntry`; only a gateway that listens where Gateways say has none."""
     service: dict[str, Any] | None
     """The `Service` that is made if there is none."""
 
@@ -156,14 +158,15 @@ def _entry(
         body["weight"] = spec.weight
     if spec.locality:
         body["locality"] = spec.locality
+    return _entry_object(name, spec.namespace, node, body)
+
+
+def _entry_object(name: str, namespace: str, node: str, body: dict[str, Any]) -> dict[str, Any]:
+    annotations = {MANAGED_BY: node, PROBED_ANNOTATION: "true"}
     return {
         "apiVersion": "networking.istio.io/v1",
         "kind": "WorkloadEntry",
-        "metadata": {
-            "name": name,
-            "namespace": spec.namespace,
-            "annotations": {MANAGED_BY: node, PROBED_ANNOTATION: "true"},
-        },
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
         "spec": body,
     }
 
@@ -177,15 +180,17 @@ def _service(spec: WorkloadSpec, node: str) -> dict[str, Any]:
         if port.app_protocol:
             item["appProtocol"] = port.app_protocol
         ports.append(item)
+    return _service_object(spec.service, spec.namespace, node, {"app": spec.service}, ports)
+
+
+def _service_object(
+    name: str, namespace: str, node: str, selector: dict[str, str], ports: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": spec.service,
-            "namespace": spec.namespace,
-            "annotations": {MANAGED_BY: node},
-        },
-        "spec": {"selector": {"app": spec.service}, "ports": ports},
+        "metadata": {"name": name, "namespace": namespace, "annotations": {MANAGED_BY: node}},
+        "spec": {"selector": selector, "ports": ports},
     }
 
 
@@ -199,9 +204,16 @@ def gateway_labels(spec: GatewaySpec) -> dict[str, str]:
     return {"app": spec.name, "istio": spec.name, **spec.labels}
 
 
-def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bool) -> Plan:
+def plan_gateway(
+    spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bool, mesh_address: str = ""
+) -> Plan:
     """A gateway's plan: it listens where its user says, else where the Gateways say that select its labels.
-    Only root may listen on ports below 1024."""
+    Only root may listen on ports below 1024. `mesh_address` is where workloads reach it, if they do not at
+    the address that it binds to.
+
+    What it is for may be leaving the mesh as well as entering it, so it has a Service like any workload; but
+    it is not one that takes mTLS by itself, since the Gateways say what its ports are.
+    """
     account = spec.service_account or spec.name
     labels = gateway_labels(spec)
     name = gateway_name(spec, node)
@@ -211,7 +223,7 @@ def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bo
         name=name,
         service_account=account,
         labels=labels_of(labels),
-        address=spec.bind,
+        address=mesh_address or spec.bind,
     )
     proxy = Proxy(
         node_id=f"gateway~{spec.namespace}~{name}~{node}",
@@ -219,6 +231,7 @@ def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bo
         capture=Capture.EXPLICIT,
         workloads=(workload,),
         bind_address=spec.bind,
+        mesh_address=mesh_address if spec.bind not in ANY_ADDRESS else "",
         gateway_ports=listens,
         privileged_ports=is_root and (not listens or any(port.listen < _FIRST_FREE_PORT for port in listens)),
     )
@@ -230,6 +243,29 @@ def plan_gateway(spec: GatewaySpec, node: str, trust_domain: str, *, is_root: bo
         listen={str(port.number): port.listen for port in listens},
         app_ports={},
         environment={},
-        entry=None,
-        service=None,
+        entry=_gateway_entry(spec, workload, node, listens) if listens else None,
+        service=_gateway_service(spec, node, labels) if listens else None,
     )
+
+
+def _gateway_entry(
+    spec: GatewaySpec, workload: Workload, node: str, listens: tuple[GatewayPort, ...]
+) -> dict[str, Any]:
+    names = {port.port: _port_name(port) for port in spec.ports}
+    body = {
+        "address": LOOPBACK if workload.address in ANY_ADDRESS else workload.address,
+        "ports": {names[port.number]: port.listen for port in listens},
+        "labels": dict(workload.labels),
+        "serviceAccount": workload.service_account,
+    }
+    return _entry_object(workload.name, spec.namespace, node, body)
+
+
+def _gateway_service(spec: GatewaySpec, node: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    ports = [{"name": _port_name(port), "port": port.port, "protocol": "TCP"} for port in spec.ports]
+    return _service_object(spec.name, spec.namespace, node, {"app": labels["app"]}, ports)
+
+
+def _port_name(port: GatewayPortSpec) -> str:
+    """As those of Istio's gateways, unless its user says another."""
+    return port.name or _GATEWAY_PORT_NAMES.get(port.port, f"tcp-{port.port}")

@@ -138,21 +138,12 @@ class WorkloadRunner(Runner):
             # An application that has ended by itself has nothing to finish.
             if app.process is not None:
                 if had_traffic:
-                    await self._forgotten(proxied.registration)
+                    await forgotten(self.machine, proxied.registration)
                 await proxied.envoy.drain(DRAIN_SECONDS)
         finally:
             app.stop(self.spec.grace_seconds)
             await life
             await asyncio.to_thread(end_strays, [self.id])
-
-    async def _forgotten(self, registration: Registration | None) -> None:
-        """Until no proxy sends to it any more, or it has taken too long."""
-        if registration is None:
-            return
-        with contextlib.suppress(TimeoutError, RegistrationRefused):
-            async with asyncio.timeout(PROPAGATION_SECONDS):
-                await registration.settled()
-                await self.machine.propagated(registration.version)
 
     def _launch(self, plan: Plan, place: Place) -> Launch:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MARLINE_")}
@@ -249,10 +240,13 @@ class GatewayRunner(Runner):
         machine = self.machine
         name = gateway_name(self.spec, machine.node)
         with self._named(name, self.spec.namespace) as reservations:
-            async with self._address(reservations) as address:
-                spec = msgspec.structs.replace(self.spec, bind=address)
+            async with self._address(reservations) as address, self._mesh_address() as mesh_address:
                 plan = plan_gateway(
-                    spec, machine.node, machine.config.trust_domain, is_root=os.geteuid() == 0
+                    msgspec.structs.replace(self.spec, bind=address),
+                    machine.node,
+                    machine.config.trust_domain,
+                    is_root=os.geteuid() == 0,
+                    mesh_address=mesh_address,
                 )
                 for number in plan.listen.values():
                     reservations.listen(address, number)
@@ -273,6 +267,16 @@ class GatewayRunner(Runner):
         else:
             yield reservations.first("address", loopback_addresses(owner))
 
+    @asynccontextmanager
+    async def _mesh_address(self) -> AsyncIterator[str]:
+        """Where workloads reach it in their namespaces, in which a given address is another or nobody's."""
+        network = self.machine.network
+        if network is None or not self.spec.bind:
+            yield ""
+            return
+        async with network.address(f"{self.spec.namespace}/{self.spec.name}") as address:
+            yield address
+
     async def _serve(self, proxied: Proxied) -> None:
         self._tell("waiting for configuration", "Envoy has no configuration yet")
         if await self._unless_stopped(asyncio.create_task(_until(proxied.envoy.live))):
@@ -281,6 +285,9 @@ class GatewayRunner(Runner):
             await self._stopped()
         self._tell("stopping")
         self.ready.clear()
+        if proxied.registration is not None:
+            proxied.registration.set_health(Health(False, "Stopping"))
+        await forgotten(self.machine, proxied.registration)
         await proxied.envoy.drain(DRAIN_SECONDS)
 
     def _proxy_changed(self) -> None:
@@ -288,7 +295,20 @@ class GatewayRunner(Runner):
         if self._state == "running" and self._proxied is not None:
             live = self._proxied.envoy.live.is_set()
             (self.ready.set if live else self.ready.clear)()
+            if self._proxied.registration is not None:
+                health = Health(True, "Ready") if live else Health(False, "NoProxy", "its Envoy does not run")
+                self._proxied.registration.set_health(health)
         super()._proxy_changed()
+
+
+async def forgotten(machine: Machine, registration: Registration | None) -> None:
+    """Until no proxy sends to a workload any more that is not healthy, or it has taken too long."""
+    if registration is None:
+        return
+    with contextlib.suppress(TimeoutError, RegistrationRefused):
+        async with asyncio.timeout(PROPAGATION_SECONDS):
+            await registration.settled()
+            await machine.propagated(registration.version)
 
 
 async def _until(event: asyncio.Event) -> None:

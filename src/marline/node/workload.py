@@ -107,6 +107,8 @@ class GatewayPortSpec(Frozen, frozen=True):
     """What a Gateway's `servers[].port.number` says."""
     listen: int = 0
     """Where Envoy listens; 0: the same."""
+    name: str = ""
+    """Of the Service's port; it says the protocol."""
 
 
 class GatewaySpec(Frozen, frozen=True):

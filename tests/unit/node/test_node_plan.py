@@ -166,7 +166,34 @@ def test_a_gateway_listens_where_it_is_told() -> None:
     assert plan.proxy.gateway_ports == (GatewayPort(80, 8080), GatewayPort(443, 443))
     assert dict(plan.proxy.workloads[0].labels) == {"app": "ingress", "istio": "ingress", "zone": "dmz"}
     assert plan.spiffe_id == "spiffe://cluster.local/ns/istio-system/sa/ingress"
-    assert (plan.entry, plan.service, plan.listen) == (None, None, {"80": 8080, "443": 443})
+    assert plan.listen == {"80": 8080, "443": 443}
+    assert plan_gateway(GatewaySpec("ingress"), "laptop", "cluster.local", is_root=False).entry is None
+
+
+@pytest.mark.parametrize(
+    ("bind", "mesh_address", "reached", "listens"),
+    [
+        ("127.0.0.1", "", "127.0.0.1", ""),
+        ("127.0.0.1", "10.255.0.7", "10.255.0.7", "10.255.0.7"),
+        ("0.0.0.0", "10.255.0.7", "10.255.0.7", ""),  # noqa: S104 (one of its own is among all)
+        ("0.0.0.0", "", "127.0.0.1", ""),  # noqa: S104
+    ],
+)
+def test_a_gateway_has_a_service_at_an_address_that_workloads_reach(
+    bind: str, mesh_address: str, reached: str, listens: str
+) -> None:
+    ports = (GatewayPortSpec(80, 8080), GatewayPortSpec(443, name="tls-own"), GatewayPortSpec(9000))
+    spec = GatewaySpec("egress", ports, bind=bind)
+    plan = plan_gateway(spec, "laptop", "cluster.local", is_root=False, mesh_address=mesh_address)
+    assert plan.entry is not None
+    assert plan.service is not None
+    assert plan.entry["metadata"]["name"] == plan.proxy.workloads[0].name
+    assert plan.entry["spec"]["address"] == reached
+    assert plan.entry["spec"]["ports"] == {"http2": 8080, "tls-own": 443, "tcp-9000": 9000}
+    assert "security.istio.io/tlsMode" not in plan.entry["spec"]["labels"]
+    assert [port["port"] for port in plan.service["spec"]["ports"]] == [80, 443, 9000]
+    assert plan.service["spec"]["selector"].items() <= plan.entry["spec"]["labels"].items()
+    assert plan.proxy.mesh_address == listens
 
 
 @pytest.mark.parametrize(
