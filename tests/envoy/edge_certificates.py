@@ -1,6 +1,7 @@
 """Certificates of the world outside a mesh: an authority, what it issues, and what it takes back."""
 
 import datetime
+import ssl
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,12 @@ class Pair:
     @property
     def parsed(self) -> x509.Certificate:
         return x509.load_pem_x509_certificate(self.certificate)
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.certificate + self.key)
+            file.flush()
+            context.load_cert_chain(file.name)
 
     def write(self, folder: Path, name: str = "pair") -> tuple[Path, Path]:
         """Two files, which replace others of their names at one moment each."""

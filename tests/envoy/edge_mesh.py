@@ -8,7 +8,6 @@ import asyncio
 import base64
 import json
 import ssl
-import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -148,10 +147,7 @@ def trusting(
         context.set_ciphers(ciphers)
     context.minimum_version, context.maximum_version = versions
     if client is not None:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(client.certificate + client.key)
-            file.flush()
-            context.load_cert_chain(file.name)
+        client.load_into(context)
     return context
 
 
