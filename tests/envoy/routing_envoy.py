@@ -42,7 +42,10 @@ class Backend:
     path: Path = Path()
     seen: list[web.Request] = field(default_factory=list)
     failures: int = 0
-    """So many requests are answered with 503 first."""
+    """So many requests are answered with an error first."""
+    failure: int = 503
+    delays: list[float] = field(default_factory=list)
+    """How long the next requests wait, each for one."""
     delay: float = 0.0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,11 +58,11 @@ class Backend:
             async for message in socket:
                 await socket.send_str(f"{self.name}:{message.data}")
             return socket
-        if self.delay:
-            await asyncio.sleep(self.delay)
+        if self.delay or self.delays:
+            await asyncio.sleep(self.delays.pop(0) if self.delays else self.delay)
         if self.failures:
             self.failures -= 1
-            return web.Response(status=503)
+            return web.Response(status=self.failure)
         headers = {name.lower(): value for name, value in request.headers.items()}
         return web.json_response(
             {"backend": self.name, "path": request.raw_path, "headers": headers},
@@ -129,6 +132,7 @@ def route_listener(virtual_hosts: list[Any]) -> dict[str, Any]:
     filters = [
         ("envoy.filters.http.fault", "http.fault.v3.HTTPFault"),
         ("envoy.filters.http.cors", "http.cors.v3.Cors"),
+        ("envoy.filters.http.stateful_session", "http.stateful_session.v3.StatefulSession"),
         ("envoy.filters.http.router", "http.router.v3.Router"),
     ]
     manager = {
@@ -226,6 +230,11 @@ class Reply:
     headers: Mapping[str, str]
     text: str
     body: Mapping[str, Any]
+    fields: tuple[tuple[str, str], ...] = ()
+    """The headers one by one, also those of one name."""
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key.lower() == name]
 
     @property
     def backend(self) -> str:
@@ -236,7 +245,7 @@ class Reply:
         text = await response.text()
         body = json.loads(text) if response.headers.get("x-from-app") and text else {}
         received = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, received, text, body)
+        return Reply(response.status, received, text, body, tuple(response.headers.items()))
 
 
 @asynccontextmanager

@@ -18,8 +18,10 @@ REGEXES = ("/.*", "/[0-9]+", "(", "/(?=a)", "a{1001}", "/(?i)x", "", "*", "/ü",
 TEXTS = ("a", "", "100%", "%REQ(:path)%", "\\1", "ünï", "a b", "x" * 5000, '"', "{}", "\n", "\x7f")
 NAMES = ("x-a", "X-B", "host", ":path", "a b", "", "content-length", "x" * 300)
 HOSTS = ("a.example.com", "*.example.com", "A.com", "10.0.0.1", "a", "")
+ORIGINS = ("*", "https://*", "http://a.b", "https://*.a.b:8443", "a.b", "https://a_b", "ftp://a")
 DURATIONS = ("0s", "1ms", "10s", "1h30m", "-1s", "0.5s")
 SERVICES = ("a.B", "demo.Greeter", ".a", "a..b", "a/b", "", "ä")
+HEADERS = ("RequestHeaderModifier", "ResponseHeaderModifier")
 METHODS = ("Hello", "hello_1", "1a", "a.b", "")
 
 
@@ -71,10 +73,49 @@ class Maker:
         return {"type": kind, name: self.one(PATHS)}
 
     def http_filter(self) -> dict[str, Any]:
-        kind = self.one(("RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "URLRewrite"))
+        kind = self.one(
+            (
+                "RequestHeaderModifier",
+                "ResponseHeaderModifier",
+                "RequestMirror",
+                "URLRewrite",
+                "CORS",
+                "ExtensionRef",
+            )
+        )
         if kind == "URLRewrite":
             return {"type": kind, "urlRewrite": self.some(hostname=lambda: self.one(HOSTS), path=self.change)}
+        if kind == "CORS":
+            return {"type": kind, "cors": self.cors()}
+        if kind == "ExtensionRef":
+            return {"type": kind, "extensionRef": {"group": "a.b", "kind": "C", "name": "d"}}
         return self.grpc_filter(kind)
+
+    def cors(self) -> dict[str, Any]:
+        return self.some(
+            allowOrigins=lambda: [self.one(ORIGINS)],
+            allowMethods=lambda: [self.one(("GET", "*", "get"))],
+            allowHeaders=lambda: [self.one(NAMES)],
+            exposeHeaders=lambda: [self.one((*NAMES, "*"))],
+            allowCredentials=lambda: self.one((True, False)),
+            maxAge=lambda: self.one((1, 0, 86400)),
+        )
+
+    def retry(self) -> dict[str, Any]:
+        return self.some(
+            codes=lambda: [self.one((400, 503, 599, 200))],
+            attempts=lambda: self.one((1, 5, 0)),
+            backoff=lambda: self.one(DURATIONS),
+        )
+
+    def session(self) -> dict[str, Any]:
+        lifetime = {"lifetimeType": self.one(("Permanent", "Session"))}
+        return self.some(
+            sessionName=lambda: self.one((*NAMES, "kept")),
+            absoluteTimeout=lambda: self.one(DURATIONS),
+            type=lambda: self.one(("Cookie", "Header")),
+            cookieConfig=lambda: lifetime,
+        )
 
     def grpc_filter(self, kind: str) -> dict[str, Any]:
         if kind == "RequestMirror":
@@ -91,11 +132,10 @@ class Maker:
             statusCode=lambda: self.one((301, 308, 200)),
         )
 
-    def backends(self) -> list[dict[str, Any]]:
+    def backends(self, *, http: bool = False) -> list[dict[str, Any]]:
+        kind = self.one(("RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"))
         names = self.one((("app",), ("app", "missing"), ("missing",)))
-        filters = self.one(
-            ([], [{"type": "RequestHeaderModifier", "requestHeaderModifier": self.modifier()}])
-        )
+        filters = self.one(([], [self.grpc_filter(kind)], [self.http_filter()] if http else []))
         return [
             {"name": name, "port": 1, "weight": self.one((0, 1, 9)), "filters": filters} for name in names
         ]
@@ -105,12 +145,15 @@ class Maker:
         if self.one((True, False, False)):
             return rule | {"filters": [{"type": "RequestRedirect", "requestRedirect": self.redirect()}]}
         timeouts = self.some(request=lambda: self.one(DURATIONS), backendRequest=lambda: self.one(DURATIONS))
-        return rule | {"filters": [self.http_filter()], "backendRefs": self.backends(), "timeouts": timeouts}
+        more = self.one(({}, {"retry": self.retry()}, {"sessionPersistence": self.session()}))
+        backends = self.backends(http=True)
+        return rule | {"filters": [self.http_filter()], "backendRefs": backends, "timeouts": timeouts} | more
 
     def grpc_rule(self) -> dict[str, Any]:
         kind = self.one(("RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"))
         filters = [self.grpc_filter(kind)]
-        return {"matches": [self.grpc_match()], "filters": filters, "backendRefs": self.backends()}
+        more = self.one(({}, {"sessionPersistence": self.session()}))
+        return {"matches": [self.grpc_match()], "filters": filters, "backendRefs": self.backends()} | more
 
 
 def admitted(seed: int, count: int) -> list[RouteSet]:

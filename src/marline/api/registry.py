@@ -6,8 +6,18 @@ from typing import Any, Final
 
 from marline.api import core, discovery, telemetry
 from marline.api.faults import Faults
+from marline.api.gateway_api import (
+    backend_tls_policy,
+    gateway_class,
+    grpc_route,
+    http_route,
+    listener_set,
+    reference_grant,
+    tcp_route,
+    tls_route,
+    udp_route,
+)
 from marline.api.gateway_api import gateway as gateway_api_gateway
-from marline.api.gateway_api import gateway_class, grpc_route, http_route, reference_grant
 from marline.api.networking import (
     destination_rule,
     destination_rule_rules,
@@ -162,25 +172,40 @@ KINDS: Final[tuple[Kind, ...]] = (
          not_acted_on="every proxy reports the same metrics; they cannot be configured"),
     Kind(GATEWAY_API, "GatewayClass", "gatewayclasses", ("v1", "v1beta1"), gateway_class.GatewayClassSpec,
          ("gc",), namespaced=False, categories=("gateway-api",),
-         validate=gateway_class.validate, refused=gateway_class.REFUSED,
+         validate=gateway_class.validate,
          columns=(
              Column("Controller", "spec.controllerName"),
              Column("Accepted", "status.conditions[?(@.type=='Accepted')].status"),
              Column("Description", "spec.description", wide=True),
          )),
     Kind(GATEWAY_API, "Gateway", "gateways", ("v1", "v1beta1"), gateway_api_gateway.GatewaySpec, ("gtw",),
-         validate=gateway_api_gateway.validate, refused=gateway_api_gateway.REFUSED,
-         categories=("gateway-api",),
+         validate=gateway_api_gateway.validate, categories=("gateway-api",),
          columns=(
              Column("Class", "spec.gatewayClassName"), Column("Address", "status.addresses[*].value"),
              Column("Programmed", "status.conditions[?(@.type=='Programmed')].status"),
          )),
     Kind(GATEWAY_API, "HTTPRoute", "httproutes", ("v1", "v1beta1"), http_route.HTTPRouteSpec,
-         validate=http_route.validate, refused=http_route.REFUSED, categories=("gateway-api",),
+         validate=http_route.validate, categories=("gateway-api",),
          columns=(Column("Hostnames", "spec.hostnames"),)),
     Kind(GATEWAY_API, "GRPCRoute", "grpcroutes", ("v1",), grpc_route.GRPCRouteSpec,
-         validate=grpc_route.validate, refused=grpc_route.REFUSED, categories=("gateway-api",),
+         validate=grpc_route.validate, categories=("gateway-api",),
          columns=(Column("Hostnames", "spec.hostnames"),)),
+    Kind(GATEWAY_API, "TLSRoute", "tlsroutes", ("v1", "v1alpha3", "v1alpha2"), tls_route.TLSRouteSpec,
+         validate=tls_route.validate, categories=("gateway-api",),
+         columns=(Column("Hostnames", "spec.hostnames"),)),
+    Kind(GATEWAY_API, "TCPRoute", "tcproutes", ("v1", "v1alpha2"), tcp_route.TCPRouteSpec,
+         validate=tcp_route.validate, categories=("gateway-api",)),
+    Kind(GATEWAY_API, "UDPRoute", "udproutes", ("v1", "v1alpha2"), udp_route.UDPRouteSpec,
+         validate=udp_route.validate, categories=("gateway-api",)),
+    Kind(GATEWAY_API, "ListenerSet", "listenersets", ("v1",), listener_set.ListenerSetSpec, ("lset",),
+         validate=listener_set.validate, categories=("gateway-api",),
+         columns=(
+             Column("Accepted", "status.conditions[?(@.type=='Accepted')].status"),
+             Column("Programmed", "status.conditions[?(@.type=='Programmed')].status"),
+         )),
+    Kind(GATEWAY_API, "BackendTLSPolicy", "backendtlspolicies", ("v1", "v1alpha3"),
+         backend_tls_policy.BackendTLSPolicySpec, ("btlspolicy",),
+         validate=backend_tls_policy.validate, categories=("gateway-api",)),
     Kind(GATEWAY_API, "ReferenceGrant", "referencegrants", ("v1", "v1beta1"),
          reference_grant.ReferenceGrantSpec, ("refgrant",), status=False,
          validate=reference_grant.validate, categories=("gateway-api",)),

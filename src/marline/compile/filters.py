@@ -8,6 +8,7 @@ from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
@@ -18,6 +19,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import SNI_FILTER, forward_proxy_filter, resolve_sni
+from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
@@ -128,9 +130,13 @@ def _manager(stat_prefix: str, reporter: Reporter) -> Any:
 
 
 def add_route_filters(manager: Any) -> None:
-    """Faults and CORS. A route turns them on by configuring them; no other request pays for them (Envoy
-    documentation, "HTTP filters", "Route based filter chain")."""
-    for name, config in ((FAULT_FILTER, fault_pb2.HTTPFault()), (CORS_FILTER, cors_pb2.Cors())):
+    """Faults, CORS and sessions. A route turns them on by configuring them; no other request pays for them
+    (Envoy documentation, "HTTP filters", "Route based filter chain")."""
+    for name, config in (
+        (FAULT_FILTER, fault_pb2.HTTPFault()),
+        (CORS_FILTER, cors_pb2.Cors()),
+        (SESSION_FILTER, stateful_session_pb2.StatefulSession()),
+    ):
         _add_http_filter(manager, name, config).disabled = True
 
 

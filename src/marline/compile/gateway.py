@@ -139,7 +139,7 @@ def _chains(server: Server) -> Iterable[Chain]:
             yield replace(
                 whole,
                 name=f"{name}/{index}",
-                sni_hosts=route.sni_hosts if server.kind is Kind.PASSTHROUGH else server.sni_hosts,
+                sni_hosts=route.sni_hosts or server.sni_hosts,
                 destination_subnets=route.destination_subnets,
                 source_subnets=route.source_subnets,
                 termination=server.termination,

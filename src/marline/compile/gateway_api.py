@@ -1,192 +1,201 @@
-"""The Gateway API's Gateway, HTTPRoute and GRPCRoute: the servers that a gateway's proxy has from them.
+"""The Gateway API's Gateways and the routes attached to them: the servers that a gateway's proxy has.
 
 Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources' status
 (`gateway_api_status`), which follows the same decisions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
-from marline.api.gateway_api.gateway import GatewaySpec, Listener, SecretObjectReference
+from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
-from marline.api.gateway_api.shared import GROUP, BackendObjectReference
-from marline.api.resource import Resource
-from marline.compile.gateway_api_attach import HTTP_PROTOCOLS, attach, is_granted, names_gateway, route_hosts
+from marline.api.resource import Ref, Resource
+from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of, route_hosts
+from marline.compile.gateway_api_backends import Client, client_of, resolve_backend
+from marline.compile.gateway_api_l4 import l4_routes
+from marline.compile.gateway_api_listeners import (
+    HTTP_ROUTES,
+    BoundListener,
+    attached_sets,
+    gateway_listeners,
+    overlapping,
+)
 from marline.compile.gateway_api_rules import RouteSet, backend_key, references
+from marline.compile.gateway_api_tls import termination_of
 from marline.compile.gateway_hosts import ANY, common_host
-from marline.compile.gateway_lookup import (
-    api_gateways,
-    api_routes,
-    namespace_labels,
-    reference_grants,
-    usable_certificate,
-)
+from marline.compile.gateway_lookup import api_gateways, api_routes, namespace_labels
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port
-from marline.compile.gateway_tls import Termination
-from marline.compile.routes_lookup import (
-    cluster_hostname,
-    find_service,
-    service_target,
-    source_labels,
-    source_namespace,
-)
-from marline.compile.routes_targets import Target
 from marline.mesh.gateways import is_managed, serves
+from marline.mesh.hosts import host_matches
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
+
+_IP_ADDRESS: Final = "IPAddress"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedGateway:
+    """A Gateway with its listeners and the routes that each of them has, oldest first."""
+
+    gateway: Resource[GatewaySpec]
+    listeners: tuple[BoundListener, ...]
+    routes: dict[tuple[Ref, str], list[Route]]
+    """By `BoundListener.key`."""
+
+    def own_hosts(self, bound: BoundListener, route: Route) -> tuple[str, ...]:
+        """The hosts of a route that are a listener's own. A host belongs to the listener with the narrowest
+        name for it, so that the routes of another one, for more hosts, do not count there."""
+        place = (bound.listener.port, bound.listener.protocol)
+        narrower = [
+            other.hostname
+            for other in self.listeners
+            if not other.conflict
+            and (other.listener.port, other.listener.protocol) == place
+            and other.is_narrower(bound)
+        ]
+        return tuple(
+            host
+            for host in route_hosts(bound, route.spec)
+            if not any(host_matches(name, host) for name in narrower)
+        )
+
+
+def serves_address(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
+    """Has a proxy one of the addresses that a Gateway asks for, if it asks for any?"""
+    wanted = {item.value for item in gateway.spec.addresses if item.type == _IP_ADDRESS and item.value}
+    return not wanted or proxy.bind_address in wanted
+
+
+def serving(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Resource[GatewaySpec]]:
+    """The Gateways that a proxy serves, the oldest first."""
+    for gateway in api_gateways(snapshot):
+        ours = is_managed(snapshot, gateway) and is_accepted(gateway)
+        if ours and serves(proxy, gateway) and serves_address(proxy, gateway):
+            yield gateway
+
+
+def is_accepted(gateway: Resource[GatewaySpec]) -> bool:
+    """Can a Gateway be served at all? Not with an address of a type that is not known, and not with
+    parameters, of which there are none."""
+    infrastructure = gateway.spec.infrastructure
+    return all(item.type == _IP_ADDRESS for item in gateway.spec.addresses) and (
+        infrastructure is None or infrastructure.parameters_ref is None
+    )
 
 
 def api_servers(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Server]:
     """The servers of all Gateways for a proxy, those of the oldest Gateway first."""
-    for gateway in api_gateways(snapshot):
-        if not (is_managed(snapshot, gateway) and serves(proxy, gateway)):
-            continue
-        attached = listener_routes(snapshot, gateway)
-        conflicts = conflicting_listeners(gateway)
-        for listener in gateway.spec.listeners:
-            if listener.protocol in HTTP_PROTOCOLS and listener.name not in conflicts:
-                yield _server(snapshot, proxy, gateway, listener, attached.get(listener.name, []))
+    for gateway in serving(snapshot, proxy):
+        served = served_gateway(snapshot, gateway)
+        for bound in served.listeners:
+            if bound.route_kinds and not bound.conflict:
+                yield _server(snapshot, proxy, served, bound)
 
 
-def conflicting_listeners(gateway: Resource[GatewaySpec]) -> dict[str, str]:
-    """The listeners that come too late, with the reason of their `Conflicted` condition: another has
-    the same port with another protocol, or with the same hostname."""
-    protocols: dict[int, str] = {}
-    names: set[tuple[int, str]] = set()
-    found: dict[str, str] = {}
-    for listener in gateway.spec.listeners:
-        key = (listener.port, (listener.hostname or ANY).lower())
-        if protocols.setdefault(listener.port, listener.protocol) != listener.protocol:
-            found[listener.name] = "ProtocolConflict"
-        elif key in names:
-            found[listener.name] = "HostnameConflict"
-        names.add(key)
+def served_gateway(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> ServedGateway:
+    """Found once for a snapshot, however many proxies and statuses ask."""
+    key = (served_gateway, gateway.ref)
+    found: ServedGateway | None = snapshot.memo.get(key)
+    if found is None:
+        found = snapshot.memo[key] = _served(snapshot, gateway)
     return found
 
 
-def listener_routes(
-    snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]
-) -> dict[str, list[Resource[HTTPRouteSpec]]]:
-    """The routes attached to each listener (by name), oldest first.
-
-    HTTPRoutes and GRPCRoutes do not share hosts of a listener: the older route has them
-    (`GRPCRouteSpec.hostnames`).
-    """
-    found: dict[str, list[Resource[HTTPRouteSpec]]] = {}
+def _served(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> ServedGateway:
+    """HTTPRoutes and GRPCRoutes do not share hosts of a listener: the older route has them
+    (`GRPCRouteSpec.hostnames`)."""
     namespaces = namespace_labels(snapshot)
+    sets = attached_sets(snapshot, gateway, namespaces)
+    listeners = gateway_listeners(gateway, sets)
+    owners: list[Resource[Any]] = [gateway, *sets]
+    found: dict[tuple[Ref, str], list[Route]] = {}
     for route in api_routes(snapshot):
-        for parent in route.spec.parent_refs:
-            if not names_gateway(parent, route.namespace, gateway):
+        for parent in parents_of(route, (gateway,)):
+            owner = next((item for item in owners if names_owner(parent, route.namespace, item)), None)
+            if owner is None:
                 continue
-            for listener in attach(route, parent, gateway, namespaces).listeners:
-                known = found.setdefault(listener.name, [])
-                if route not in known and not _is_taken(listener, route, known):
+            for bound in attach(route, parent, owner, listeners, namespaces).listeners:
+                known = found.setdefault(bound.key, [])
+                if route not in known and not _is_taken(bound, route, known):
                     known.append(route)
-    return found
+    return ServedGateway(gateway, listeners, found)
 
 
-def _is_taken(
-    listener: Listener, route: Resource[HTTPRouteSpec], attached: list[Resource[HTTPRouteSpec]]
-) -> bool:
+def _is_taken(bound: BoundListener, route: Route, attached: list[Route]) -> bool:
     """Does a listener have a route of the other kind for a host of this one?"""
-    hosts = route_hosts(listener, route.spec)
+    if route.kind not in HTTP_ROUTES:
+        return False
+    hosts = route_hosts(bound, route.spec)
     return any(
         common_host(own, taken)
         for other in attached
         if other.kind != route.kind
-        for taken in route_hosts(listener, other.spec)
+        for taken in route_hosts(bound, other.spec)
         for own in hosts
     )
 
 
-def _server(
-    snapshot: MeshSnapshot,
-    proxy: Proxy,
-    gateway: Resource[GatewaySpec],
-    listener: Listener,
-    routes: list[Resource[HTTPRouteSpec]],
-) -> Server:
-    number = listener.port
-    own_host = (listener.hostname or ANY).lower()
-    is_https = listener.protocol == "HTTPS"
-    # An empty table for the listener's own host keeps its requests from a listener for more hosts.
-    hosts = [HostTable(own_host)] if own_host != ANY else []
-    listen = listen_port(proxy, number)
-    for route in routes:
-        made = _route_set(snapshot, proxy, route, "https" if is_https else "http", listen)
-        hosts.extend(HostTable(host, route_sets=(made,)) for host in route_hosts(listener, route.spec))
-    if not is_https:
+def _server(snapshot: MeshSnapshot, proxy: Proxy, served: ServedGateway, bound: BoundListener) -> Server:
+    routes = served.routes.get(bound.key, [])
+    protocol, number = bound.listener.protocol, bound.listener.port
+    owner = bound.owner
+    common: dict[str, Any] = {"number": number, "source": owner.ref, "name": bound.listener.name}
+    sni_hosts = () if bound.hostname == ANY else (bound.hostname,)
+    if protocol == "HTTP":
+        hosts = _hosts(snapshot, proxy, served, bound, routes)
+        return Server(Kind.HTTP, **common, table=f"http.{number}", hosts=hosts)
+    termination = termination_of(snapshot, served.gateway, bound)
+    if protocol == "HTTPS":
         return Server(
-            Kind.HTTP, number, gateway.ref, listener.name, table=f"http.{number}", hosts=tuple(hosts)
+            Kind.HTTPS,
+            **common,
+            sni_hosts=sni_hosts,
+            table=f"https.{number}.{bound.listener.name}.{owner.name}.{owner.namespace}",
+            hosts=(*_hosts(snapshot, proxy, served, bound, routes), *_misdirected(served, bound)),
+            termination=termination,
         )
+    pairs = [(route, served.own_hosts(bound, route)) for route in routes]
+    l4 = l4_routes(snapshot, client_of(proxy), bound, pairs)
+    if bound.passes_through:
+        return Server(Kind.PASSTHROUGH, **common, l4=l4)
+    kind = Kind.TLS if protocol == "TLS" else Kind.TCP
     return Server(
-        Kind.HTTPS,
-        number,
-        gateway.ref,
-        listener.name,
-        sni_hosts=() if own_host == ANY else (own_host,),
-        table=f"https.{number}.{listener.name}.{gateway.name}.{gateway.namespace}",
-        hosts=tuple(hosts),
-        termination=_termination(snapshot, gateway, listener),
+        kind, **common, sni_hosts=sni_hosts if kind is Kind.TLS else (), l4=l4, termination=termination
     )
 
 
-def _route_set(
-    snapshot: MeshSnapshot, proxy: Proxy, route: Resource[HTTPRouteSpec], scheme: str, port: int
+def _hosts(
+    snapshot: MeshSnapshot,
+    proxy: Proxy,
+    served: ServedGateway,
+    bound: BoundListener,
+    routes: Sequence[Route],
+) -> tuple[HostTable, ...]:
+    """What is routed for each host of a listener."""
+    scheme = "https" if bound.listener.protocol == "HTTPS" else "http"
+    listen = listen_port(proxy, bound.listener.port)
+    # An empty table for the listener's own host keeps its requests from a listener for more hosts.
+    found = [HostTable(bound.hostname)] if bound.hostname != ANY else []
+    for route in routes:
+        made = route_set(snapshot, client_of(proxy), cast("Resource[HTTPRouteSpec]", route), scheme, listen)
+        found.extend(HostTable(host, route_sets=(made,)) for host in served.own_hosts(bound, route))
+    return tuple(found)
+
+
+def _misdirected(served: ServedGateway, bound: BoundListener) -> Iterator[HostTable]:
+    """Requests for another listener that came over this one's connection are sent back with 421, so that the
+    client makes a connection for that listener (RFC 9110, 15.5.20)."""
+    for other in overlapping(bound, served.listeners):
+        yield HostTable(other.hostname, misdirected=True)
+
+
+def route_set(
+    snapshot: MeshSnapshot, client: Client, route: Resource[HTTPRouteSpec], scheme: str, port: int
 ) -> RouteSet:
+    """A route with where its backends lead, for requests to a listener or a Service's port."""
     backends = {
-        backend_key(backend): backend_target(
-            snapshot, source_namespace(proxy), source_labels(proxy), route, backend
-        )[0]
+        backend_key(backend): resolve_backend(snapshot, client, cast(Route, route), backend).target
         for backend in references(route.spec)
     }
     return RouteSet(route, scheme, port, tuple(backends.items()))
-
-
-def backend_target(
-    snapshot: MeshSnapshot,
-    client_namespace: str,
-    labels: Mapping[str, str],
-    route: Resource[HTTPRouteSpec],
-    backend: BackendObjectReference,
-) -> tuple[Target | None, str, str]:
-    """Where a backend reference leads, or why it leads nowhere: a reason of the `ResolvedRefs`
-    condition and a message."""
-    if (backend.group, backend.kind) != ("", "Service"):
-        return None, "InvalidKind", f"a backend of kind {backend.group}/{backend.kind} is not supported"
-    namespace = route.namespace if backend.namespace is None else backend.namespace
-    shown = f"Service {namespace}/{backend.name}"
-    source, target = (GROUP, route.kind, route.namespace), ("", "Service", namespace, backend.name)
-    if not is_granted(reference_grants(snapshot), source, target):
-        return None, "RefNotPermitted", f"no ReferenceGrant allows the reference to {shown}"
-    service = find_service(snapshot, cluster_hostname(snapshot, backend.name, namespace))
-    if service is None:
-        return None, "BackendNotFound", f"{shown} does not exist"
-    if backend.port is None or service.port(backend.port) is None:
-        return None, "BackendNotFound", f"{shown} has no port {backend.port}"
-    return service_target(snapshot, client_namespace, labels, service, backend.port), "ResolvedRefs", ""
-
-
-def _termination(
-    snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], listener: Listener
-) -> Termination | None:
-    references = listener.tls.certificate_refs if listener.tls is not None else ()
-    found = (certificate_reference(snapshot, gateway, reference)[0] for reference in references)
-    names = tuple(name for name in found if name)
-    return Termination(names) if names else None
-
-
-def certificate_reference(
-    snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], reference: SecretObjectReference
-) -> tuple[str, str, str]:
-    """The SDS name of a certificate, or "" with a reason of the `ResolvedRefs` condition and a message."""
-    namespace = gateway.namespace if reference.namespace is None else reference.namespace
-    shown = f"Secret {namespace}/{reference.name}"
-    if (reference.group, reference.kind) != ("", "Secret"):
-        return "", "InvalidCertificateRef", f"{reference.group}/{reference.kind} is no Secret"
-    source, target = (GROUP, "Gateway", gateway.namespace), ("", "Secret", namespace, reference.name)
-    if not is_granted(reference_grants(snapshot), source, target):
-        return "", "RefNotPermitted", f"no ReferenceGrant allows the reference to {shown}"
-    name = usable_certificate(snapshot, (namespace,), reference.name)
-    if name is None:
-        return "", "InvalidCertificateRef", f"{shown} does not exist, or holds no usable certificate"
-    return name, "ResolvedRefs", ""

@@ -34,6 +34,7 @@ def as_http(route: Resource[GRPCRouteSpec]) -> Resource[HTTPRouteSpec]:
         parent_refs=route.spec.parent_refs,
         hostnames=route.spec.hostnames,
         rules=tuple(_rule(rule) for rule in route.spec.rules),
+        use_default_gateways=route.spec.use_default_gateways,
     )
     return Resource(route.group, route.version, route.kind, route.metadata, spec, route.status)
 
@@ -57,6 +58,7 @@ def _rule(rule: GRPCRouteRule) -> HTTPRouteRule:
         matches=tuple(_match(match) for match in rule.matches),
         filters=tuple(_filter(item) for item in rule.filters),
         backend_refs=tuple(_backend(backend) for backend in rule.backend_refs),
+        session_persistence=rule.session_persistence,
     )
 
 
@@ -81,6 +83,7 @@ def _filter(item: GRPCRouteFilter) -> HTTPRouteFilter:
         request_header_modifier=item.request_header_modifier,
         response_header_modifier=item.response_header_modifier,
         request_mirror=item.request_mirror,
+        extension_ref=item.extension_ref,
     )
 
 

@@ -11,30 +11,41 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb
 
 from marline.api.gateway_api.http_route import (
     HTTPBackendRef,
-    HTTPRouteFilter,
     HTTPRouteMatch,
     HTTPRouteRule,
     HTTPRouteSpec,
 )
-from marline.api.gateway_api.shared import (
-    BackendObjectReference,
-    HeaderMatch,
-    HTTPHeaderFilter,
-    HTTPRequestMirrorFilter,
-)
+from marline.api.gateway_api.shared import BackendObjectReference, HeaderMatch
 from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
+from marline.compile.gateway_api_filters import (
+    Filters,
+    add_mirror,
+    header_changes,
+    redirect_of,
+    set_cors,
+    set_redirect,
+    set_rewrite,
+)
 from marline.compile.gateway_api_grpc import GRPC_ROUTE, grpc_precedence
-from marline.compile.gateway_api_paths import redirect_path, rewrite_path, set_path
+from marline.compile.gateway_api_paths import set_path
+from marline.compile.gateway_api_session import keep_backend, match_backend, set_session
+from marline.compile.gateway_api_unsupported import match_fault, rule_fault
 from marline.compile.routes_faults import fraction
-from marline.compile.routes_headers import HeaderChange, HeaderChanges, apply_headers, escape
+from marline.compile.routes_headers import apply_headers
 from marline.compile.routes_match import regex
-from marline.compile.routes_retry import retry_policy, set_timeout
-from marline.compile.routes_rules import REDIRECTS, origin
+from marline.compile.routes_retry import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_RETRY_ON,
+    DEFAULT_STATUS_CODES,
+    retry_policy,
+    set_timeout,
+)
+from marline.compile.routes_rules import origin
 from marline.compile.routes_targets import Target, hash_policies
 
 BackendKey = tuple[str, str, str | None, str, int | None]
-_WELL_KNOWN: Final = {"http": 80, "https": 443}
+Share = tuple[HTTPBackendRef, Target | None]
 _UNRESOLVED: Final = "unresolved-backend"
 """A cluster that never exists: the share of requests that a broken reference would have got."""
 
@@ -72,10 +83,11 @@ def backend_key(backend: BackendObjectReference) -> BackendKey:
 def references(spec: HTTPRouteSpec) -> Iterator[BackendObjectReference]:
     """Every backend that a route names, those of its mirrors included."""
     for rule in spec.rules:
-        for item in rule.filters:
-            if item.request_mirror is not None:
-                yield item.request_mirror.backend_ref
         yield from rule.backend_refs
+        for filters in (rule.filters, *(backend.filters for backend in rule.backend_refs)):
+            yield from (
+                item.request_mirror.backend_ref for item in filters if item.request_mirror is not None
+            )
 
 
 def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
@@ -89,7 +101,8 @@ def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
         for index, rule in enumerate(routes.resource.spec.rules):
             for number, match in enumerate(rule.matches or (HTTPRouteMatch(),)):
                 field = f"spec.rules[{index}]{f'.matches[{number}]' if rule.matches else ''}"
-                found.append((order(match), _route(routes, rule, match, index, field)))
+                place = order(match)
+                found.extend((place, made) for made in _routes(routes, rule, match, index, field))
     found.sort(key=lambda item: item[0])
     return [route for _, route in found]
 
@@ -103,19 +116,153 @@ def precedence(match: HTTPRouteMatch) -> tuple[int, int, bool, int, int]:
     return (rank, -length, match.method is None, -len(match.headers), -len(match.query_params))
 
 
-def _route(
+def _routes(
     routes: RouteSet, rule: HTTPRouteRule, match: HTTPRouteMatch, index: int, field: str
-) -> route_pb.Route:
+) -> Iterator[route_pb.Route]:
+    """One Envoy route, or one for each backend of a rule that needs more than a share of the requests."""
+    if match_fault(match):
+        return
     made = route_pb.Route(name=f"{routes.ref.namespace}.{routes.ref.name}.{rule.name or index}")
     made.match.CopyFrom(_match(match))
     made.metadata.CopyFrom(origin(routes.ref, field))
-    apply_headers(made, _header_changes(rule.filters))
-    redirect = next((item for item in rule.filters if item.request_redirect is not None), None)
-    if redirect is not None:
-        _redirect(made.redirect, redirect, routes, match)
+    shares = [(backend, routes.target(backend)) for backend in rule.backend_refs if backend.weight > 0]
+    if rule_fault(rule, index):
+        made.direct_response.status = _broken_status(routes)
+        yield made
+    elif any(_needs_route(backend) for backend, _ in shares) or (
+        rule.session_persistence is not None and len(shares) > 1
+    ):
+        yield from _routes_of_shares(made, routes, rule, match, shares)
     else:
-        _forward(made, routes, rule, match)
-    return made
+        _set_action(made, routes, rule, match, shares, rule.filters)
+        yield made
+
+
+def _routes_of_shares(
+    base: route_pb.Route, routes: RouteSet, rule: HTTPRouteRule, match: HTTPRouteMatch, shares: list[Share]
+) -> Iterator[route_pb.Route]:
+    """A route for each backend, told apart by a fraction of all requests: for backends with filters that
+    Envoy has for routes only, and for those of sessions, whose later requests are told apart by a cookie."""
+    session, several = rule.session_persistence, len(shares) > 1
+    parts: list[route_pb.Route] = []
+    total = sum(backend.weight for backend, _ in shares)
+    for number, share in enumerate(shares):
+        part = route_pb.Route()
+        part.CopyFrom(base)
+        _set_action(part, routes, rule, match, [share], (*rule.filters, *share[0].filters))
+        if session is not None and several and part.HasField("route"):
+            kept = route_pb.Route()
+            kept.CopyFrom(part)
+            match_backend(kept.match, session, _session_name(part), _token(share[0]))
+            keep_backend(part, session, _session_name(part), _token(share[0]))
+            yield kept
+        if number < len(shares) - 1:
+            # All routes are tried with one random number, so the fractions add up.
+            until = sum(backend.weight for backend, _ in shares[: number + 1])
+            part.match.runtime_fraction.default_value.CopyFrom(fraction(100 * until / total))
+        parts.append(part)
+    yield from parts
+
+
+def _session_name(made: route_pb.Route) -> str:
+    return f"marline-{made.name}"
+
+
+def _token(backend: HTTPBackendRef) -> str:
+    """A backend as the value of a cookie."""
+    return f"{backend.namespace or ''}.{backend.name}.{backend.port or 0}"
+
+
+def _needs_route(backend: HTTPBackendRef) -> bool:
+    return any(not item.type.endswith("HeaderModifier") for item in backend.filters)
+
+
+def _set_action(
+    made: route_pb.Route,
+    routes: RouteSet,
+    rule: HTTPRouteRule,
+    match: HTTPRouteMatch,
+    shares: list[Share],
+    filters: Filters,
+) -> None:
+    """`filters` are the rule's, and those of the only share that need a route of their own."""
+    apply_headers(made, header_changes(rule.filters))
+    set_cors(made, filters)
+    redirect = redirect_of(filters)
+    if redirect is not None:
+        set_redirect(made.redirect, redirect, match.path, routes.scheme, routes.port)
+    elif not any(target is not None for _, target in shares):
+        made.direct_response.status = _broken_status(routes)
+    else:
+        _forward(made, routes, rule, match, shares, filters)
+        set_session(made, rule.session_persistence, _session_name(made))
+
+
+def _broken_status(routes: RouteSet) -> int:
+    """Of requests for which there is no backend. Envoy tells gRPC clients UNAVAILABLE for 503."""
+    return 503 if routes.is_grpc else 500
+
+
+def _forward(
+    made: route_pb.Route,
+    routes: RouteSet,
+    rule: HTTPRouteRule,
+    match: HTTPRouteMatch,
+    shares: list[Share],
+    filters: Filters,
+) -> None:
+    action = made.route
+    action.cluster_not_found_response_code = (
+        route_pb.RouteAction.SERVICE_UNAVAILABLE
+        if routes.is_grpc
+        else route_pb.RouteAction.INTERNAL_SERVER_ERROR
+    )
+    _backends(made, shares)
+    hashes = [target.hash for _, target in shares if target is not None]
+    action.hash_policy.extend(hash_policies(hashes))
+    _limits(action, rule, hashed=any(item is not None for item in hashes))
+    authority = header_changes(rule.filters).authority
+    if authority:
+        action.host_rewrite_literal = authority
+    for item in filters:
+        if item.url_rewrite is not None:
+            set_rewrite(action, item.url_rewrite, match.path)
+        if item.request_mirror is not None:
+            add_mirror(action, item.request_mirror, routes.target(item.request_mirror.backend_ref))
+
+
+def _backends(made: route_pb.Route, shares: list[Share]) -> None:
+    if len(shares) == 1 and shares[0][1] is not None and not shares[0][0].filters:
+        made.route.cluster = shares[0][1].cluster
+        return
+    for backend, target in shares:
+        share = made.route.weighted_clusters.clusters.add(name=target.cluster if target else _UNRESOLVED)
+        share.weight.value = backend.weight
+        changes = header_changes(backend.filters)
+        apply_headers(share, changes)
+        if changes.authority:
+            share.host_rewrite_literal = changes.authority
+
+
+def _limits(action: Any, rule: HTTPRouteRule, *, hashed: bool) -> None:
+    """`timeouts.request` is for all attempts, `backendRequest` for each one. 0 means no limit."""
+    timeouts, retry = rule.timeouts, rule.retry
+    per_try = timeouts.backend_request if timeouts is not None else None
+    set_timeout(action, timeouts.request if timeouts is not None else None)
+    retries = None
+    if retry is not None or per_try:
+        codes = DEFAULT_STATUS_CODES if retry is None else retry.codes
+        attempts = retry.attempts if retry is not None and retry.attempts is not None else DEFAULT_ATTEMPTS
+        conditions = DEFAULT_RETRY_ON + (",reset" if retry is not None and per_try else "")
+        retries = HTTPRetry(
+            attempts=attempts,
+            per_try_timeout=per_try or None,
+            retry_on=",".join((conditions, *(str(code) for code in codes))),
+            backoff=retry.backoff if retry is not None and retry.backoff else None,
+        )
+    policy = retry_policy(retries, hashed=hashed)
+    if policy is not None:
+        action.retry_policy.CopyFrom(policy)
 
 
 def _match(match: HTTPRouteMatch) -> route_pb.RouteMatch:
@@ -143,115 +290,3 @@ def _match_value(matcher: Any, match: HeaderMatch) -> None:
         matcher.string_match.safe_regex.CopyFrom(regex(match.value))
     else:
         matcher.string_match.exact = match.value
-
-
-def _header_changes(filters: tuple[HTTPRouteFilter, ...]) -> HeaderChanges:
-    request = next((item.request_header_modifier for item in filters if item.request_header_modifier), None)
-    response = next(
-        (item.response_header_modifier for item in filters if item.response_header_modifier), None
-    )
-    return HeaderChanges(_change(request), _change(response), _authority(request))
-
-
-def _change(edit: HTTPHeaderFilter | None) -> HeaderChange:
-    if edit is None:
-        return HeaderChange()
-    return HeaderChange(
-        tuple((item.name, escape(item.value)) for item in edit.set if item.name.lower() != "host"),
-        tuple((item.name, escape(item.value)) for item in edit.add if item.name.lower() != "host"),
-        tuple(name for name in edit.remove if name.lower() != "host"),
-    )
-
-
-def _authority(edit: HTTPHeaderFilter | None) -> str:
-    if edit is None:
-        return ""
-    return next((item.value for item in (*edit.set, *edit.add) if item.name.lower() == "host"), "")
-
-
-def _forward(made: route_pb.Route, routes: RouteSet, rule: HTTPRouteRule, match: HTTPRouteMatch) -> None:
-    shares = [(backend, routes.target(backend)) for backend in rule.backend_refs if backend.weight > 0]
-    if not any(target is not None for _, target in shares):
-        made.direct_response.status = _broken_status(routes)
-        return
-    action = made.route
-    action.cluster_not_found_response_code = (
-        route_pb.RouteAction.SERVICE_UNAVAILABLE
-        if routes.is_grpc
-        else route_pb.RouteAction.INTERNAL_SERVER_ERROR
-    )
-    _backends(made, shares)
-    hashes = [target.hash for _, target in shares if target is not None]
-    action.hash_policy.extend(hash_policies(hashes))
-    _limits(action, rule, hashed=any(item is not None for item in hashes))
-    authority = _header_changes(rule.filters).authority
-    if authority:
-        action.host_rewrite_literal = authority
-    for item in rule.filters:
-        if item.url_rewrite is not None:
-            if item.url_rewrite.hostname:
-                action.host_rewrite_literal = item.url_rewrite.hostname
-            if item.url_rewrite.path is not None:
-                rewrite_path(action, item.url_rewrite.path, match.path)
-        if item.request_mirror is not None:
-            _mirror(action, routes, item.request_mirror)
-
-
-def _broken_status(routes: RouteSet) -> int:
-    """Of requests for which there is no backend. Envoy tells gRPC clients UNAVAILABLE for 503."""
-    return 503 if routes.is_grpc else 500
-
-
-def _backends(made: route_pb.Route, shares: list[tuple[HTTPBackendRef, Target | None]]) -> None:
-    if len(shares) == 1 and shares[0][1] is not None and not shares[0][0].filters:
-        made.route.cluster = shares[0][1].cluster
-        return
-    for backend, target in shares:
-        share = made.route.weighted_clusters.clusters.add(name=target.cluster if target else _UNRESOLVED)
-        share.weight.value = backend.weight
-        changes = _header_changes(backend.filters)
-        apply_headers(share, changes)
-        if changes.authority:
-            share.host_rewrite_literal = changes.authority
-
-
-def _limits(action: Any, rule: HTTPRouteRule, *, hashed: bool) -> None:
-    """`timeouts.request` is for all attempts, `backendRequest` for each one. 0 means no limit."""
-    timeouts = rule.timeouts
-    per_try = timeouts.backend_request if timeouts is not None else None
-    set_timeout(action, timeouts.request if timeouts is not None else None)
-    retries = HTTPRetry(attempts=2, per_try_timeout=per_try) if per_try else None
-    policy = retry_policy(retries, hashed=hashed)
-    if policy is not None:
-        action.retry_policy.CopyFrom(policy)
-
-
-def _mirror(action: Any, routes: RouteSet, mirror: HTTPRequestMirrorFilter) -> None:
-    target = routes.target(mirror.backend_ref)
-    share = 100.0 if mirror.percent is None else float(mirror.percent)
-    if mirror.fraction is not None:
-        share = 100.0 * mirror.fraction.numerator / mirror.fraction.denominator
-    if target is None or share <= 0:
-        return
-    policy = action.request_mirror_policies.add(cluster=target.cluster)
-    policy.runtime_fraction.default_value.CopyFrom(fraction(min(share, 100.0)))
-    policy.trace_sampled.value = False
-
-
-def _redirect(action: Any, item: HTTPRouteFilter, routes: RouteSet, match: HTTPRouteMatch) -> None:
-    redirect = item.request_redirect
-    if redirect is None:
-        return
-    scheme = redirect.scheme or routes.scheme
-    action.scheme_redirect = scheme
-    action.host_redirect = redirect.hostname or ""
-    action.response_code = REDIRECTS[redirect.status_code]
-    port = redirect.port
-    if port is None:
-        port = _WELL_KNOWN[scheme] if redirect.scheme else routes.port
-    # A client's own `Host` header may name a port, so it is always said which one is meant, unless
-    # the host is replaced and the port is the one that goes without saying.
-    if not (redirect.hostname and port == _WELL_KNOWN[scheme]):
-        action.port_redirect = port
-    if redirect.path is not None:
-        redirect_path(action, redirect.path, match.path)

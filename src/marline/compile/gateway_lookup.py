@@ -1,11 +1,11 @@
 """What gateways read of the mesh: Gateways, the routes bound to them, Secrets, grants."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from marline.api.core import ConfigMapBody, SecretBody
 from marline.api.gateway_api.gateway import GatewaySpec as ApiGatewaySpec
 from marline.api.gateway_api.gateway_class import GatewayClassSpec
-from marline.api.gateway_api.http_route import HTTPRouteSpec
 from marline.api.gateway_api.reference_grant import ReferenceGrantSpec
 from marline.api.gateway_api.shared import GROUP
 from marline.api.networking.gateway import GatewaySpec
@@ -32,6 +32,8 @@ from marline.compile.routes_lookup import source_labels
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age, is_exported
+
+_ROUTES: Final = ("HTTPRoute", "TLSRoute", "TCPRoute", "UDPRoute")
 
 
 def istio_gateways(snapshot: MeshSnapshot, proxy: Proxy) -> list[Resource[GatewaySpec]]:
@@ -158,10 +160,11 @@ def api_gateways(snapshot: MeshSnapshot) -> list[Resource[ApiGatewaySpec]]:
     return sorted(snapshot.resources(GROUP, "Gateway"), key=age)
 
 
-def api_routes(snapshot: MeshSnapshot) -> list[Resource[HTTPRouteSpec]]:
-    """HTTPRoutes, and GRPCRoutes in the form of HTTPRoutes, oldest first."""
+def api_routes(snapshot: MeshSnapshot) -> list[Resource[Any]]:
+    """The routes of every kind, oldest first; GRPCRoutes in the form of HTTPRoutes."""
     grpc = (as_http(route) for route in snapshot.resources(GROUP, GRPC_ROUTE))
-    return sorted((*snapshot.resources(GROUP, "HTTPRoute"), *grpc), key=age)
+    others = (route for kind in _ROUTES for route in snapshot.resources(GROUP, kind))
+    return sorted((*grpc, *others), key=age)
 
 
 def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec]]:

@@ -41,6 +41,8 @@ class HostTable:
     """VirtualServices, oldest first."""
     route_sets: tuple[RouteSet, ...] = ()
     """HTTPRoutes, oldest first."""
+    misdirected: bool = False
+    """It is for another listener, and so for another connection."""
     require_tls: bool = False
     """Requests without TLS are redirected to `https` (Istio: `httpsRedirect`)."""
 
@@ -104,6 +106,7 @@ def merge_hosts(tables: Iterable[HostTable]) -> tuple[HostTable, ...]:
             table.host,
             (*known.rule_sets, *(item for item in table.rule_sets if item not in known.rule_sets)),
             (*known.route_sets, *(item for item in table.route_sets if item not in known.route_sets)),
+            known.misdirected or table.misdirected,
             known.require_tls or table.require_tls,
         )
     return tuple(merged.values())

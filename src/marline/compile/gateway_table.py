@@ -1,6 +1,6 @@
 """The route table of a gateway's server: a virtual host for each host, rules of both APIs merged."""
 
-from typing import Any
+from typing import Any, Final
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
@@ -9,6 +9,8 @@ from marline.api.resource import Ref
 from marline.compile.gateway_api_rules import ordered_routes
 from marline.compile.gateway_server import HostTable
 from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
+
+_MISDIRECTED: Final = 421
 
 
 def build_table(name: str, hosts: tuple[HostTable, ...]) -> route_pb2.RouteConfiguration:
@@ -24,6 +26,11 @@ def build_table(name: str, hosts: tuple[HostTable, ...]) -> route_pb2.RouteConfi
 
 def _virtual_host(host: HostTable) -> route_pb.VirtualHost:
     made = route_pb.VirtualHost(name=host.host, domains=[host.host], include_request_attempt_count=True)
+    if host.misdirected:
+        refusal = made.routes.add(name="misdirected")
+        refusal.match.prefix = "/"
+        refusal.direct_response.status = _MISDIRECTED
+        return made
     if host.require_tls:
         made.require_tls = route_pb.VirtualHost.ALL
     routes: list[Any] = []

@@ -75,11 +75,7 @@ def test_examples_have_every_field_that_is_not_refused() -> None:
     }
     for kind in acted_on():
         missing = {item for item in accepted_fields(kind.spec, kind.refused) if item not in have}
-        assert {name for _, name in missing} <= OF_REFUSED_TYPES, missing
-
-
-OF_REFUSED_TYPES = {"cors", "externalAuth", "extensionRef"}
-"""Fields of routes' filters that belong to a `type` that is refused."""
+        assert missing == set()
 
 
 def accepted_fields(model: Any, refused: Refusals, path: str = "") -> Iterator[tuple[type, str]]:
@@ -93,5 +89,5 @@ def accepted_fields(model: Any, refused: Refusals, path: str = "") -> Iterator[t
         while typing.get_origin(inner) in (tuple, dict):
             below += "[]" if typing.get_origin(inner) is tuple else "{}"
             inner = plain(typing.get_args(inner)[0 if typing.get_origin(inner) is tuple else 1])
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and name not in OF_REFUSED_TYPES:
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             yield from accepted_fields(inner, refused, below)

@@ -11,7 +11,9 @@ from marline.api.gateway_api.http_route import HTTPRouteSpec
 from marline.api.gateway_api.reference_grant import ReferenceGrantSpec
 from marline.api.gateway_api.shared import GROUP, ParentReference
 from marline.api.resource import ObjectMeta, Resource
-from marline.compile.gateway_api_attach import Attachment, attach, is_granted, names_gateway
+from marline.compile.gateway_api_attach import Attachment, attach, names_owner
+from marline.compile.gateway_api_backends import is_granted
+from marline.compile.gateway_api_listeners import gateway_listeners
 
 NAMESPACES = {"edge": {}, "prod": {"tier": "front"}, "dev": {"tier": "back"}}
 LISTENERS = """
@@ -46,11 +48,12 @@ def from_yaml(text: str, kind: Any) -> Any:
 
 def bind(namespace: str, hostnames: tuple[str, ...] = (), **parent: Any) -> Attachment:
     route = resource("HTTPRoute", HTTPRouteSpec(hostnames=hostnames), namespace)
-    return attach(route, ParentReference(name="gateway", **parent), gateway(), NAMESPACES)
+    listeners = gateway_listeners(gateway(), ())
+    return attach(route, ParentReference(name="gateway", **parent), gateway(), listeners, NAMESPACES)
 
 
 def names(attachment: Attachment) -> list[str]:
-    return [listener.name for listener in attachment.listeners]
+    return [bound.listener.name for bound in attachment.listeners]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +80,9 @@ def test_hostnames_must_overlap_with_the_listeners() -> None:
 
 
 def test_a_parent_is_in_the_routes_namespace_unless_it_says_otherwise() -> None:
-    assert names_gateway(ParentReference(name="gateway"), "edge", gateway())
-    assert not names_gateway(ParentReference(name="gateway"), "prod", gateway())
-    assert names_gateway(ParentReference(name="gateway", namespace="edge"), "prod", gateway())
+    assert names_owner(ParentReference(name="gateway"), "edge", gateway())
+    assert not names_owner(ParentReference(name="gateway"), "prod", gateway())
+    assert names_owner(ParentReference(name="gateway", namespace="edge"), "prod", gateway())
 
 
 def test_references_across_namespaces_need_a_grant_there() -> None:

@@ -10,7 +10,7 @@ from marline.compile.gateway_api_status import statuses
 
 HEAD = "---\napiVersion: gateway.networking.k8s.io/v1\n"
 MESH = (
-    service("app", 9090)
+    service("app", 9090).replace("http-", "grpc-")
     + f"""
 {HEAD}kind: Gateway
 metadata: {{name: edge}}
@@ -125,7 +125,9 @@ spec:
   from: [{{group: gateway.networking.k8s.io, kind: KIND, namespace: default}}]
   to: [{{group: "", kind: Service}}]
 """
-    text = service("far", 9090, namespace="other") + grpc_route("[]", backend="far, namespace: other")
+    text = service("far", 9090, namespace="other").replace("http-", "grpc-") + grpc_route(
+        "[]", backend="far, namespace: other"
+    )
     for kind, forwards in (("GRPCRoute", True), ("HTTPRoute", False)):
         (route,) = routes(text + grant.replace("KIND", kind))
         assert route.HasField("route") == forwards

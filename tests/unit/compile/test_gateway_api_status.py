@@ -24,7 +24,7 @@ spec:
   listeners:
   - {{name: http, port: 80, protocol: HTTP, hostname: "*.example.com"}}
   - {{name: again, port: 80, protocol: HTTP, hostname: "*.example.com"}}
-  - {{name: raw, port: 9000, protocol: TCP}}
+  - {{name: raw, port: 9000, protocol: example.com/other}}
   - {{name: tls, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: none}}]}}}}
 """
 INGRESS = Workload("istio-system", "ingress", labels=(("istio", "ingressgateway"),))
@@ -53,7 +53,14 @@ def verdicts(conditions: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
 
 
 def test_a_class_of_ours_is_accepted() -> None:
-    assert verdicts(told(CLASS)["GatewayClass"]["conditions"]) == {"Accepted": ("True", "Accepted")}
+    status = told(CLASS)["GatewayClass"]
+    assert verdicts(status["conditions"]) == {
+        "Accepted": ("True", "Accepted"),
+        "SupportedVersion": ("True", "SupportedVersion"),
+    }
+    features = [item["name"] for item in status["supportedFeatures"]]
+    assert features == sorted(set(features))
+    assert {"HTTPRoute", "TLSRoute", "TCPRoute", "ListenerSet"} <= set(features)
 
 
 def test_a_gateway_counts_routes_and_judges_each_listener() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from marline.api.resource import Ref
-from marline.compile.gateway_api_status import CONTROLLER
+from marline.compile.gateway_api_conditions import CONTROLLER
 from marline.compile.resource import LISTENER, VIRTUAL_HOST
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.rejection_statuses import RejectionStatuses

@@ -4,19 +4,18 @@ from typing import Final, Literal
 
 from marline.api import rules
 from marline.api.errors import Fault
-from marline.api.faults import Faults, nearest
+from marline.api.faults import Faults
+from marline.api.gateway_api.listener import (
+    Listener,
+    ListenerNamespaces,
+    namespaces,
+    secret_reference,
+    validate_listeners,
+)
 from marline.api.gateway_api.route_rules import hostname, limited
-from marline.api.gateway_api.shared import LabelSelector, PortNumber
+from marline.api.gateway_api.shared import PortNumber, SecretObjectReference
 from marline.api.model import Model
-from marline.api.refusals import Refusals
 from marline.api.resource import Resource
-
-
-class SecretObjectReference(Model, frozen=True):
-    name: str
-    group: str = ""
-    kind: str = "Secret"
-    namespace: str | None = None
 
 
 class ObjectReference(Model, frozen=True):
@@ -29,37 +28,6 @@ class ObjectReference(Model, frozen=True):
 class FrontendTLSValidation(Model, frozen=True):
     ca_certificate_refs: tuple[ObjectReference, ...] = ()
     mode: Literal["AllowValidOnly", "AllowInsecureFallback"] = "AllowValidOnly"
-
-
-class ListenerTLSConfig(Model, frozen=True):
-    mode: Literal["Terminate", "Passthrough"] = "Terminate"
-    certificate_refs: tuple[SecretObjectReference, ...] = ()
-    frontend_validation: FrontendTLSValidation | None = None
-    options: dict[str, str] = {}
-
-
-class RouteNamespaces(Model, frozen=True):
-    from_: Literal["All", "Selector", "Same", "None"] = "Same"
-    selector: LabelSelector | None = None
-
-
-class RouteGroupKind(Model, frozen=True):
-    kind: str
-    group: str = "gateway.networking.k8s.io"
-
-
-class AllowedRoutes(Model, frozen=True):
-    namespaces: RouteNamespaces | None = None
-    kinds: tuple[RouteGroupKind, ...] = ()
-
-
-class Listener(Model, frozen=True):
-    name: str
-    port: PortNumber
-    protocol: str
-    hostname: str | None = None
-    tls: ListenerTLSConfig | None = None
-    allowed_routes: AllowedRoutes | None = None
 
 
 class GatewayAddress(Model, frozen=True):
@@ -80,7 +48,9 @@ class GatewayInfrastructure(Model, frozen=True):
 
 
 class AllowedListeners(Model, frozen=True):
-    namespaces: RouteNamespaces | None = None
+    """Without namespaces: none."""
+
+    namespaces: ListenerNamespaces | None = None
 
 
 class TLSConfig(Model, frozen=True):
@@ -116,96 +86,61 @@ class GatewaySpec(Model, frozen=True):
     default_scope: Literal["All", "None"] | None = None
 
 
-_HTTP_ONLY: Final = "a Gateway of this API serves HTTP and HTTPS; use Istio's Gateway"
-
-REFUSED: Final[Refusals] = {
-    "addresses": "a gateway listens on the address that it was started with",
-    "infrastructure": "a gateway's proxy is described in an application file, not made from a Gateway",
-    "allowedListeners": "listeners from ListenerSets",
-    "tls": "TLS settings of the whole Gateway",
-    "defaultScope=All": "default gateways; routes name their Gateway in parentRefs",
-    "listeners[].protocol=TLS": _HTTP_ONLY,
-    "listeners[].protocol=TCP": _HTTP_ONLY,
-    "listeners[].protocol=UDP": _HTTP_ONLY,
-    "listeners[].tls.mode=Passthrough": _HTTP_ONLY,
-    "listeners[].tls.frontendValidation": "client certificates; use Istio's Gateway with mode MUTUAL",
-    "listeners[].tls.options": "no option is known",
-}
-
-_PROTOCOLS: Final = ("HTTP", "HTTPS", "TLS", "TCP", "UDP")
-_MAX_LISTENERS: Final = 64
+_MAX_ADDRESSES: Final = 16
 
 
 def validate(resource: Resource[GatewaySpec], faults: Faults) -> None:
-    """The schema's and the CEL rules of Gateway's CRD. Listeners that conflict are a matter of status."""
+    """The schema's and the CEL rules of Gateway's CRD. Listeners that conflict, and what is asked for and
+    not served, are a matter of status."""
     spec = resource.spec
     if faults.required(spec.gateway_class_name, "gatewayClassName"):
         rules.dns_subdomain(spec.gateway_class_name, faults.at("gatewayClassName"))
-    where = faults.at("listeners")
-    if not spec.listeners:
+    validate_listeners(spec.listeners, faults.at("listeners"))
+    _addresses(spec.addresses, faults.at("addresses"))
+    if spec.infrastructure is not None:
+        where = faults.at("infrastructure")
+        rules.labels(spec.infrastructure.labels, where.at("labels"))
+        limited(tuple(spec.infrastructure.labels), 8, where.at("labels"))
+        limited(tuple(spec.infrastructure.annotations), 16, where.at("annotations"))
+    if spec.allowed_listeners is not None and spec.allowed_listeners.namespaces is not None:
+        namespaces(spec.allowed_listeners.namespaces, faults.at("allowedListeners").at("namespaces"))
+    if spec.tls is not None:
+        _tls(spec.tls, faults.at("tls"))
+
+
+def _addresses(addresses: tuple[GatewayAddress, ...], faults: Faults) -> None:
+    limited(addresses, _MAX_ADDRESSES, faults)
+    for index, address in enumerate(addresses):
+        where = faults.item(index).at("value")
+        if address.type == "Hostname" and address.value:
+            hostname(address.value, where)
+        elif address.type == "IPAddress" and address.value:
+            where.require(rules.is_ip(address.value), f"{address.value!r} is not an IP address")
+        if address.value and address in addresses[:index]:
+            where.add(f"{address.value!r} is there twice")
+
+
+def _tls(settings: GatewayTLSConfig, faults: Faults) -> None:
+    if settings.backend is not None and settings.backend.client_certificate_ref is not None:
+        secret_reference(
+            settings.backend.client_certificate_ref, faults.at("backend").at("clientCertificateRef")
+        )
+    if settings.frontend is None:
+        return
+    where = faults.at("frontend")
+    _validation(settings.frontend.default.validation, where.at("default").at("validation"))
+    ports = [str(item.port) for item in settings.frontend.per_port]
+    rules.named_once(ports, where.at("perPort"), "port")
+    for index, item in enumerate(settings.frontend.per_port):
+        _validation(item.tls.validation, where.at("perPort").item(index).at("tls").at("validation"))
+
+
+def _validation(validation: FrontendTLSValidation | None, faults: Faults) -> None:
+    if validation is None:
+        return
+    where = faults.at("caCertificateRefs")
+    if not validation.ca_certificate_refs:
         where.add("is required: at least one", Fault.REQUIRED)
-    limited(spec.listeners, _MAX_LISTENERS, where)
-    rules.named_once([listener.name for listener in spec.listeners], where, "listener")
-    seen: set[tuple[int, str, str]] = set()
-    for index, listener in enumerate(spec.listeners):
-        key = (listener.port, listener.protocol, (listener.hostname or "").lower())
-        if key in seen:
-            where.item(index).add("another listener has the same port, protocol and hostname")
-        seen.add(key)
-        _listener(listener, where.item(index))
-
-
-def _listener(listener: Listener, faults: Faults) -> None:
-    rules.dns_subdomain(listener.name, faults.at("name"))
-    if listener.protocol not in _PROTOCOLS:
-        message = f"{listener.protocol!r} is not one of {', '.join(_PROTOCOLS)}"
-        faults.at("protocol").add(message, suggestion=nearest(listener.protocol, _PROTOCOLS))
-        return
-    if listener.hostname is not None:
-        if listener.protocol in ("TCP", "UDP"):
-            faults.at("hostname").add(f"has no effect with protocol {listener.protocol}")
-        hostname(listener.hostname, faults.at("hostname"))
-    _tls(listener, faults.at("tls"))
-    if listener.allowed_routes is not None:
-        limited(listener.allowed_routes.kinds, 8, faults.at("allowedRoutes").at("kinds"))
-        if listener.allowed_routes.namespaces is not None:
-            _namespaces(listener.allowed_routes.namespaces, faults.at("allowedRoutes").at("namespaces"))
-
-
-def _tls(listener: Listener, faults: Faults) -> None:
-    settings = listener.tls
-    if settings is None:
-        if listener.protocol in ("HTTPS", "TLS"):
-            faults.add(f"is required with protocol {listener.protocol}", Fault.REQUIRED)
-        return
-    if listener.protocol not in ("HTTPS", "TLS"):
-        faults.add(f"has no effect with protocol {listener.protocol}")
-    if listener.protocol == "HTTPS" and settings.mode != "Terminate":
-        faults.at("mode").add(f"{settings.mode} is not possible with protocol HTTPS; expected Terminate")
-    if settings.mode == "Terminate" and not settings.certificate_refs:
-        faults.at("certificateRefs").add("is required with mode Terminate", Fault.REQUIRED)
-    limited(settings.certificate_refs, 64, faults.at("certificateRefs"))
-    for index, reference in enumerate(settings.certificate_refs):
-        where = faults.at("certificateRefs").item(index)
-        if where.required(reference.name, "name"):
-            rules.dns_subdomain(reference.name, where.at("name"))
-        if reference.namespace is not None:
-            rules.dns_label(reference.namespace, where.at("namespace"))
-
-
-def _namespaces(namespaces: RouteNamespaces, faults: Faults) -> None:
-    selector = namespaces.selector
-    if namespaces.from_ == "Selector":
-        faults.required(selector, "selector")
-    elif selector is not None:
-        faults.at("selector").add(f"has no effect with from: {namespaces.from_}; expected from: Selector")
-    if selector is None:
-        return
-    rules.labels(selector.match_labels, faults.at("selector").at("matchLabels"))
-    for index, item in enumerate(selector.match_expressions):
-        where = faults.at("selector").at("matchExpressions").item(index)
-        rules.labels({item.key: ""}, where.at("key"))
-        if item.operator in ("In", "NotIn"):
-            where.required(item.values, "values")
-        elif item.values:
-            where.at("values").add(f"have no meaning with operator {item.operator}")
+    limited(validation.ca_certificate_refs, 16, where)
+    for index, reference in enumerate(validation.ca_certificate_refs):
+        where.item(index).required(reference.name, "name")

@@ -5,7 +5,6 @@ from typing import Final
 
 from marline.api.faults import Faults
 from marline.api.model import Model
-from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 
 
@@ -21,8 +20,6 @@ class GatewayClassSpec(Model, frozen=True):
     parameters_ref: ParametersReference | None = None
     description: str | None = None
 
-
-REFUSED: Final[Refusals] = {"parametersRef": "parameters of gateway classes"}
 
 _CONTROLLER: Final = re.compile(
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"

@@ -5,7 +5,6 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from marline.api import rules
 from marline.api.errors import Fault
 from marline.api.faults import Faults
 from marline.api.gateway_api import route_rules
@@ -19,7 +18,6 @@ from marline.api.gateway_api.shared import (
     SessionPersistence,
 )
 from marline.api.model import Model
-from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 
 
@@ -62,17 +60,6 @@ class GRPCRouteSpec(Model, frozen=True):
     use_default_gateways: Literal["All", "None"] | None = None
 
 
-_ONLY_HEADERS: Final = "only headers can be changed for a single backend; set the filter on the rule"
-_EXTENSIONS: Final = "filters that are resources of their own"
-
-REFUSED: Final[Refusals] = {
-    "useDefaultGateways=All": "default gateways; name the Gateway in parentRefs",
-    "rules[].sessionPersistence": "sticky sessions; use a DestinationRule with consistentHash",
-    "rules[].filters[].type=ExtensionRef": _EXTENSIONS,
-    "rules[].backendRefs[].filters[].type=ExtensionRef": _EXTENSIONS,
-    "rules[].backendRefs[].filters[].type=RequestMirror": _ONLY_HEADERS,
-}
-
 _SERVICE: Final = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
 _METHOD: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
@@ -80,7 +67,7 @@ _METHOD: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 def validate(resource: Resource[GRPCRouteSpec], faults: Faults) -> None:
     """The schema's and the CEL rules of GRPCRoute's CRD."""
     spec = resource.spec
-    route_rules.route(spec, faults, without_rules="is required: without a rule nothing is routed")
+    route_rules.route(spec, faults)
     for index, rule in enumerate(spec.rules):
         _rule(rule, faults.at("rules").item(index))
 
@@ -92,6 +79,8 @@ def _rule(rule: GRPCRouteRule, faults: Faults) -> None:
             _method(match.method, where.at("method"))
         route_rules.header_matches(match.headers, where.at("headers"))
     _filters(rule.filters, faults.at("filters"))
+    if rule.session_persistence is not None:
+        route_rules.session(rule.session_persistence, faults.at("sessionPersistence"))
     route_rules.limited(rule.backend_refs, route_rules.MAX_ITEMS, faults.at("backendRefs"))
     for index, backend in enumerate(rule.backend_refs):
         where = faults.at("backendRefs").item(index)
@@ -105,9 +94,7 @@ def _method(method: GRPCMethodMatch, faults: Faults) -> None:
     for name, value, form in (("service", method.service, _SERVICE), ("method", method.method, _METHOD)):
         if value is None:
             continue
-        if method.type == "RegularExpression":
-            rules.regex(value, faults.at(name))
-        elif len(value) > 1024 or not form.fullmatch(value):
+        if method.type == "Exact" and (len(value) > 1024 or not form.fullmatch(value)):
             faults.at(name).add(f"{value!r} is not the name of a gRPC {name}")
 
 

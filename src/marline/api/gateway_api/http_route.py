@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from marline.api import rules
+from marline.api.errors import Fault
 from marline.api.faults import Faults
 from marline.api.gateway_api import route_rules
 from marline.api.gateway_api.shared import (
@@ -19,7 +20,6 @@ from marline.api.gateway_api.shared import (
     SessionPersistence,
 )
 from marline.api.model import Model
-from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 from marline.api.scalars import Duration
 
@@ -121,7 +121,7 @@ class HTTPRouteTimeouts(Model, frozen=True):
 
 class HTTPRouteRetry(Model, frozen=True):
     codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
-    attempts: int | None = None
+    attempts: Annotated[int, Meta(ge=1)] | None = None
     backoff: Duration | None = None
 
 
@@ -142,13 +142,6 @@ class HTTPRouteSpec(Model, frozen=True):
     use_default_gateways: Literal["All", "None"] | None = None
 
 
-_FILTERS_REFUSED: Final[Refusals] = {
-    "type=CORS": "cross-origin policy; use a VirtualService with corsPolicy",
-    "type=ExternalAuth": "authorization by another service",
-    "type=ExtensionRef": "filters that are resources of their own",
-}
-_BY_REQUEST: Final = "only headers can be changed for a single backend; set the filter on the rule"
-
 _ATTRIBUTES: Final = {
     "RequestHeaderModifier": "request_header_modifier",
     "ResponseHeaderModifier": "response_header_modifier",
@@ -161,28 +154,20 @@ _ATTRIBUTES: Final = {
 }
 """The attribute that belongs to each type of filter."""
 
-REFUSED: Final[Refusals] = {
-    "useDefaultGateways=All": "default gateways; name the Gateway in parentRefs",
-    "rules[].matches[].method=CONNECT": "tunnels",
-    "rules[].retry": "retries of one's own; every route has the mesh's default retry policy",
-    "rules[].sessionPersistence": "sticky sessions; use a DestinationRule with consistentHash.httpCookie",
-    **{f"rules[].filters[].{path}": reason for path, reason in _FILTERS_REFUSED.items()},
-    **{f"rules[].backendRefs[].filters[].{path}": reason for path, reason in _FILTERS_REFUSED.items()},
-    "rules[].backendRefs[].filters[].type=RequestMirror": _BY_REQUEST,
-    "rules[].backendRefs[].filters[].type=RequestRedirect": _BY_REQUEST,
-    "rules[].backendRefs[].filters[].type=URLRewrite": _BY_REQUEST,
-}
-
 _PATH: Final = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _NOT_NORMAL: Final = ("//", "/./", "/../", "%2f", "%2F")
 _REPLACEMENT: Final = re.compile(r"/[!-~]*")
-_ONCE: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite")
+_ONCE: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
+_ORIGIN: Final = re.compile(r"\*|https?://(((\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?)")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*")
 
 
 def validate(resource: Resource[HTTPRouteSpec], faults: Faults) -> None:
-    """The schema's and the CEL rules of HTTPRoute's CRD, and what Envoy would refuse."""
+    """The schema's and the CEL rules of HTTPRoute's CRD. What Envoy cannot do is a matter of status."""
     spec = resource.spec
-    route_rules.route(spec, faults, without_rules="is empty; leave it out to match every request")
+    route_rules.route(spec, faults)
+    if not spec.rules:
+        faults.at("rules").add("is empty; leave it out to match every request", Fault.REQUIRED)
     for index, rule in enumerate(spec.rules):
         _rule(rule, faults.at("rules").item(index))
 
@@ -205,13 +190,15 @@ def _rule(rule: HTTPRouteRule, faults: Faults) -> None:
     if rule.timeouts is not None:
         _timeouts(rule.timeouts, faults.at("timeouts"))
     if rule.retry is not None:
-        rules.duration(rule.retry.backoff, faults.at("retry").at("backoff"))
+        rules.duration(rule.retry.backoff, faults.at("retry").at("backoff"), least=0)
+    if rule.session_persistence is not None:
+        route_rules.session(rule.session_persistence, faults.at("sessionPersistence"))
 
 
 def _path_match(path: HTTPPathMatch, faults: Faults) -> None:
     where = faults.at("value")
     if path.type == "RegularExpression":
-        rules.regex(path.value, where)
+        where.require(path.value, "is empty; expected a regular expression")
     elif not path.value.startswith("/"):
         where.add(f"{path.value!r} must start with '/'")
     elif any(part in path.value for part in _NOT_NORMAL) or path.value.endswith(("/.", "/..")):
@@ -241,6 +228,10 @@ def _filter(item: HTTPRouteFilter, rule: HTTPRouteRule, faults: Faults) -> None:
             route_rules.header_filter(given[kind], faults.at(route_rules.field_of(kind)))
     if item.request_mirror is not None:
         route_rules.mirror(item.request_mirror, faults.at("requestMirror"))
+    if item.cors is not None:
+        _cors(item.cors, faults.at("cors"))
+    if item.external_auth is not None:
+        _external_auth(item.external_auth, faults.at("externalAuth"))
     for name, change in (("requestRedirect", item.request_redirect), ("urlRewrite", item.url_rewrite)):
         if change is None:
             continue
@@ -249,6 +240,36 @@ def _filter(item: HTTPRouteFilter, rule: HTTPRouteRule, faults: Faults) -> None:
             route_rules.hostname(change.hostname, where.at("hostname"), wildcard=False)
         if change.path is not None:
             _path_modifier(change.path, rule, where.at("path"))
+
+
+def _cors(policy: HTTPCORSFilter, faults: Faults) -> None:
+    for name, values in (
+        ("allowOrigins", policy.allow_origins),
+        ("allowMethods", policy.allow_methods),
+        ("allowHeaders", policy.allow_headers),
+    ):
+        where = faults.at(name)
+        where.require(len(values) == 1 or "*" not in values, "'*' stands for all, and cannot have company")
+        route_rules.limited(values, 9 if name == "allowMethods" else 64, where)
+        rules.named_once(list(values), where, "value")
+    for index, origin in enumerate(policy.allow_origins):
+        if not _ORIGIN.fullmatch(origin):
+            faults.at("allowOrigins").item(index).add(
+                f"{origin!r} is not an origin: '*', or http(s)://HOST[:PORT] whose host may start with '*.'"
+            )
+    for index, method in enumerate(policy.allow_methods):
+        if method not in _METHODS:
+            faults.at("allowMethods").item(index).add(f"{method!r} is not one of {', '.join(_METHODS)}")
+    for name, headers in (("allowHeaders", policy.allow_headers), ("exposeHeaders", policy.expose_headers)):
+        for index, header in enumerate(headers):
+            rules.header_name(header, faults.at(name).item(index))
+
+
+def _external_auth(auth: HTTPExternalAuthFilter, faults: Faults) -> None:
+    route_rules.typed_once({"GRPC": auth.grpc, "HTTP": auth.http}, auth.protocol, faults)
+    route_rules.backend(auth.backend_ref, faults.at("backendRef"))
+    if auth.http is not None and auth.http.path and not _PATH.fullmatch(auth.http.path):
+        faults.at("http").at("path").add(f"{auth.http.path!r} has a character that is not allowed in a path")
 
 
 def _path_modifier(change: HTTPPathModifier, rule: HTTPRouteRule, faults: Faults) -> None:

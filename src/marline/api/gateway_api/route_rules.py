@@ -1,4 +1,4 @@
-"""Rules that HTTPRoute and GRPCRoute share (gateway-api.sigs.k8s.io: the schemas' limits and CEL rules).
+"""Rules that the kinds of routes share (gateway-api.sigs.k8s.io: the schemas' limits and CEL rules).
 
 What depends on other resources (an unknown Gateway, a missing backend, no grant) is not wrong with a
 route: its status says so.
@@ -13,16 +13,19 @@ from marline.api.errors import Fault
 from marline.api.faults import Faults
 from marline.api.gateway_api.shared import (
     BackendObjectReference,
+    BackendRef,
     HeaderMatch,
     HTTPHeaderFilter,
     HTTPRequestMirrorFilter,
     ParentReference,
+    SessionPersistence,
 )
 
 _HOSTNAME: Final = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 MAX_ITEMS: Final = 16
 """Of most lists in routes: rules, hostnames, filters, backends, headers."""
 MAX_HEADER_VALUE: Final = 4096
+_MAX_SESSION_NAME: Final = 128
 _MAX_MATCHES: Final = 64
 _MAX_ALL_MATCHES: Final = 128
 
@@ -35,8 +38,16 @@ class _Rule(Protocol):
     def matches(self) -> Sequence[object]: ...
 
 
+class _RuleOfBytes(Protocol):
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def backend_refs(self) -> tuple[BackendRef, ...]: ...
+
+
 class Route(Protocol):
-    """What all kinds of routes have."""
+    """What the routes of HTTP and gRPC have."""
 
     @property
     def parent_refs(self) -> tuple[ParentReference, ...]: ...
@@ -48,13 +59,11 @@ class Route(Protocol):
     def rules(self) -> Sequence[_Rule]: ...
 
 
-def route(spec: Route, faults: Faults, *, without_rules: str) -> None:
-    """The rules for a route as a whole. `without_rules`: what is wrong with one that has none."""
+def route(spec: Route, faults: Faults) -> None:
+    """The rules for a route of HTTP as a whole."""
     parents(spec.parent_refs, faults.at("parentRefs"))
     hostnames(spec.hostnames, faults.at("hostnames"))
     where = faults.at("rules")
-    if not spec.rules:
-        where.add(without_rules, Fault.REQUIRED)
     limited(spec.rules, MAX_ITEMS, where)
     rule_names([rule.name for rule in spec.rules], where)
     total = sum(len(rule.matches) for rule in spec.rules)
@@ -103,6 +112,23 @@ def parents(refs: tuple[ParentReference, ...], faults: Faults) -> None:
             break
 
 
+def backends(refs: Sequence[BackendRef], faults: Faults) -> None:
+    """Of a rule without filters: at least one."""
+    if not refs:
+        faults.add("is required: at least one", Fault.REQUIRED)
+    limited(refs, MAX_ITEMS, faults)
+    for index, ref in enumerate(refs):
+        backend(ref, faults.item(index))
+
+
+def only_rule(items: Sequence[_RuleOfBytes], faults: Faults) -> None:
+    """Routes of bytes have one rule: there is nothing in bytes that could tell several apart."""
+    faults.require(len(items) == 1, f"has {len(items)} items; expected exactly one")
+    rule_names([rule.name for rule in items], faults)
+    for index, rule in enumerate(items):
+        backends(rule.backend_refs, faults.item(index).at("backendRefs"))
+
+
 def hostnames(names: tuple[str, ...], faults: Faults) -> None:
     limited(names, MAX_ITEMS, faults)
     for index, name in enumerate(names):
@@ -138,10 +164,7 @@ def header_matches(matches: tuple[HeaderMatch, ...], faults: Faults) -> None:
         where = faults.item(index)
         _token(match.name, where.at("name"))
         if where.required(match.value, "value"):
-            if match.type == "RegularExpression":
-                rules.regex(match.value, where.at("value"))
-            else:
-                _value(match.value, where.at("value"))
+            _value(match.value, where.at("value"))
 
 
 def header_filter(edit: HTTPHeaderFilter, faults: Faults) -> None:
@@ -158,8 +181,6 @@ def header_filter(edit: HTTPHeaderFilter, faults: Faults) -> None:
     rules.named_once([name.lower() for name in edit.remove], where, "header")
     for index, name in enumerate(edit.remove):
         _token(name, where.item(index))
-        if name.lower() == "host":
-            where.item(index).add("'host' cannot be removed from a request")
 
 
 def mirror(item: HTTPRequestMirrorFilter, faults: Faults) -> None:
@@ -168,6 +189,19 @@ def mirror(item: HTTPRequestMirrorFilter, faults: Faults) -> None:
         faults.at("fraction").add("expected either percent or fraction, found both")
     if item.fraction is not None and item.fraction.numerator > item.fraction.denominator:
         faults.at("fraction").at("numerator").add("is more than the denominator")
+
+
+def session(item: SessionPersistence, faults: Faults) -> None:
+    """The name of a cookie is a token, as the name of a header is (RFC 6265, 4.1.1)."""
+    if item.session_name is not None:
+        where = faults.at("sessionName")
+        where.require(len(item.session_name) <= _MAX_SESSION_NAME, "is longer than 128 characters")
+        rules.header_name(item.session_name, where)
+    rules.duration(item.absolute_timeout, faults.at("absoluteTimeout"))
+    if item.type == "Header":
+        faults.at("cookieConfig").require(item.cookie_config is None, "has no effect with type Header")
+    elif item.cookie_config is not None and item.cookie_config.lifetime_type == "Permanent":
+        faults.required(item.absolute_timeout, "absoluteTimeout")
 
 
 def typed_once(given: dict[str, object], wanted: str, faults: Faults) -> None:
@@ -182,7 +216,7 @@ def typed_once(given: dict[str, object], wanted: str, faults: Faults) -> None:
 
 def field_of(kind: str) -> str:
     """The field of a filter's type: `URLRewrite` → `urlRewrite`, `CORS` → `cors`."""
-    special = {"URLRewrite": "urlRewrite", "CORS": "cors"}
+    special = {"URLRewrite": "urlRewrite", "CORS": "cors", "HTTP": "http", "GRPC": "grpc"}
     return special.get(kind) or kind[0].lower() + kind[1:]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from marline.api.model import Model
+from marline.api.scalars import Duration
 
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 GROUP = "gateway.networking.k8s.io"
@@ -19,12 +20,32 @@ class ParentReference(Model, frozen=True):
     port: PortNumber | None = None
 
 
+class ParentGatewayReference(Model, frozen=True):
+    name: str
+    group: str = GROUP
+    kind: str = "Gateway"
+    namespace: str | None = None
+
+
+class SecretObjectReference(Model, frozen=True):
+    name: str
+    group: str = ""
+    kind: str = "Secret"
+    namespace: str | None = None
+
+
 class BackendObjectReference(Model, frozen=True):
     name: str
     group: str = ""
     kind: str = "Service"
     namespace: str | None = None
     port: PortNumber | None = None
+
+
+class BackendRef(BackendObjectReference, frozen=True):
+    """A share of a rule's traffic; routes of HTTP have references with filters of their own."""
+
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
 
 
 class HTTPHeader(Model, frozen=True):
@@ -67,8 +88,7 @@ class CookieConfig(Model, frozen=True):
 
 class SessionPersistence(Model, frozen=True):
     session_name: str | None = None
-    absolute_timeout: str | None = None
-    idle_timeout: str | None = None
+    absolute_timeout: Duration | None = None
     type: Literal["Cookie", "Header"] = "Cookie"
     cookie_config: CookieConfig | None = None
 

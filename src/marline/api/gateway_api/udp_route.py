@@ -1,0 +1,26 @@
+"""UDPRoute: where datagrams on the listener's port go (gateway-api.sigs.k8s.io, v1)."""
+
+from typing import Literal
+
+from marline.api.faults import Faults
+from marline.api.gateway_api import route_rules
+from marline.api.gateway_api.shared import BackendRef, ParentReference
+from marline.api.model import Model
+from marline.api.resource import Resource
+
+
+class UDPRouteRule(Model, frozen=True):
+    backend_refs: tuple[BackendRef, ...]
+    name: str | None = None
+
+
+class UDPRouteSpec(Model, frozen=True):
+    rules: tuple[UDPRouteRule, ...]
+    parent_refs: tuple[ParentReference, ...] = ()
+    use_default_gateways: Literal["All", "None"] | None = None
+
+
+def validate(resource: Resource[UDPRouteSpec], faults: Faults) -> None:
+    """The schema's and the CEL rules of UDPRoute's CRD."""
+    route_rules.parents(resource.spec.parent_refs, faults.at("parentRefs"))
+    route_rules.only_rule(resource.spec.rules, faults.at("rules"))

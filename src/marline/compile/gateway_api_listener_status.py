@@ -1,0 +1,171 @@
+"""What Gateways and ListenerSets are told about themselves and their listeners.
+
+Conditions and reasons: gateway-api.sigs.k8s.io, `GatewayStatus`, `ListenerStatus`, `ListenerSetStatus`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from marline.api.gateway_api.gateway import GatewaySpec
+from marline.api.gateway_api.listener_set import ListenerSetSpec
+from marline.api.gateway_api.shared import GROUP
+from marline.api.resource import Resource
+from marline.compile.gateway_api import ServedGateway, is_accepted
+from marline.compile.gateway_api_conditions import Status, Verdict, conditions, own_conditions
+from marline.compile.gateway_api_listeners import BoundListener, overlapping
+from marline.compile.gateway_api_tls import certificate_of
+from marline.compile.gateway_hosts import common_host
+from marline.mesh.model import Proxy
+from marline.mesh.snapshot import MeshSnapshot
+
+
+def gateway_status(
+    snapshot: MeshSnapshot, served: ServedGateway, proxies: Sequence[Proxy], rejected: str, now: str
+) -> Status:
+    """`proxies` are those of the Gateway that are connected."""
+    gateway = served.gateway
+    addresses = sorted({proxy.bind_address for proxy in proxies if proxy.bind_address})
+    listeners = [item for item in served.listeners if item.owner.ref == gateway.ref]
+    entries, sound = _listener_entries(snapshot, served, gateway, listeners, now)
+    accepted = _gateway_accepted(gateway, sound)
+    programmed = Verdict("Programmed", True, "Programmed", "The configuration is sent to its proxies")
+    unusable = [item.value for item in gateway.spec.addresses if item.value and item.value not in addresses]
+    if not accepted.holds:
+        programmed = Verdict("Programmed", False, "Invalid", "The Gateway is not accepted")
+    elif rejected:
+        programmed = Verdict("Programmed", False, "Invalid", rejected)
+    elif unusable:
+        message = f"no proxy of the Gateway has the address {unusable[0]}"
+        programmed = Verdict("Programmed", False, "AddressNotUsable", message)
+    elif not proxies:
+        programmed = Verdict("Programmed", False, "Pending", "No proxy serves it yet")
+    attached = {item.owner.ref for item in served.listeners if not item.conflict} - {gateway.ref}
+    return {
+        "conditions": conditions(gateway, own_conditions(gateway), [accepted, programmed], now),
+        "listeners": entries,
+        "attachedListenerSets": len(attached),
+        "addresses": [{"type": "IPAddress", "value": address} for address in addresses],
+    }
+
+
+def _gateway_accepted(gateway: Resource[GatewaySpec], sound: bool) -> Verdict:
+    if not is_accepted(gateway):
+        infrastructure = gateway.spec.infrastructure
+        if infrastructure is not None and infrastructure.parameters_ref is not None:
+            kind = infrastructure.parameters_ref.kind
+            message = f"infrastructure.parametersRef: no kind of parameters is known, such as {kind}"
+            return Verdict("Accepted", False, "InvalidParameters", message)
+        unknown = next(item.type for item in gateway.spec.addresses if item.type != "IPAddress")
+        message = f"addresses of type {unknown} are not supported"
+        return Verdict("Accepted", False, "UnsupportedAddress", message)
+    if not sound:
+        message = "Some listeners are not served; see their conditions"
+        return Verdict("Accepted", True, "ListenersNotValid", message)
+    return Verdict("Accepted", True, "Accepted", "The Gateway is served")
+
+
+def listener_set_status(
+    snapshot: MeshSnapshot, served: ServedGateway | None, owner: Resource[ListenerSetSpec], now: str
+) -> Status:
+    """`served` is the Gateway that it is attached to; None when that does not allow it."""
+    if served is None:
+        message = "The Gateway does not allow ListenerSets of this namespace (allowedListeners)"
+        reasons = (False, "NotAllowed", message)
+        verdicts = [Verdict("Accepted", *reasons), Verdict("Programmed", *reasons)]
+        return {"conditions": conditions(owner, own_conditions(owner), verdicts, now), "listeners": []}
+    listeners = [item for item in served.listeners if item.owner.ref == owner.ref]
+    entries, sound = _listener_entries(snapshot, served, owner, listeners, now)
+    some = any(_is_accepted(item).holds for item in listeners)
+    if not is_accepted(served.gateway):
+        reasons = (False, "ParentNotAccepted", f"{served.gateway.ref} is not accepted")
+        verdicts = [Verdict("Accepted", *reasons), Verdict("Programmed", *reasons)]
+    elif not some:
+        reasons = (False, "ListenersNotValid", "No listener is served; see their conditions")
+        verdicts = [Verdict("Accepted", *reasons), Verdict("Programmed", *reasons)]
+    else:
+        reason = "Accepted" if sound else "ListenersNotValid"
+        message = "" if sound else "Some listeners are not served; see their conditions"
+        verdicts = [Verdict("Accepted", True, reason, message), Verdict("Programmed", True, "Programmed")]
+    return {
+        "conditions": conditions(owner, own_conditions(owner), verdicts, now),
+        "listeners": entries,
+    }
+
+
+def _listener_entries(
+    snapshot: MeshSnapshot,
+    served: ServedGateway,
+    owner: Resource[Any],
+    listeners: Iterable[BoundListener],
+    now: str,
+) -> tuple[list[Status], bool]:
+    """An entry for each listener, and whether all are served."""
+    known = {item.get("name"): item for item in owner.status.get("listeners", ())}
+    entries: list[Status] = []
+    sound = True
+    for bound in listeners:
+        verdicts = _verdicts(snapshot, served, bound)
+        sound = sound and verdicts[0].holds
+        before: Mapping[str, Any] = known.get(bound.listener.name, {})
+        entries.append(
+            {
+                "name": bound.listener.name,
+                "supportedKinds": [{"group": GROUP, "kind": kind} for kind in bound.wanted_kinds],
+                "attachedRoutes": len(served.routes.get(bound.key, ())),
+                "conditions": conditions(owner, before.get("conditions", ()), verdicts, now),
+            }
+        )
+    return entries, sound
+
+
+def _verdicts(snapshot: MeshSnapshot, served: ServedGateway, bound: BoundListener) -> list[Verdict]:
+    accepted = _is_accepted(bound)
+    resolved = _resolved(snapshot, bound)
+    usable = accepted.holds and (resolved.holds or resolved.reason == "InvalidRouteKinds")
+    reason = "Programmed" if usable else bound.conflict or "Invalid"
+    found = [
+        accepted,
+        Verdict("Conflicted", bool(bound.conflict), bound.conflict or "NoConflicts"),
+        resolved,
+        Verdict("Programmed", usable, reason, "" if usable else "It is not served"),
+    ]
+    overlaps = [
+        other.listener.name
+        for other in overlapping(bound, served.listeners)
+        if common_host(bound.hostname, other.hostname)
+    ]
+    if overlaps and not bound.conflict:
+        message = f"It has hosts in common with {', '.join(overlaps)}; requests for another are sent back"
+        found.append(Verdict("OverlappingTLSConfig", True, "OverlappingHostnames", message))
+    return found
+
+
+def _is_accepted(bound: BoundListener) -> Verdict:
+    listener = bound.listener
+    if not bound.route_kinds:
+        message = f"protocol {listener.protocol} is not supported; HTTP, HTTPS, TLS and TCP are"
+        return Verdict("Accepted", False, "UnsupportedProtocol", message)
+    if bound.conflict:
+        return Verdict("Accepted", False, bound.conflict, "Another listener has the same port")
+    if listener.tls is not None and listener.tls.options:
+        option = next(iter(listener.tls.options))
+        return Verdict("Accepted", False, "UnsupportedValue", f"tls.options: {option!r} is not known")
+    return Verdict("Accepted", True, "Accepted", "The listener is served")
+
+
+def _resolved(snapshot: MeshSnapshot, bound: BoundListener) -> Verdict:
+    tls = bound.listener.tls
+    certificates = tls.certificate_refs if tls is not None and not bound.passes_through else ()
+    if bound.listener.protocol == "HTTPS" and not certificates:
+        return Verdict("ResolvedRefs", False, "InvalidCertificateRef", "HTTPS needs a certificateRef")
+    for reference in certificates:
+        found = certificate_of(snapshot, bound, reference)
+        if not found.name:
+            return Verdict("ResolvedRefs", False, found.reason, found.message)
+    allowed = bound.listener.allowed_routes
+    kinds = allowed.kinds if allowed is not None else ()
+    if any(item.group != GROUP or item.kind not in bound.route_kinds for item in kinds):
+        possible = " and ".join(bound.route_kinds) or "none"
+        message = f"allowedRoutes.kinds: a {bound.listener.protocol} listener can have {possible}"
+        return Verdict("ResolvedRefs", False, "InvalidRouteKinds", message)
+    return Verdict("ResolvedRefs", True, "ResolvedRefs")

@@ -1,0 +1,145 @@
+"""What routes are told about themselves, for each of their parents.
+
+Conditions and reasons: gateway-api.sigs.k8s.io, `RouteParentStatus`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from marline.api.gateway_api.gateway import GatewaySpec
+from marline.api.gateway_api.http_route import HTTPRouteSpec
+from marline.api.gateway_api.shared import GROUP, BackendObjectReference, ParentReference
+from marline.api.resource import Resource
+from marline.compile.gateway_api import ServedGateway, is_accepted
+from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of
+from marline.compile.gateway_api_backends import Client, resolve_backend
+from marline.compile.gateway_api_conditions import (
+    CONTROLLER,
+    NOT_TAKEN,
+    Status,
+    Verdict,
+    conditions,
+)
+from marline.compile.gateway_api_listeners import Namespaces, listener_sets
+from marline.compile.gateway_api_rules import references
+from marline.compile.gateway_api_unsupported import unsupported_rules
+from marline.compile.gateway_lookup import api_gateways
+from marline.mesh.snapshot import MeshSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """What routes may be attached to."""
+
+    snapshot: MeshSnapshot
+    served: Sequence[ServedGateway]
+    namespaces: Namespaces
+
+
+def route_status(parents: Parents, route: Route, now: str, rejected: str) -> Status:
+    """With the entries of other controllers as they are."""
+    present = list(route.status.get("parents", ()))
+    made = [item for item in present if item.get("controllerName") != CONTROLLER]
+    resolved = _resolved(parents.snapshot, route)
+    gateways = [item.gateway for item in parents.served]
+    for parent in parents_of(route, gateways):
+        accepted = _accepted(parents, route, parent)
+        if accepted is None:
+            continue
+        verdicts = [*_with_unsupported(route, accepted), resolved]
+        if rejected:
+            verdicts.append(Verdict(NOT_TAKEN, False, "RejectedByProxy", rejected))
+        reference = {"group": parent.group, "kind": parent.kind} | msgspec.to_builtins(parent)
+        known = _known(present, reference)
+        made.append(
+            {
+                "parentRef": reference,
+                "controllerName": CONTROLLER,
+                "conditions": conditions(route, known, verdicts, now),
+            }
+        )
+    return {"parents": made}
+
+
+def _known(present: Sequence[Mapping[str, Any]], reference: Status) -> Sequence[Mapping[str, Any]]:
+    for item in present:
+        if item.get("controllerName") == CONTROLLER and item.get("parentRef") == reference:
+            found: Sequence[Mapping[str, Any]] = item.get("conditions", ())
+            return found
+    return ()
+
+
+def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdict | None:
+    """None when the parent is another controller's to speak of."""
+    if (parent.group, parent.kind) == ("", "Service"):
+        message = "routes of a Service (GAMMA) are not served; use a VirtualService"
+        return Verdict("Accepted", False, "UnsupportedValue", message)
+    if parent.group != GROUP or parent.kind not in ("Gateway", "ListenerSet"):
+        return None
+    owners: list[tuple[ServedGateway, Resource[Any]]] = [
+        (served, owner)
+        for served in parents.served
+        for owner in _owners(served)
+        if names_owner(parent, route.namespace, owner)
+    ]
+    if not owners:
+        return _no_parent(parents.snapshot, route, parent)
+    served, owner = owners[0]
+    if not is_accepted(served.gateway):
+        return Verdict("Accepted", False, "NoMatchingParent", f"{served.gateway.ref} is not accepted")
+    found = attach(route, parent, owner, served.listeners, parents.namespaces)
+    if found.accepted and not any(route in served.routes.get(item.key, ()) for item in found.listeners):
+        message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
+        return Verdict("Accepted", False, "HostnameConflict", message)
+    return Verdict("Accepted", found.accepted, found.reason, found.message)
+
+
+def _owners(served: ServedGateway) -> list[Resource[Any]]:
+    owners: dict[Any, Resource[Any]] = {served.gateway.ref: served.gateway}
+    owners.update((item.owner.ref, item.owner) for item in served.listeners)
+    return list(owners.values())
+
+
+def _no_parent(snapshot: MeshSnapshot, route: Route, parent: ParentReference) -> Verdict | None:
+    everyone: list[Resource[Any]] = [*api_gateways(snapshot), *listener_sets(snapshot)]
+    other = next((item for item in everyone if names_owner(parent, route.namespace, item)), None)
+    if other is not None and isinstance(other.spec, GatewaySpec):
+        return None
+    shown = f"{parent.kind} {parent.namespace or route.namespace}/{parent.name}"
+    missing = f"there is no {shown}" if other is None else f"{shown} is attached to no Gateway"
+    return Verdict("Accepted", False, "NoMatchingParent", missing)
+
+
+def _with_unsupported(route: Route, accepted: Verdict) -> list[Verdict]:
+    """A route of which no rule can be applied is not accepted; one of which some cannot be is in part."""
+    faults = unsupported_rules(route.spec) if isinstance(route.spec, HTTPRouteSpec) else {}
+    if not faults or not accepted.holds:
+        return [accepted]
+    message = "; ".join(faults.values())
+    if len(faults) == len(route.spec.rules):
+        return [Verdict("Accepted", False, "UnsupportedValue", message)]
+    return [accepted, Verdict("PartiallyInvalid", True, "UnsupportedValue", f"Dropped Rule: {message}")]
+
+
+def _resolved(snapshot: MeshSnapshot, route: Route) -> Verdict:
+    for backend in backends_of(route):
+        found = resolve_backend(snapshot, Client(route.namespace), route, backend)
+        if found.target is None:
+            return Verdict("ResolvedRefs", False, found.reason, found.message)
+    if isinstance(route.spec, HTTPRouteSpec):
+        for rule in route.spec.rules:
+            for filters in (rule.filters, *(item.filters for item in rule.backend_refs)):
+                extension = next((item.extension_ref for item in filters if item.extension_ref), None)
+                if extension is not None:
+                    message = f"a filter of kind {extension.group}/{extension.kind} is not known"
+                    return Verdict("ResolvedRefs", False, "InvalidKind", message)
+    return Verdict("ResolvedRefs", True, "ResolvedRefs")
+
+
+def backends_of(route: Route) -> list[BackendObjectReference]:
+    if isinstance(route.spec, HTTPRouteSpec):
+        return list(references(route.spec))
+    return [item for rule in route.spec.rules for item in rule.backend_refs]
