@@ -28,7 +28,7 @@ def test_a_misspelt_kind_gets_a_suggestion() -> None:
 
 
 def test_an_unknown_kind_lists_those_that_are_known() -> None:
-    with pytest.raises(click.UsageError, match="known are authorizationpolicies, configmaps"):
+    with pytest.raises(click.UsageError, match="known are authorizationpolicies, backendtlspolicies"):
         choose_kind("pods")
 
 
