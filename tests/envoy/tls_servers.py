@@ -56,9 +56,9 @@ class WebAuthority:
             .not_valid_after(now + datetime.timedelta(hours=1))
         )
 
-    def issue(self, name: str) -> Issued:
+    def issue(self, name: str, *more: str) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.DNSName(name)])
+        names = x509.SubjectAlternativeName([x509.DNSName(item) for item in (name, *more)])
         made = self._builder(_common_name(name), key.public_key()).add_extension(names, critical=False)
         signed = made.sign(self._key, hashes.SHA256())
         private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
