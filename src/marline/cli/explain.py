@@ -1,7 +1,7 @@
 """`marline explain`: what would happen to a request now, and why."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -98,7 +98,11 @@ def command(
         proxy = choose_proxy(mesh, source)
         observed = asyncio.run(_observed(settings.home, proxy))
     found = explain(CompiledView.of(mesh.snapshot, proxy), mesh.proxies, target, observed)
-    documents = mesh.documents if files else asyncio.run(lines_of(settings.home, _refs(found)))
+    documents = (
+        mesh.documents
+        if files
+        else asyncio.run(lines_of(settings.home, (place.resource for place in found.places())))
+    )
     found = _with_lines(found, documents)
     if output == TABLE:
         click.echo(render(found))
@@ -148,13 +152,6 @@ async def _observed(home: Home, proxy: Proxy) -> Observed:
         click.echo(f"marline: its endpoints' health is not known: {error}", err=True)
         return {}
     return {(row.cluster, row.endpoint): row.notes for row in endpoint_rows(answer) if row.notes}
-
-
-def _refs(found: Explanation) -> Iterable[Ref]:
-    for step in found.steps:
-        for place in (step.place, *(detail.place for detail in step.details)):
-            if place is not None:
-                yield place.resource
 
 
 def _with_lines(found: Explanation, documents: Mapping[Ref, Document]) -> Explanation:

@@ -170,6 +170,6 @@ async def lines_of(home: Home, refs: Iterable[Ref]) -> dict[Ref, Document]:
 def located(place: Place | None, documents: Mapping[Ref, Document]) -> Place | None:
     """A place with its line, as far as it is known."""
     document = documents.get(place.resource) if place is not None else None
-    if place is None or document is None:
+    if place is None or document is None or not place.field:
         return place
     return Place(place.resource, place.field, document.line(place.field), document.file)

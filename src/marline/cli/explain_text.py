@@ -19,6 +19,8 @@ def render(found: Explanation) -> str:
     lines.append("")
     lines += [_ending(item) for item in found.endings if item.share > 0]
     lines += [f"{'':{_WIDTH}}not evaluated: {doubt}" for doubt in found.doubts]
+    if any(place.line and not place.file for place in found.places()):
+        lines += ["", "Lines are those that marline get KIND NAME -o yaml prints."]
     return "\n".join(lines)
 
 

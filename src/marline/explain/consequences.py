@@ -73,7 +73,7 @@ def _for_proxy(step: Step, proxy: Proxy, peers: Peers) -> Iterator[tuple[str, st
     wanted = looked_at(step, proxy)
     old = reach(step.before, proxy, peers, wanted)
     new = reach(step.after, proxy, peers, wanted)
-    yield from _reached(old, new)
+    yield from _reached(old, new, _without_route(step.after, proxy))
     before, after = CompiledView.of(step.before, proxy, wanted), CompiledView.of(step.after, proxy, wanted)
     yield from _shadowed(before, after)
     yield from _clusters(before, after)
@@ -82,10 +82,19 @@ def _for_proxy(step: Step, proxy: Proxy, peers: Peers) -> Iterator[tuple[str, st
             yield from _accepted(step, proxy, unit)
 
 
-def _reached(old: dict[Key, Reach], new: dict[Key, Reach]) -> Iterator[tuple[str, str]]:
+def _without_route(snapshot: MeshSnapshot, proxy: Proxy) -> str:
+    """What becomes of requests to hosts that a proxy does not know."""
+    if proxy.role is Role.GATEWAY:
+        return "answered with 404"
+    workload = proxy.workloads[0]
+    scope = snapshot.scope(workload.namespace, dict(workload.labels))
+    return "passed on around the mesh" if scope.allow_any else "refused"
+
+
+def _reached(old: dict[Key, Reach], new: dict[Key, Reach], without: str) -> Iterator[tuple[str, str]]:
     hosts_before, hosts_after = {name for name, _ in old}, {name for name, _ in new}
     for name in sorted(hosts_before - hosts_after):
-        yield "lost", f"{name} is not known any more: requests go where all unknown ones do"
+        yield "lost", f"{name} is not known any more: its requests are {without}"
     for key, now in new.items():
         then = old.get(key)
         if then is not None:

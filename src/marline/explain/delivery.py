@@ -83,12 +83,12 @@ class Courier:
 
         place = subset_place(snapshot, sources, parts.subset) if parts.subset else None
         yield Step("cluster", parts.text, place or _service(sources), (Detail(f"cluster {cluster.name}"),))
-        yield Step("limits", ", ".join(limits_of(cluster)), decides("connectionPool"))
+        yield _or_default("limits", ", ".join(limits_of(cluster)), decides("connectionPool"))
         outliers = outliers_of(cluster)
         if outliers:
             said = f"endpoints that fail are left out: {', '.join(outliers)}"
             yield Step("outliers", said, decides("outlierDetection"))
-        yield Step("load balancing", balancing_of(cluster), decides("loadBalancer"))
+        yield _or_default("load balancing", balancing_of(cluster), decides("loadBalancer"))
 
     def _tls_steps(self, cluster: Any, securities: Iterable[Security]) -> Iterator[Step]:
         sources, parts = self.view.sources(CLUSTER, cluster.name), ClusterName.parse(cluster.name)
@@ -97,7 +97,8 @@ class Courier:
             expected = [Detail(f"expected: {name}") for name in security.expected[:_NAMES]]
             if len(security.expected) > _NAMES:
                 expected.append(Detail(f"or one of {len(security.expected) - _NAMES} more"))
-            yield Step("TLS", _secured(security), place, tuple(expected))
+            automatic = "" if place is not None else " (automatic)"
+            yield Step("TLS", _secured(security) + automatic, place, tuple(expected))
 
     def _find_out(self, cluster: Any, share: float, request: Request | None, steps: list[Step]) -> Delivery:
         """Envoy finds the addresses by itself."""
@@ -174,6 +175,10 @@ class Courier:
                 place = Ref("networking.istio.io", "WorkloadEntry", item.namespace, item.workload)
                 where = Place(place, "status.conditions") if snapshot.resource(place) else None
                 yield Detail(f"{name} is not ready and gets nothing", where)
+
+
+def _or_default(topic: str, text: str, place: Place | None) -> Step:
+    return Step(topic, text if place is not None else f"{text} (the default)", place)
 
 
 def _service(sources: tuple[Ref, ...]) -> Place | None:

@@ -21,7 +21,7 @@ from marline.explain.rules import destination_of, part_of
 from marline.explain.steps import Detail, Ending, Explanation, Fate, Step, percent
 from marline.explain.target import Target
 from marline.explain.view import CompiledView
-from marline.mesh.model import Proxy
+from marline.mesh.model import Proxy, Role
 from marline.mesh.snapshot import MeshSnapshot
 
 _NOBODY: Final = Ending(Fate.REFUSED, "the connection is closed")
@@ -88,7 +88,9 @@ class _Journey:
         scope = self.snapshot.scope(workload.namespace, dict(workload.labels))
         named = resolve(self.snapshot, scope, target)
         self.asked = named.target
-        self.steps += named.steps
+        if self.view.proxy.role is not Role.GATEWAY:
+            # A gateway's callers are outside: what the name means to them is not the mesh's to say.
+            self.steps += named.steps
         entry = enter(self.view, named)
         self.steps += entry.steps
         if entry.bypasses:

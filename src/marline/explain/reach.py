@@ -71,7 +71,7 @@ def hosts_of(view: CompiledView) -> Iterator[tuple[str, Any]]:
     for table in view.tables():
         for host in table.virtual_hosts:
             if "*" not in host.domains or table.name.startswith(("http.", "https.")):
-                yield f"{table.name} {host.name}", host
+                yield f"{host.name} at {table.name}", host
 
 
 def _condition(match: Any) -> str:

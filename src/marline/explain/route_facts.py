@@ -35,7 +35,8 @@ def fact_steps(snapshot: MeshSnapshot, decision: Decision) -> Iterator[Step]:
     limit = seconds(action.timeout)
     said = f"{limit:g}s for the request with all its retries" if limit else "none for the request as a whole"
     yield Step("timeout", said, part("timeout", "timeouts"))
-    yield Step("retries", _retries(action), part("retries", "retry"))
+    retries = part("retries", "retry")
+    yield Step("retries", _retries(action) + ("" if retries else " (the default)"), retries)
 
 
 def _fault_steps(decision: Decision, place: Place | None) -> Iterator[Step]:

@@ -1,5 +1,6 @@
 """The answer: steps, each with what decides it, and the ends that a request may come to."""
 
+from collections.abc import Iterator
 from enum import Enum
 
 import msgspec
@@ -71,6 +72,12 @@ class Explanation(Said, frozen=True):
     endings: tuple[Ending, ...] = ()
     doubts: tuple[str, ...] = ()
     """What was not evaluated, and may change the answer."""
+
+    def places(self) -> Iterator[Place]:
+        """All that decide something."""
+        for step in self.steps:
+            found = (step.place, *(detail.place for detail in step.details))
+            yield from (place for place in found if place is not None)
 
     @property
     def fate(self) -> Fate:

@@ -114,3 +114,28 @@ spec: {hosts: [shop.example], gateways: [istio-system/web],
     assert ask(snapshot, "http://shop.example/x", ingress()).endings[0].status == 404
     assert ask(snapshot, "http://other.example/r", ingress()).endings[0].status == 404
     assert ask(snapshot, "http://shop.example:444/", ingress()).fate is Fate.REFUSED
+
+
+def test_a_filter_of_an_envoy_filter_is_not_guessed() -> None:
+    lua = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: lua}
+spec:
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match: {context: SIDECAR_OUTBOUND, listener: {filterChain: {filter:
+      {name: envoy.filters.network.http_connection_manager, subFilter: {name: envoy.filters.http.router}}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: envoy.filters.http.lua
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+          default_source_code: {inline_string: "function envoy_on_request(handle) end"}
+---
+"""
+    found = ask(mesh(REVIEWS + JASON + lua), "reviews:9080")
+    assert found.endings[0].fate is Fate.ANSWERED
+    assert found.doubts == ("the HTTP filter envoy.filters.http.lua is not evaluated",)
+    assert found.fate is Fate.UNKNOWN
