@@ -35,6 +35,17 @@ def test_client_side_apply_removes_a_field_that_the_file_no_longer_has(cli: Cli,
     assert "size" not in cli.kubectl("-n", namespace, "apply", "view-last-applied", "cm", "settings")
 
 
+def test_what_has_no_effect_is_taken_with_a_warning(cli: Cli, namespace: str) -> None:
+    service = """
+{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, ports: [{port: 80}]}}
+"""
+    for form in (("apply",), ("apply", "--server-side"), ("replace",)):
+        done = cli.run("kubectl", "-n", namespace, *form, "-f", "-", stdin=service)
+        assert done.returncode == 0, done.stderr
+        assert "Warning: spec.type: LoadBalancer has no effect" in done.stderr
+    assert "Warning" not in cli.run("kubectl", "-n", namespace, "get", "service", "web").stderr
+
+
 def test_server_side_apply_names_the_manager_that_owns_a_field(cli: Cli, namespace: str) -> None:
     apply = ("-n", namespace, *SERVER_SIDE)
     assert cli.kubectl(*apply, stdin=SETTINGS) == "configmap/settings serverside-applied\n"

@@ -87,11 +87,12 @@ def _documents(backends: Mapping[str, Backend], spec: Mapping[str, Mapping[str, 
     for name, made in backends.items():
         entry = dict(spec[name])
         labels = {"app": "reviews", **entry.pop("labels", {})}
+        own = {"name": name, "namespace": "default", "annotations": entry.pop("annotations", {})}
         described.append(
             {
                 "apiVersion": _ISTIO,
                 "kind": "WorkloadEntry",
-                "metadata": {"name": name, "namespace": "default"},
+                "metadata": own,
                 "spec": {"address": "127.0.0.1", "ports": {port: made.port}, "labels": labels, **entry},
             }
         )
@@ -106,7 +107,8 @@ async def called(
     locality: str = "",
     labels: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Caller]:
-    """`backends`: more of their WorkloadEntries' specs; `service`: more of the Service's spec (YAML)."""
+    """`backends`: more of their WorkloadEntries' specs (and their annotations); `service`: more of the
+    Service's spec (YAML)."""
     async with AsyncExitStack() as stack:
         made = {name: await stack.enter_async_context(backend(name)) for name in backends}
         text = "\n---\n".join((_documents(made, backends, service), *rules))

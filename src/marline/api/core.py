@@ -114,30 +114,32 @@ class EventBody(Model, frozen=True):
 
 
 _DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
-_NO_NODES: Final = "ports on nodes; expose a service with a Gateway"
-_NO_BALANCER: Final = "load balancers outside the mesh; expose a service with a Gateway"
+_NO_NODES: Final = "the mesh opens no ports on nodes; expose the service with a Gateway"
+_NO_BALANCER: Final = "there is no load balancer outside the mesh; expose the service with a Gateway"
 
 REFUSED_SERVICE: Final[Refusals] = {
-    "type=NodePort": _NO_NODES,
-    "type=LoadBalancer": _NO_BALANCER,
     "type=ExternalName": "aliases; use a ServiceEntry with resolution DNS",
-    "sessionAffinity=ClientIP": "use a DestinationRule with consistentHash.useSourceIp",
     "externalIPs": "addresses outside the mesh",
     "ipFamilyPolicy=RequireDualStack": "the mesh's virtual addresses are IPv4",
-    "publishNotReadyAddresses": "only ready workloads get traffic",
+    "ports[].protocol=UDP": "the mesh carries TCP",
+    "ports[].protocol=SCTP": "the mesh carries TCP",
+    "externalName": "aliases; use a ServiceEntry with resolution DNS",
+    "ipFamilies[]=IPv6": "the mesh's virtual addresses are IPv4",
+}
+
+INEFFECTIVE_SERVICE: Final[Refusals] = {
+    "type=NodePort": _NO_NODES,
+    "type=LoadBalancer": _NO_BALANCER,
+    "sessionAffinityConfig.clientIP.timeoutSeconds": "affinity lasts as long as the endpoint does",
     "externalTrafficPolicy": _NO_NODES,
     "healthCheckNodePort": _NO_NODES,
     "ports[].nodePort": _NO_NODES,
-    "ports[].protocol=UDP": "the mesh carries TCP",
-    "ports[].protocol=SCTP": "the mesh carries TCP",
     "allocateLoadBalancerNodePorts": _NO_BALANCER,
     "loadBalancerIP": _NO_BALANCER,
     "loadBalancerClass": _NO_BALANCER,
     "loadBalancerSourceRanges": _NO_BALANCER,
-    "externalName": "aliases; use a ServiceEntry with resolution DNS",
-    "sessionAffinityConfig": "use a DestinationRule with consistentHash.useSourceIp",
-    "ipFamilies[]=IPv6": "the mesh's virtual addresses are IPv4",
 }
+"""Inside the mesh a Service of any type is what it also is in Kubernetes, a ClusterIP."""
 
 
 def validate_service(resource: Resource[ServiceSpec], faults: Faults) -> None:
@@ -148,6 +150,8 @@ def validate_service(resource: Resource[ServiceSpec], faults: Faults) -> None:
         faults.at("clusterIP").add(f"{spec.cluster_ip!r} is neither an IP address nor None")
     if spec.cluster_ip != "None" and spec.type != "ExternalName":
         faults.required(spec.ports, "ports")
+    if spec.session_affinity_config is not None and spec.session_affinity == "None":
+        faults.at("sessionAffinityConfig").add("has no effect without sessionAffinity: ClientIP")
     rules.named_once([port.name for port in spec.ports], faults.at("ports"), "port")
     rules.named_once([f"{port.port}/{port.protocol}" for port in spec.ports], faults.at("ports"), "port")
     for index, port in enumerate(spec.ports):

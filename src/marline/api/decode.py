@@ -8,7 +8,7 @@ import msgspec
 from marline.api import rules
 from marline.api.errors import Fault, FieldError, InvalidResource
 from marline.api.faults import Faults, nearest
-from marline.api.refusals import refuse
+from marline.api.refusals import ineffective, refuse
 from marline.api.registry import KINDS, Kind, kind_of
 from marline.api.resource import ObjectMeta, Resource
 from marline.api.shape import convert, encode_scalar
@@ -38,6 +38,14 @@ def admit(obj: Mapping[str, Any]) -> Resource[Any]:
         if kind.not_acted_on:
             faults.at("kind").unsupported(f"{kind.kind} is not acted on: {kind.not_acted_on}")
     return _or_raise(obj, resource, faults)
+
+
+def warnings(obj: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of an object that was admitted has no effect, in sentences for whoever wrote it."""
+    kind, _ = _kind(obj)
+    if not kind.in_spec:
+        return ineffective(obj, kind.ineffective, "")
+    return ineffective(obj.get("spec", {}), kind.ineffective, "spec")
 
 
 def encode(resource: Resource[Any]) -> dict[str, Any]:

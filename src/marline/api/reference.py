@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from marline.api.refusals import Refusals
 from marline.api.registry import KINDS, Kind
 from marline.api.scalars import Duration
 from marline.api.shape import field_types
@@ -135,15 +136,21 @@ def _page(kind: Kind, proofs: Proofs) -> Iterator[str]:
     if kind.not_acted_on:
         yield f"Refused as a whole: {kind.not_acted_on}."
         return
-    if kind.refused:
+    if kind.refused or kind.ineffective:
         yield _PATTERNS
         yield ""
-        yield "| refused | why |"
-        yield "|---|---|"
-        yield from (f"| `{pattern}` | {reason} |" for pattern, reason in sorted(kind.refused.items()))
-        yield ""
+    yield from _table("refused", kind.refused)
+    yield from _table("accepted without effect, with a warning", kind.ineffective)
     for model in models(kind.spec):
         yield from _model(model, proofs)
+
+
+def _table(head: str, patterns: Refusals) -> Iterator[str]:
+    if patterns:
+        yield f"| {head} | why |"
+        yield "|---|---|"
+        yield from (f"| `{pattern}` | {reason} |" for pattern, reason in sorted(patterns.items()))
+        yield ""
 
 
 def _model(model: type[msgspec.Struct], proofs: Proofs) -> Iterator[str]:

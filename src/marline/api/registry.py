@@ -73,6 +73,8 @@ class Kind:
     status: bool = True
     validate: Validate = _nothing_more
     refused: Refusals = field(default_factory=dict)
+    ineffective: Refusals = field(default_factory=dict)
+    """What is accepted and has no effect; whoever writes it is told so."""
     not_acted_on: str = ""
     """Not empty: the kind is modelled, and refused on apply with this reason."""
     columns: tuple[Column, ...] = ()
@@ -99,7 +101,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("", "Namespace", "namespaces", ("v1",), core.NamespaceSpec, ("ns",), namespaced=False,
          columns=(Column("Status", "status.phase"),)),
     Kind("", "Service", "services", ("v1",), core.ServiceSpec, ("svc",),
-         validate=core.validate_service, refused=core.REFUSED_SERVICE, categories=("all",),
+         validate=core.validate_service, refused=core.REFUSED_SERVICE,
+         ineffective=core.INEFFECTIVE_SERVICE, categories=("all",),
          columns=(
              Column("Type", "spec.type"), Column("Cluster-IP", "spec.clusterIP"),
              Column("External-IP", "spec.externalIPs"), Column("Port(s)", "spec.ports"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from marline.api.decode import admit
+from marline.api.decode import admit, warnings
 from marline.api.errors import FieldError, InvalidResource
 from marline.api.resource import Ref, Resource
 from marline.cli.batch import Item, make_batch
@@ -87,6 +87,9 @@ def command(
     waits = wait and not dry_run
     known = asyncio.run(_rejections(settings.home)) if waits else frozenset()
     outcomes = asyncio.run(_apply(settings.home, batch, force=force_conflicts, dry_run=dry_run))
+    for item in batch:
+        for warning in warnings(item.obj):
+            click.echo(f"warning: {said(item.ref)}: {warning}", err=True)
     if output != TABLE:
         dump([outcome.plain for outcome in outcomes], output)
     else:

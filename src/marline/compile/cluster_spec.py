@@ -27,6 +27,8 @@ class ClusterSpec:
     port: Port
     subset: str
     rule: DestinationPolicy | None
+    by_client: bool
+    """The service wants all calls of a client at one endpoint."""
     discovery: Discovery
     expected: tuple[str, ...]
     """The SPIFFE IDs (or other names) that peers may have."""

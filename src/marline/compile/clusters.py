@@ -71,6 +71,7 @@ def cluster_specs(
                 port=port,
                 subset=subset,
                 rule=rule,
+                by_client=service.client_affinity,
                 discovery=found,
                 expected=expected,
                 listed=_listed(service, port, chosen, found),
@@ -152,7 +153,7 @@ def _passes_through(
 
 def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     """An Envoy `Cluster`."""
-    settings = effective(spec.rule, spec.port.number, spec.subset)
+    settings = effective(spec.rule, spec.port.number, spec.subset, by_client=spec.by_client)
     made = cluster_pb2.Cluster(name=spec.name)
     made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
     made.metadata.filter_metadata[METADATA].update({"service": spec.hostname})

@@ -6,7 +6,7 @@ cannot say: tunnels, the PROXY protocol, retry budgets.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from marline.api.networking.destination_rule import (
@@ -48,9 +48,19 @@ class Effective:
 DEFAULTS: Final = Effective()
 
 
-def effective(rule: DestinationPolicy | None, port: int, subset: str) -> Effective:
-    if rule is None:
-        return DEFAULTS
+_BY_CLIENT: Final = LoadBalancerSettings(consistent_hash=ConsistentHash(use_source_ip=True))
+
+
+def effective(
+    rule: DestinationPolicy | None, port: int, subset: str, *, by_client: bool = False
+) -> Effective:
+    """`by_client`: a service itself wants all calls of a client at one endpoint (Kubernetes'
+    `sessionAffinity`), unless a rule says how it is balanced."""
+    found = _merged(rule, port, subset) if rule is not None else DEFAULTS
+    return replace(found, load_balancer=_BY_CLIENT) if by_client and not found.load_balancer else found
+
+
+def _merged(rule: DestinationPolicy, port: int, subset: str) -> Effective:
     merged = _apply(DEFAULTS, rule.traffic_policy, port)
     named = rule.subset(subset) if subset else None
     return _apply(merged, named.traffic_policy if named is not None else None, port)

@@ -8,7 +8,7 @@ from typing import Final
 
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
-from marline.compile.policy import effective
+from marline.compile.policy import Effective, effective
 from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_domains import short_names
 from marline.compile.routes_l4 import PLAIN_TCP, L4Route, L4Rule, TcpSettings, weighted
@@ -84,10 +84,13 @@ def resolve_targets(
 def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination: Destination) -> Target:
     hostname, port = _port_of(snapshot, rule_namespace, side, destination)
     cluster = outbound_cluster(hostname, port, destination.subset)
-    policy = effective(
-        snapshot.destination_rule(hostname, side.namespace, side.labels), port, destination.subset
-    )
-    return Target(cluster, policy.hash)
+    return Target(cluster, _policy(snapshot, side, hostname, port, destination.subset).hash)
+
+
+def _policy(snapshot: MeshSnapshot, side: Side, hostname: str, port: int, subset: str) -> Effective:
+    rule = snapshot.destination_rule(hostname, side.namespace, side.labels)
+    service = find_service(snapshot, hostname)
+    return effective(rule, port, subset, by_client=service is not None and service.client_affinity)
 
 
 def _port_of(
@@ -106,7 +109,8 @@ def service_target(
     snapshot: MeshSnapshot, client_namespace: str, labels: Mapping[str, str], service: Service, port: int
 ) -> Target:
     """A service's port without any rule, for a client."""
-    policy = effective(snapshot.destination_rule(service.hostname, client_namespace, labels), port, "")
+    rule = snapshot.destination_rule(service.hostname, client_namespace, labels)
+    policy = effective(rule, port, "", by_client=service.client_affinity)
     resolves = service.resolution is Resolution.DYNAMIC_DNS
     return Target(outbound_cluster(service.hostname, port), policy.hash, resolves)
 
@@ -171,7 +175,7 @@ def tcp_settings(
     snapshot: MeshSnapshot, side: Side, hostname: str, port: int, subset: str = ""
 ) -> TcpSettings:
     """What DestinationRules say of connections to a cluster."""
-    settings = effective(snapshot.destination_rule(hostname, side.namespace, side.labels), port, subset)
+    settings = _policy(snapshot, side, hostname, port, subset)
     tcp = settings.pool.tcp if settings.pool is not None else None
     return TcpSettings(
         tcp.idle_timeout if tcp is not None else None,

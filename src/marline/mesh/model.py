@@ -87,6 +87,10 @@ class Service:
     headless: bool = False
     traffic_distribution: str = ""
     """How near its endpoints should be to their clients (Kubernetes' `trafficDistribution`)."""
+    client_affinity: bool = False
+    """All calls of a client go to one endpoint (`sessionAffinity: ClientIP`)."""
+    publishes_not_ready: bool = False
+    """Endpoints count before they are ready (`publishNotReadyAddresses`)."""
     node_local: bool = False
     """Only endpoints on the client's own node count (`internalTrafficPolicy: Local`)."""
 

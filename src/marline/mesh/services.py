@@ -55,6 +55,8 @@ def _service(resource: Resource[Any], spec: ServiceSpec, cluster_domain: str) ->
         headless=headless,
         traffic_distribution=spec.traffic_distribution
         or resource.metadata.annotations.get(DISTRIBUTION_ANNOTATION, ""),
+        client_affinity=spec.session_affinity == "ClientIP",
+        publishes_not_ready=spec.publish_not_ready_addresses,
         node_local=spec.internal_traffic_policy == "Local",
     )
 

@@ -61,8 +61,9 @@ class MeshSnapshot:
         return next(own, seen[0] if seen else None)
 
     def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
-        """Where a service is ready to be called, over all of its ports."""
-        return tuple(item for item in self.all_endpoints(service) if item.healthy)
+        """Where a service is to be called, over all of its ports."""
+        found = self.all_endpoints(service)
+        return found if service.publishes_not_ready else tuple(item for item in found if item.healthy)
 
     def all_endpoints(self, service: Service) -> tuple[Endpoint, ...]:
         """As `endpoints`, with those that are not ready."""

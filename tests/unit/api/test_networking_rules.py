@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from marline.api.decode import admit
+from marline.api.decode import admit, warnings
 from marline.api.errors import InvalidResource
 
 A = {"destination": {"host": "a"}}
@@ -317,6 +317,25 @@ def test_rules_of_services() -> None:
     assert faults("Service", {"ports": [{**port, "targetPort": 0}]}, "") == ["ports[0].targetPort"]
     assert faults("Service", {"ports": [port], "clusterIP": "x"}, "") == ["clusterIP"]
     assert faults("Service", {"ports": [{**port, "protocol": "UDP"}]}, "") == ["ports[0].protocol"]
+    unasked = {"ports": [port], "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}
+    assert faults("Service", unasked, "") == ["sessionAffinityConfig"]
+
+
+def test_what_a_service_says_of_the_world_outside_is_taken_with_a_warning() -> None:
+    spec = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}], "externalTrafficPolicy": "Local"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "a", "namespace": "b"},
+        "spec": spec,
+    }
+    assert faults("Service", spec, "") == []
+    assert [text.partition(" has no effect: ")[0] for text in warnings(service)] == [
+        "spec.type: NodePort",
+        "spec.externalTrafficPolicy: it",
+        "spec.ports[0].nodePort: it",
+    ]
+    assert warnings({**service, "spec": {"ports": [{"port": 80}]}}) == ()
 
 
 @pytest.mark.parametrize(

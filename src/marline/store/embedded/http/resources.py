@@ -1,6 +1,7 @@
 """The verbs of the API on resources: from a request to `Objects`, and its result as a response."""
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 from aiohttp import web
 
+from marline.api.decode import warnings
 from marline.api.errors import FieldError, InvalidResource
 from marline.store import status
 from marline.store.embedded.deletion import Deletion, Propagation
@@ -90,6 +92,14 @@ class Resources:
             return json_response(table.partial(stored.obj), code)
         return json_response(target.served.shown(stored.obj), code)
 
+    def _written(self, request: web.Request, target: Target, stored: Stored, code: int = 200) -> web.Response:
+        """As `_one`, with a warning for each thing that has no effect (RFC 9110 once had this header;
+        kubernetes.io, "Warnings": kubectl shows it)."""
+        response = self._one(request, target, stored, code)
+        for text in warnings(stored.obj):
+            response.headers.add("Warning", f"299 - {json.dumps(text)}")
+        return response
+
     def _list(self, request: web.Request, target: Target) -> web.Response:
         found, metadata = self._page(request, target)
         return json_response(_listing(request, target, found, metadata))
@@ -130,12 +140,12 @@ class Resources:
         name = str(metadata.get("name") or metadata.get("generateName") or "")
         request[TARGET] = replace(target, name=name)  # What errors are about.
         stored = await self._objects.create(obj, _options(request, target))
-        return self._one(request, target, stored, 201)
+        return self._written(request, target, stored, 201)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         obj = await _object(request, target)
         stored = await self._objects.update(obj, _options(request, target))
-        return self._one(request, target, stored)
+        return self._written(request, target, stored)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         media = request.content_type
@@ -177,7 +187,7 @@ class Resources:
         except Inapplicable as error:
             # A fault of a field, since kubectl shows nothing else of an Invalid status.
             raise InvalidResource(str(target.ref), (FieldError("patch", str(error)),)) from error
-        return self._one(request, target, stored)
+        return self._written(request, target, stored)
 
     async def _apply(self, request: web.Request, target: Target, body: Any, options: Options) -> web.Response:
         if not isinstance(body, dict):
@@ -185,7 +195,7 @@ class Resources:
         config = _checked(body, target)
         existed = self._store.state.head.get(target.ref) is not None
         stored = await self._objects.apply(config, options)
-        return self._one(request, target, stored, 200 if existed else 201)
+        return self._written(request, target, stored, 200 if existed else 201)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         deletion, dry = await _deletion(request)

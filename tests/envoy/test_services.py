@@ -1,0 +1,42 @@
+"""What a Kubernetes Service says about how it is called."""
+
+import pytest
+from called_service import called, rule
+
+THREE: dict[str, dict[str, object]] = {"a": {}, "b": {}, "c": {}}
+AFFINITY = "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}}"
+PROBED = {"annotations": {"marline.dev/readiness-probed": "true"}}
+
+
+@pytest.mark.proves("core.ServiceSpec.sessionAffinity")
+async def test_a_client_stays_with_one_endpoint_where_a_service_wants_that() -> None:
+    async with called(THREE, service=AFFINITY) as mesh:
+        assert len(await mesh.answers()) == 1
+
+
+async def test_a_rule_that_balances_a_service_counts_before_its_affinity() -> None:
+    async with called(THREE, rule("{loadBalancer: {simple: ROUND_ROBIN}}"), service=AFFINITY) as mesh:
+        assert len(await mesh.answers()) == 3
+
+
+async def test_a_rule_about_something_else_leaves_the_affinity() -> None:
+    async with called(THREE, rule("{connectionPool: {tcp: {maxConnections: 9}}}"), service=AFFINITY) as mesh:
+        assert len(await mesh.answers()) == 1
+
+
+@pytest.mark.proves("core.ServiceSpec.publishNotReadyAddresses")
+@pytest.mark.parametrize(("published", "answering"), [("true", {"ready", "not-yet"}), ("false", {"ready"})])
+async def test_endpoints_that_are_not_ready_are_called_only_where_a_service_wants_that(
+    published: str, answering: set[str]
+) -> None:
+    service = f"{{publishNotReadyAddresses: {published}}}"
+    async with called({"ready": {}, "not-yet": PROBED}, service=service) as mesh:
+        assert set(await mesh.answers(40)) == answering
+
+
+@pytest.mark.proves("core.ServiceSpec.type", "core.ServiceSpec.selector", "core.ServiceSpec.ports")
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
+async def test_a_service_of_any_type_is_called_inside_the_mesh(kind: str) -> None:
+    backends = {"a": {}, "other": {"labels": {"app": "other"}}}
+    async with called(backends, service=f"{{type: {kind}}}") as mesh:
+        assert set(await mesh.answers(20)) == {"a"}
