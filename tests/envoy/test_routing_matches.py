@@ -68,6 +68,20 @@ async def ask(client: RoutedClient, path: str, options: dict[str, str]) -> str:
     return reply.backend
 
 
+@pytest.mark.proves(
+    "networking.VirtualServiceSpec.http",
+    "networking.HTTPRoute.match",
+    "networking.HTTPMatchRequest.uri",
+    "networking.HTTPMatchRequest.method",
+    "networking.HTTPMatchRequest.headers",
+    "networking.HTTPMatchRequest.queryParams",
+    "networking.HTTPMatchRequest.authority",
+    "networking.HTTPMatchRequest.withoutHeaders",
+    "networking.HTTPMatchRequest.ignoreUriCase",
+    "networking.StringMatch.exact",
+    "networking.StringMatch.prefix",
+    "networking.StringMatch.regex",
+)
 async def test_each_kind_of_match_selects_its_rule_and_no_match_is_404() -> None:
     async with AsyncExitStack() as stack:
         ports = {name: [(await stack.enter_async_context(backend(name))).port] for name in HOSTS}
@@ -77,6 +91,10 @@ async def test_each_kind_of_match_selects_its_rule_and_no_match_is_404() -> None
 
 
 @pytest.mark.parametrize("flags", ["case", "default"])
+@pytest.mark.proves(
+    "networking.HTTPMatchRequest.ignoreUriCase",
+    "networking.Destination.subset",
+)
 async def test_a_rule_without_match_takes_what_is_left(flags: str) -> None:
     ignore = "true" if flags == "case" else "false"
     rules = f"""

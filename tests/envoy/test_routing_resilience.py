@@ -3,12 +3,20 @@
 import asyncio
 import time
 
+import pytest
 from routing_envoy import backend, routed, virtual_service
 
 SAMPLE = 1000
 """Requests of a statistical test."""
 
 
+@pytest.mark.proves(
+    "networking.HTTPRoute.route",
+    "networking.HTTPRouteDestination.destination",
+    "networking.HTTPRouteDestination.weight",
+    "networking.Destination.host",
+    "networking.Destination.subset",
+)
 async def test_weights_share_traffic_within_statistical_bounds() -> None:
     rules = """
 - route:
@@ -26,6 +34,12 @@ async def test_weights_share_traffic_within_statistical_bounds() -> None:
     assert 52 <= second <= 148
 
 
+@pytest.mark.proves(
+    "networking.HTTPRoute.mirror",
+    "networking.HTTPRoute.mirrors",
+    "networking.HTTPRoute.mirrorPercentage",
+    "networking.HTTPMirrorPolicy.destination",
+)
 async def test_a_mirror_gets_a_copy_of_its_share_and_no_say() -> None:
     rules = """
 - match: [{uri: {prefix: /all}}]
@@ -54,6 +68,11 @@ async def test_a_mirror_gets_a_copy_of_its_share_and_no_say() -> None:
             await asyncio.wait_for(second.arrived.wait(), 5)
 
 
+@pytest.mark.proves(
+    "networking.HTTPRoute.retries",
+    "networking.HTTPRetry.attempts",
+    "networking.HTTPRetry.retryOn",
+)
 async def test_retries_by_default_as_told_or_not_at_all() -> None:
     rules = """
 - match: [{uri: {prefix: /off}}]
@@ -76,6 +95,9 @@ async def test_retries_by_default_as_told_or_not_at_all() -> None:
     assert outcomes == [("/", 2, 200), ("/", 3, 503), ("/off", 1, 503), ("/many", 4, 200), ("/other", 1, 503)]
 
 
+@pytest.mark.proves(
+    "networking.HTTPRoute.timeout",
+)
 async def test_a_timeout_ends_a_slow_request_with_504() -> None:
     rules = """
 - match: [{uri: {prefix: /limited}}]
@@ -89,6 +111,17 @@ async def test_a_timeout_ends_a_slow_request_with_504() -> None:
     assert (limited.status, unlimited.status) == (504, 200)
 
 
+@pytest.mark.proves(
+    "networking.HTTPRoute.fault",
+    "networking.HTTPFaultInjection.delay",
+    "networking.HTTPFaultInjection.abort",
+    "networking.Delay.fixedDelay",
+    "networking.Delay.percentage",
+    "networking.Abort.httpStatus",
+    "networking.Abort.grpcStatus",
+    "networking.Abort.percentage",
+    "networking.Percent.value",
+)
 async def test_faults_befall_their_share_of_requests() -> None:
     rules = """
 - match: [{uri: {prefix: /half}}]
@@ -119,6 +152,16 @@ async def test_faults_befall_their_share_of_requests() -> None:
     assert spared.status == 200
 
 
+@pytest.mark.proves(
+    "networking.HTTPRoute.corsPolicy",
+    "networking.CorsPolicy.allowOrigins",
+    "networking.CorsPolicy.allowMethods",
+    "networking.CorsPolicy.allowHeaders",
+    "networking.CorsPolicy.exposeHeaders",
+    "networking.CorsPolicy.maxAge",
+    "networking.CorsPolicy.allowCredentials",
+    "networking.CorsPolicy.unmatchedPreflights",
+)
 async def test_cors_answers_preflights_of_known_origins_only() -> None:
     rules = """
 - corsPolicy:
