@@ -13,7 +13,8 @@ from marline.compile.resource import ROUTE, VIRTUAL_HOST, Recipe
 from marline.compile.routes_active import MESH, RuleSet, Side
 from marline.compile.routes_domains import domains, with_port
 from marline.compile.routes_hosts import build_single_host_table, build_virtual_host
-from marline.compile.routes_l4 import L4Route, WeightedTarget, disjoint, tcp_rules, tls_rules
+from marline.compile.routes_l4 import L4Route, WeightedTarget, tcp_rules, tls_rules
+from marline.compile.routes_l4_order import in_order
 from marline.compile.routes_lookup import (
     domain_addresses,
     domain_names,
@@ -114,7 +115,7 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
     if service.resolution is Resolution.DYNAMIC_DNS:
         by_name = replace(settings, resolve_at=port.number)
         own = replace(own, sni_hosts=(service.hostname,), settings=by_name)
-    return disjoint([*routes, own])
+    return in_order([*routes, own])
 
 
 def _sources(rules: RuleSet | None, service: Ref) -> tuple[Ref, ...]:
