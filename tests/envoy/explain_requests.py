@@ -117,6 +117,75 @@ class Draw:
         except InvalidResource:
             return None
 
+    # The Gateway API's
+
+    def api_match(self) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        if self.likely(0.7):
+            kind = self.of(("Exact", "PathPrefix", "RegularExpression"))
+            values = PATH_PATTERNS if kind == "RegularExpression" else ("/", "/a", "/a/", "/a/b", "/A/b")
+            made["path"] = {"type": kind, "value": self.of(values)}
+        if self.likely(0.4):
+            made["headers"] = [self.api_value(self.of(("user", "team")), WORDS[:3], PATTERNS)]
+        if self.likely(0.2):
+            made["queryParams"] = [self.api_value(self.of(("q", "r")), ("1", "2"), ("[0-9]", ".*"))]
+        if self.likely(0.2):
+            made["method"] = self.of(METHODS)
+        return made
+
+    def api_value(self, name: str, values: tuple[str, ...], patterns: tuple[str, ...]) -> dict[str, Any]:
+        kind = self.of(("Exact", "RegularExpression"))
+        return {"name": name, "type": kind, "value": self.of(values if kind == "Exact" else patterns)}
+
+    def api_change(self) -> dict[str, Any]:
+        kind, name = self.of(
+            (("ReplaceFullPath", "replaceFullPath"), ("ReplacePrefixMatch", "replacePrefixMatch"))
+        )
+        return {"type": kind, name: self.of(("/", "/new", "/new/"))}
+
+    def api_filters(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        if self.likely(0.5):
+            rewrite = {"hostname": "rewritten.example"} if self.likely(0.5) else {}
+            rewrite |= {"path": self.api_change()} if self.likely(0.7) or not rewrite else {}
+            found.append({"type": "URLRewrite", "urlRewrite": rewrite})
+        if self.likely(0.3):
+            policy = {"allowOrigins": [self.of(("https://a", "https://b", "*"))], "allowMethods": ["GET"]}
+            found.append({"type": "CORS", "cors": policy})
+        return found
+
+    def api_rule(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"matches": [self.api_match() for _ in range(self.of((1, 1, 2)))]}
+        if self.likely(0.25):
+            redirect: dict[str, Any] = {"statusCode": self.of((301, 302, 307, 308))}
+            redirect |= {"scheme": self.of(("http", "https"))} if self.likely(0.5) else {}
+            redirect |= {"hostname": "to.example"} if self.likely(0.5) else {}
+            redirect |= {"port": self.of((80, 444))} if self.likely(0.3) else {}
+            redirect |= {"path": self.api_change()} if self.likely(0.5) else {}
+            return made | {"filters": [{"type": "RequestRedirect", "requestRedirect": redirect}]}
+        names = self._random.sample((*BACKENDS, "missing"), self.of((1, 2, 3)))
+        backends = [
+            {"name": name, "port": 1, "weight": self.of((0, 1, 5)), "filters": self.backend_filters()}
+            for name in names
+        ]
+        return made | {"filters": self.api_filters(), "backendRefs": backends}
+
+    def backend_filters(self) -> list[dict[str, Any]]:
+        """Those of one backend: Envoy needs a route for each of such."""
+        if not self.likely(0.15):
+            return []
+        return [{"type": "URLRewrite", "urlRewrite": {"path": self.api_change()}}]
+
+    def http_route(self) -> Resource[Any] | None:
+        """None if it is refused."""
+        rules = [self.api_rule() for _ in range(self.of((1, 2, 3)))]
+        head = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+        spec = {"parentRefs": [{"name": "gateway"}], "rules": rules}
+        try:
+            return admit({**head, "metadata": {"name": "it", "namespace": "default"}, "spec": spec})
+        except InvalidResource:
+            return None
+
     def request(self, authority: str) -> Request:
         headers = []
         for name in ("user", "team"):

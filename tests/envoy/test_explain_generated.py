@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from envoy.config.route.v3 import route_pb2
 from explain_requests import BACKENDS, Draw
-from routing_envoy import backend, cluster, route_listener, rule_set, run_envoy
+from routing_envoy import backend, cluster, http_route_host, route_listener, rule_set, run_envoy
 
+from marline.compile.gateway_api_rules import RouteSet, backend_key, references
 from marline.compile.routes_hosts import build_virtual_host
+from marline.compile.routes_targets import Target
 from marline.explain.request import Request
 from marline.explain.routing import Decision, decide
 
@@ -19,14 +22,34 @@ HOSTS = 120
 REQUESTS_EACH = 12
 
 
-def virtual_hosts(draw: Draw) -> list[Any]:
+def rules_host(draw: Draw, name: str, domains: tuple[str, ...]) -> Any | None:
+    """A virtual host of a VirtualService; None if that is refused."""
+    made = draw.virtual_service()
+    return build_virtual_host(f"9080/{name}", domains, rule_set(made), None, "") if made is not None else None
+
+
+def routes_host(draw: Draw, name: str, domains: tuple[str, ...]) -> Any | None:
+    """A virtual host of an HTTPRoute; None if that is refused."""
+    made = draw.http_route()
+    if made is None:
+        return None
+    backends = {
+        backend_key(item): Target(item.name) if item.name in BACKENDS else None
+        for item in references(made.spec)
+    }
+    host = http_route_host(RouteSet(made, "http", 8080, tuple(backends.items())))
+    host.name = name
+    host.domains[:] = domains
+    return host
+
+
+def virtual_hosts(draw: Draw, make: Callable[[Draw, str, tuple[str, ...]], Any | None]) -> list[Any]:
     made: list[Any] = []
     while len(made) < HOSTS:
-        resource = draw.virtual_service()
-        if resource is not None:
-            name = f"host-{len(made)}.example"
-            domains = (name, f"{name}:9080", f"{name}:80")
-            made.append(build_virtual_host(f"9080/{name}", domains, rule_set(resource), None, ""))
+        name = f"host-{len(made)}.example"
+        host = make(draw, name, (name, f"{name}:9080", f"{name}:80"))
+        if host is not None:
+            made.append(host)
     return made
 
 
@@ -55,16 +78,21 @@ def foretold(decision: Decision) -> list[tuple[int, str, str, str, str]]:
             continue
         if item.request is None:
             found.append((item.status, "", "", "", item.location))
-        else:
+        elif item.cluster in BACKENDS:
             found.append((200, item.cluster, item.request.path, item.request.authority, ""))
+        else:
+            found.append((item.missing, "", "", "", ""))
     return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-async def test_what_is_foretold_comes_true(seed: int) -> None:
+@pytest.mark.parametrize("make", [rules_host, routes_host])
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_foretold_comes_true(
+    seed: int, make: Callable[[Draw, str, tuple[str, ...]], Any | None]
+) -> None:
     draw = Draw(seed)
-    hosts = virtual_hosts(draw)
+    hosts = virtual_hosts(draw, make)
     table = route_pb2.RouteConfiguration(virtual_hosts=hosts)
     async with AsyncExitStack() as stack:
         backends = [await stack.enter_async_context(backend(name)) for name in BACKENDS]
@@ -81,4 +109,5 @@ async def test_what_is_foretold_comes_true(seed: int) -> None:
                 seen = await ask(envoy.ports["routes"], request)
                 assert seen in foretold(decision), f"{request}\n{hosts[index]}"
                 kinds.update(item.by for item in decision.outcomes)
-        assert set(kinds) == {"cluster", "redirect", "direct response", "fault", "cors", "no route"}, kinds
+        common = {"cluster", "redirect", "direct response", "cors", "no route"}
+        assert set(kinds) >= common, kinds

@@ -5,12 +5,13 @@ Envoy documentation, "config.route.v3.RouteMatch"; all conditions of a route mus
 
 from typing import Any, Final
 
+from marline.explain.fractions import share_of
 from marline.explain.patterns import expression, fits, wanted
 from marline.explain.request import CannotTell, Request, only
 
 _MATCH: Final = (
     "prefix", "path", "safe_regex", "path_separated_prefix", "connect_matcher", "case_sensitive", "headers",
-    "query_parameters",
+    "query_parameters", "runtime_fraction",
 )  # fmt: skip
 _HEADER: Final = (
     "name", "string_match", "present_match", "range_match", "invert_match", "treat_missing_header_as_empty",
@@ -72,6 +73,11 @@ def _asked_of_value(matcher: Any) -> str:
     return (
         "present" if matcher.DESCRIPTOR.name != "HeaderMatcher" or matcher.present_match else _asked(matcher)
     )
+
+
+def fraction_of(match: Any) -> float:
+    """The share (0 to 1) of the requests that fulfil a match which its route takes."""
+    return share_of(match.runtime_fraction.default_value) if match.HasField("runtime_fraction") else 1.0
 
 
 def matched_path(match: Any, request: Request) -> str:

@@ -10,10 +10,10 @@ from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
+from marline.explain.fractions import seconds, share_of
 from marline.explain.patterns import fits
 from marline.explain.request import CannotTell, Request, only
 
-_DENOMINATORS: Final = (100, 10_000, 1_000_000)
 _GRPC_TO_HTTP: Final = {
     0: 200, 1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501,
     14: 503, 16: 401,
@@ -58,15 +58,6 @@ def faults_of(route: Any) -> Faults:
 def http_status_of(grpc_status: int) -> int:
     """The HTTP status of a gRPC error for callers that do not speak gRPC (Envoy's `Grpc::Utility`)."""
     return _GRPC_TO_HTTP.get(grpc_status, 500)
-
-
-def share_of(fraction: Any) -> float:
-    """A `FractionalPercent` as a share from 0 to 1."""
-    return float(min(1.0, fraction.numerator / _DENOMINATORS[fraction.denominator]))
-
-
-def seconds(duration: Any) -> float:
-    return float(duration.seconds) + float(duration.nanos) / 1e9
 
 
 def answers_preflight(route: Any, request: Request) -> bool:

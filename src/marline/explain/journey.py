@@ -16,7 +16,7 @@ from marline.explain.naming import resolve
 from marline.explain.origin import Place
 from marline.explain.request import CannotTell
 from marline.explain.route_facts import fact_steps
-from marline.explain.routing import Decision, Outcome, missing_cluster_status
+from marline.explain.routing import Decision, Outcome, Taken
 from marline.explain.rules import destination_of, part_of
 from marline.explain.steps import Detail, Ending, Explanation, Fate, Step, percent
 from marline.explain.target import Target
@@ -136,26 +136,19 @@ class _Journey:
         self._say_shares([(item.cluster, item.share) for item in forwarded], decision.place)
         for outcome in decision.outcomes:
             if outcome.by == "cluster":
-                missing = missing_cluster_status(decision.route)
-                self._deliver(outcome.cluster, outcome.share, outcome.request, missing)
+                self._deliver(outcome.cluster, outcome.share, outcome.request, outcome.missing)
             else:
                 self.endings.append(_answer(outcome))
 
     def _route_steps(self, decision: Decision) -> Iterator[Step]:
         missed = [Detail(item.why, item.place) for item in decision.misses]
         details = sorted([*missed, *left_out(self.snapshot, self.view.proxy, decision)], key=_order_of)
-        if decision.route is None:
-            if decision.outcomes[0].by != "tls required":
-                yield Step("route", "no rule is for this request", None, tuple(details))
-            return
-        place = decision.place
-        if place is None:
-            said = "no rule is about this host: its requests go to the service itself"
-        else:
-            named = f" ({decision.route.name})" if decision.route.name else ""
-            said = f"this rule is for it{named}"
-        yield Step("route", said, place, tuple(details))
-        yield from fact_steps(self.snapshot, decision)
+        if not decision.taken and decision.unrouted[0].by != "tls required":
+            yield Step("route", "no rule is for this request", None, tuple(details))
+        for taken in decision.taken:
+            yield Step("route", _said_of(taken), taken.place, tuple(details))
+            details = []
+            yield from fact_steps(self.snapshot, taken)
 
     def _say_shares(self, shares: list[tuple[str, float]], place: Place | None) -> None:
         if len(shares) < 2:
@@ -172,6 +165,14 @@ class _Journey:
         self.steps += made.steps
         self.endings.append(made.ending)
         self.doubts += made.doubts
+
+
+def _said_of(taken: Taken) -> str:
+    if taken.place is None:
+        return "no rule is about this host: its requests go to the service itself"
+    named = f" ({taken.route.name})" if taken.route.name else ""
+    whose = "it" if taken.share >= 1 else f"{percent(taken.share)} of such requests"
+    return f"this rule is for {whose}{named}"
 
 
 def _order_of(detail: Detail) -> tuple[int, ...]:

@@ -4,12 +4,13 @@ from typing import Any, Final
 
 from marline.compile.filters import ROUTER_FILTER
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
+from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.explain.request import CannotTell, Request
 from marline.explain.routing import Decision, decide
 from marline.explain.view import CompiledView
 
-_KNOWN: Final = frozenset({ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER})
+_KNOWN: Final = frozenset({ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER, SESSION_FILTER})
 
 
 def table_of(manager: Any, view: CompiledView) -> Any:
@@ -34,7 +35,7 @@ def strange_filters(manager: Any, decision: Decision) -> list[str]:
     known. A disabled one acts where the route (or its virtual host) configures it."""
     configured = {
         name
-        for level in (decision.route, decision.host)
+        for level in (*(item.route for item in decision.taken), decision.host)
         if level is not None
         for name in level.typed_per_filter_config
     }

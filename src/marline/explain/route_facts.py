@@ -3,35 +3,39 @@
 from collections.abc import Iterator
 from typing import Any
 
-from marline.explain.faults import seconds, share_of
+from marline.compile.gateway_api_session import SESSION_FILTER
+from marline.explain.fractions import seconds, share_of
 from marline.explain.origin import Place
-from marline.explain.routing import Decision, Outcome
+from marline.explain.routing import Outcome, Taken
 from marline.explain.rules import part_of
 from marline.explain.steps import Detail, Step, percent
 from marline.mesh.snapshot import MeshSnapshot
 
 
-def fact_steps(snapshot: MeshSnapshot, decision: Decision) -> Iterator[Step]:
-    """Faults, rewrites, headers, mirrors, timeout and retries of the route that was chosen."""
-    place = decision.place
+def fact_steps(snapshot: MeshSnapshot, taken: Taken) -> Iterator[Step]:
+    """Faults, rewrites, headers, mirrors, sessions, timeout and retries of a route that was chosen."""
+    place = taken.place
 
     def part(*names: str) -> Place | None:
         return part_of(snapshot, place, *names)
 
-    yield from _fault_steps(decision, part("fault"))
-    action = decision.route.route if decision.route.WhichOneof("action") == "route" else None
-    headers = [Detail(text) for text in _header_changes(decision.route)]
+    yield from _fault_steps(taken, part("fault"))
+    action = taken.route.route if taken.route.WhichOneof("action") == "route" else None
+    headers = [Detail(text) for text in _header_changes(taken.route)]
     if headers:
         yield Step("headers", "headers are changed", part("headers", "filters"), tuple(headers))
     if action is None:
         return
-    sent = next((item for item in decision.outcomes if item.by == "cluster"), None)
+    sent = next((item for item in taken.outcomes if item.by == "cluster"), None)
     if sent is not None:
-        yield from _rewrite_steps(decision, sent, part("rewrite", "headers", "filters"))
+        yield from _rewrite_steps(taken, sent, part("rewrite", "headers", "filters"))
     for mirror in action.request_mirror_policies:
         share = share_of(mirror.runtime_fraction.default_value) if mirror.HasField("runtime_fraction") else 1
         said = f"{percent(share)} are also sent to {mirror.cluster}, whose answers nobody waits for"
         yield Step("mirror", said, part("mirror", "mirrors", "filters"))
+    if SESSION_FILTER in taken.route.typed_per_filter_config:
+        said = "later requests of a session stay with the endpoint of its first"
+        yield Step("session", said, part("sessionPersistence"))
     limit = seconds(action.timeout)
     said = f"{limit:g}s for the request with all its retries" if limit else "none for the request as a whole"
     yield Step("timeout", said, part("timeout", "timeouts"))
@@ -39,8 +43,8 @@ def fact_steps(snapshot: MeshSnapshot, decision: Decision) -> Iterator[Step]:
     yield Step("retries", _retries(action) + ("" if retries else " (the default)"), retries)
 
 
-def _fault_steps(decision: Decision, place: Place | None) -> Iterator[Step]:
-    faults = decision.faults
+def _fault_steps(taken: Taken, place: Place | None) -> Iterator[Step]:
+    faults = taken.faults
     if faults.delay_share:
         yield Step("fault", f"{percent(faults.delay_share)} are delayed by {faults.delay_seconds:g}s", place)
     if faults.abort_share:
@@ -50,8 +54,8 @@ def _fault_steps(decision: Decision, place: Place | None) -> Iterator[Step]:
         yield Step("fault", f"{percent(faults.abort_share)} are answered with {said}", place)
 
 
-def _rewrite_steps(decision: Decision, outcome: Outcome, place: Place | None) -> Iterator[Step]:
-    before, after = decision.request, outcome.request
+def _rewrite_steps(taken: Taken, outcome: Outcome, place: Place | None) -> Iterator[Step]:
+    before, after = taken.request, outcome.request
     if after is None:
         return
     if before.path != after.path:

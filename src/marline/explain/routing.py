@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from marline.explain.conditions import why_not
+from marline.explain.conditions import fraction_of, why_not
 from marline.explain.faults import NO_FAULTS, Faults, answers_preflight, faults_of, http_status_of
 from marline.explain.origin import Place, route_place
 from marline.explain.paths import location, normalized, rewritten
@@ -62,27 +62,49 @@ class Outcome:
     """As it goes on."""
     location: str = ""
     body: bytes = b""
-    chosen: Any = field(default=None, compare=False, repr=False)
-    """The `ClusterWeight`, if the cluster is one of several."""
+    missing: int = 0
+    """What is answered if the cluster does not exist (`cluster_not_found_response_code`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Which route a request takes, and what becomes of it there."""
+class Taken:
+    """A route that takes a request, or a share of all such requests."""
 
+    route: Any = field(repr=False)
     request: Request
     """As the route table sees it."""
+    share: float
     outcomes: tuple[Outcome, ...]
-    host: Any = field(default=None, repr=False)
-    domain: str = ""
-    misses: tuple[Miss, ...] = ()
-    route: Any = field(default=None, repr=False)
+    """Their shares are of all requests, too."""
     faults: Faults = NO_FAULTS
 
     @property
     def place(self) -> Place | None:
         """What the route is made of."""
-        return route_place(self.route) if self.route is not None else None
+        return route_place(self.route)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which routes take a request, and what becomes of it there."""
+
+    request: Request
+    host: Any = field(default=None, repr=False)
+    domain: str = ""
+    misses: tuple[Miss, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    """One, unless routes are for fractions of the requests."""
+    unrouted: tuple[Outcome, ...] = ()
+    """What becomes of requests that no route takes."""
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        return (*(outcome for item in self.taken for outcome in item.outcomes), *self.unrouted)
+
+    @property
+    def place(self) -> Place | None:
+        """What the (first) route is made of."""
+        return self.taken[0].place if self.taken else None
 
 
 def decide(table: Any, hosts: Iterable[Any], request: Request, *, normalize: bool) -> Decision:
@@ -93,17 +115,27 @@ def decide(table: Any, hosts: Iterable[Any], request: Request, *, normalize: boo
     request = replace(request, path=normalized(request.path, normalize=normalize))
     found = host_for(hosts, request.authority, ignore_port=table.ignore_port_in_host_matching)
     if found is None:
-        return Decision(request, (Outcome(1.0, "no virtual host", NOT_FOUND),))
+        return Decision(request, unrouted=(Outcome(1.0, "no virtual host", NOT_FOUND),))
     host, domain = found
     if host.require_tls and request.scheme != "https":
-        return Decision(request, (_to_https(request),), host, domain)
+        return Decision(request, host, domain, unrouted=(_to_https(request),))
     misses: list[Miss] = []
+    taken: list[Taken] = []
+    reached = 0.0
     for route in host.routes:
         why = why_not(route.match, request)
-        if not why:
-            return _take(route, request, Decision(request, (), host, domain, tuple(misses), route))
-        misses.append(Miss(why, route_place(route), route.name))
-    return Decision(request, (Outcome(1.0, "no route", NOT_FOUND),), host, domain, tuple(misses))
+        if why:
+            misses.append(Miss(why, route_place(route), route.name))
+            continue
+        # Envoy draws one number for a request, which is compared with the fraction of each route.
+        until = fraction_of(route.match)
+        if until > reached:
+            taken.append(_take(route, request, until - reached))
+            reached = until
+        if reached >= 1:
+            break
+    unrouted = (Outcome(1.0 - reached, "no route", NOT_FOUND),) if reached < 1 else ()
+    return Decision(request, host, domain, tuple(misses), tuple(taken), unrouted)
 
 
 def _to_https(request: Request) -> Outcome:
@@ -112,19 +144,19 @@ def _to_https(request: Request) -> Outcome:
     return Outcome(1.0, "tls required", 301, location=f"https://{name}{request.path}")
 
 
-def _take(route: Any, request: Request, decision: Decision) -> Decision:
+def _take(route: Any, request: Request, share: float) -> Taken:
     only(route, _ROUTE, "the route")
     faults = faults_of(route)
     found: list[Outcome] = []
     if faults.abort_share:
         grpc = faults.abort_grpc_status
         status = faults.abort_status if grpc is None else _grpc_abort(grpc, request)
-        found.append(Outcome(faults.abort_share, "fault", status))
-    rest = 1.0 - faults.abort_share
+        found.append(Outcome(share * faults.abort_share, "fault", status))
+    rest = share * (1.0 - faults.abort_share)
     if rest > 0:
         acted = _preflight(route, request) or _act(route, request)
         found += [replace(item, share=item.share * rest) for item in acted]
-    return replace(decision, outcomes=tuple(found), faults=faults)
+    return Taken(route, request, share, tuple(found), faults)
 
 
 def _grpc_abort(status: int, request: Request) -> int:
@@ -160,10 +192,11 @@ def _forward(route: Any, request: Request) -> list[Outcome]:
     only(action, _ACTION, "the route")
     path = rewritten(action, route.match, request)
     authority = action.host_rewrite_literal or request.authority
+    missing = _CLUSTER_NOT_FOUND[action.cluster_not_found_response_code]
     kind = action.WhichOneof("cluster_specifier")
     if kind == "cluster":
         sent = request.sent_with(path=path, authority=authority)
-        return [Outcome(1.0, "cluster", 0, action.cluster, sent)]
+        return [Outcome(1.0, "cluster", 0, action.cluster, sent, missing=missing)]
     shares = list(action.weighted_clusters.clusters)
     total = sum(item.weight.value for item in shares)
     found = []
@@ -172,10 +205,5 @@ def _forward(route: Any, request: Request) -> list[Outcome]:
         # The route's own host comes last in Envoy, so it counts.
         own = action.host_rewrite_literal or item.host_rewrite_literal or request.authority
         sent = request.sent_with(path=path, authority=own)
-        found.append(Outcome(item.weight.value / total, "cluster", 0, item.name, sent, chosen=item))
+        found.append(Outcome(item.weight.value / total, "cluster", 0, item.name, sent, missing=missing))
     return found
-
-
-def missing_cluster_status(route: Any) -> int:
-    """What is answered if the cluster does not exist (`cluster_not_found_response_code`)."""
-    return _CLUSTER_NOT_FOUND[route.route.cluster_not_found_response_code]

@@ -9,7 +9,7 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from marline.compile.endpoints import TRANSPORT_MATCH
 from marline.compile.telemetry import METADATA
 from marline.compile.tls import SVID_SECRET
-from marline.explain.faults import seconds
+from marline.explain.fractions import seconds
 from marline.explain.request import CannotTell
 from marline.explain.view import CompiledView
 
