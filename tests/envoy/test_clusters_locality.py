@@ -24,7 +24,9 @@ async def eject(mesh: Caller, name: str) -> None:
         await mesh.answers(5)
 
 
-@pytest.mark.proves("networking.LoadBalancerSettings.localityLbSetting")
+@pytest.mark.proves(
+    "networking.LoadBalancerSettings.localityLbSetting", "networking.WorkloadEntrySpec.locality"
+)
 async def test_with_outlier_detection_the_nearest_come_first() -> None:
     backends = {"far": FAR, "region": SAME_REGION, "zone": SAME_ZONE, "near": NEAR}
     async with called(backends, rule(f"{{{OUTLIERS}}}"), locality=HERE) as mesh:

@@ -17,7 +17,7 @@ spec: {{host: reviews.default.svc.cluster.local, trafficPolicy: {ONE}{more}}}
 """
 
 
-@pytest.mark.proves("networking.DestinationRuleSpec.workloadSelector")
+@pytest.mark.proves("networking.DestinationRuleSpec.workloadSelector", "model.Selector.matchLabels")
 @pytest.mark.parametrize(("labels", "answering"), [({"app": "web"}, 1), ({"app": "db"}, 3)])
 async def test_a_rule_is_for_the_clients_that_it_selects(labels: dict[str, str], answering: int) -> None:
     selective = rule("web", more=", workloadSelector: {matchLabels: {app: web}}")

@@ -27,7 +27,7 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
     return await asyncio.wait_for(reader.read(), 20) == b""
 
 
-@pytest.mark.proves("networking.TCPSettings.maxConnections")
+@pytest.mark.proves("networking.ConnectionPoolSettings.tcp", "networking.TCPSettings.maxConnections")
 async def test_connections_beyond_the_limit_are_closed_at_once() -> None:
     async with tcp_service(tcp("maxConnections: 1")) as mesh:
         reader, writer = await mesh.connect()

@@ -150,6 +150,7 @@ async def test_a_client_without_certificate_is_refused(name: str) -> None:
         assert not mesh.app.seen
 
 
+@pytest.mark.proves("networking.WorkloadEntrySpec.serviceAccount")
 async def test_a_server_with_another_identity_than_the_services_is_not_called() -> None:
     async with pair(expected="somebody-else") as mesh:
         status, _ = await get(mesh.url)

@@ -139,7 +139,7 @@ async def test_a_tls_connection_goes_to_the_host_of_a_wildcard_that_it_names(tmp
         assert server.asked_for == ["one.example.com"]
 
 
-@pytest.mark.proves("networking.ServiceEntrySpec.workloadSelector")
+@pytest.mark.proves("networking.ServiceEntrySpec.workloadSelector", "model.NetworkingSelector.labels")
 async def test_workloads_are_selected_by_their_labels() -> None:
     async with backend("chosen") as chosen, backend("other") as other:
         documents = (

@@ -2,6 +2,9 @@
 
 import pytest
 from called_service import called, rule
+from captured_client import captured_client
+from routing_envoy import backend
+from test_service_entries import asked, at, document
 
 THREE: dict[str, dict[str, object]] = {"a": {}, "b": {}, "c": {}}
 AFFINITY = "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}}"
@@ -40,3 +43,40 @@ async def test_a_service_of_any_type_is_called_inside_the_mesh(kind: str) -> Non
     backends = {"a": {}, "other": {"labels": {"app": "other"}}}
     async with called(backends, service=f"{{type: {kind}}}") as mesh:
         assert set(await mesh.answers(20)) == {"a"}
+
+
+@pytest.mark.proves(
+    "core.ServicePort.port",
+    "core.ServicePort.name",
+    "core.ServicePort.targetPort",
+    "core.ServicePort.appProtocol",
+)
+@pytest.mark.parametrize(
+    ("port", "ports"),
+    [
+        ("{name: http, port: 9080, targetPort: %d}", ()),
+        ("{name: http, port: 9080, targetPort: web}", ("web",)),
+        ("{name: odd, port: 9080, appProtocol: http}", ("odd",)),
+    ],
+)
+async def test_a_port_leads_to_the_target_that_it_names(port: str, ports: tuple[str, ...]) -> None:
+    async with backend("app") as app:
+        named = dict.fromkeys(ports, app.port)
+        described = port % app.port if "%" in port else port
+        async with called({"a": {"ports": named}}, service=f"{{ports: [{described}]}}") as mesh:
+            assert await mesh.get() == (200, "app")
+
+
+@pytest.mark.proves("core.ServiceSpec.clusterIP")
+async def test_the_virtual_address_is_a_name_of_the_service() -> None:
+    service = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {clusterIP: 10.96.0.7, selector: {app: web}, ports: [{name: http, port: 80}]}
+"""
+    async with backend("web") as app:
+        entry = document("WorkloadEntry", "web", **at(app.port, labels={"app": "web"}))
+        async with captured_client(f"{service}{entry}", "0.0.0.0_80") as (_, ports):
+            assert await asked(ports["0.0.0.0_80"], "10.96.0.7") == (200, "web")
+            assert await asked(ports["0.0.0.0_80"], "web.default") == (200, "web")
