@@ -99,8 +99,9 @@ def _merge_filters(items: Iterable[Any], value: Any, matches: Matches | None) ->
 
 
 def _filter_chain(listener: Any, chain: Any, patches: list[Patch], site: Site) -> Iterator[PatchId]:
-    mine = [item for item in patches if chain_matches(item, listener, chain, site)]
-    for patch in _of(mine, "FILTER_CHAIN"):
+    for patch in _of(patches, "FILTER_CHAIN"):
+        if not chain_matches(patch, listener, chain, site):
+            continue
         if patch.operation == "REMOVE":
             yield patch.id
             chain.ClearField("filters")
@@ -109,6 +110,7 @@ def _filter_chain(listener: Any, chain: Any, patches: list[Patch], site: Site) -
             yield patch.id
             value = listener_components_pb2.FilterChain.FromString(patch.value)
             merge(chain, value, patch.operation)
+    mine = [item for item in patches if chain_matches(item, listener, chain, site)]
     for patch in _of(mine, "NETWORK_FILTER"):
         if _network_filter(chain, patch):
             yield patch.id

@@ -29,6 +29,9 @@ _MESH = """
  spec: {clusterIP: 10.96.0.1, selector: {app: reviews},
   ports: [{name: http, port: 9080}, {name: tcp, port: 9000}]}}
 ---
+{apiVersion: v1, kind: Service, metadata: {name: ratings, namespace: default},
+ spec: {clusterIP: 10.96.0.2, selector: {app: ratings}, ports: [{name: tcp, port: 7000}]}}
+---
 {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: reviews, namespace: default},
  spec: {host: reviews, subsets: [{name: v1, labels: {version: v1}}]}}
 ---

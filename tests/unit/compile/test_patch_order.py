@@ -1,12 +1,16 @@
 """Whom an EnvoyFilter is for, and in which order several are applied."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from patch_mesh import GATEWAY, REVIEWS, TRANSPARENT, envoy_filter, made, mesh, patched
 
-from marline.mesh.model import Proxy
+from marline.compile.catalog import HostUnit, InboundUnit, affected
+from marline.mesh.model import ChangeSet, Proxy
+from marline.mesh.snapshot import advance
 
+OF_RATINGS = "{cluster: {service: ratings.default.svc.cluster.local}}"
 CLUSTER = f"outbound|9080||{REVIEWS}"
 
 
@@ -52,3 +56,24 @@ def test_lower_priorities_come_first_then_older_ones_then_by_name() -> None:
 )
 def test_who_is_selected(said: dict[str, Any], proxy: Proxy, is_for_it: bool) -> None:
     assert bool(patched(mesh(envoy_filter(timeout(1), **said)), proxy)) is is_for_it
+
+
+@pytest.mark.parametrize(
+    ("namespace", "patches", "touched"),
+    [
+        ("other", timeout(1), {}),
+        ("default", timeout(1), {HostUnit: 2, InboundUnit: 1}),
+        ("default", "[{applyTo: HTTP_FILTER, patch: {operation: ADD, value: {name: x}}}]",
+         {InboundUnit: 1}),
+        ("default", f"[{{applyTo: CLUSTER, match: {OF_RATINGS}, patch: {{operation: REMOVE}}}}]",
+         {HostUnit: 1, InboundUnit: 1}),
+    ],
+)  # fmt: skip
+def test_a_change_touches_the_proxies_that_it_selects_and_of_hosts_those_that_it_names(
+    namespace: str, patches: str, touched: dict[type, int]
+) -> None:
+    before = mesh(envoy_filter(patches, namespace=namespace))
+    item = envoy_filter(patches, namespace=namespace, priority=1)
+    after, impact = advance(before, ChangeSet((item,), (), "2"))
+    found = Counter(type(unit) for unit in affected(after, TRANSPARENT, impact))
+    assert {kind: found[kind] for kind in (HostUnit, InboundUnit) if found[kind]} == touched

@@ -94,7 +94,7 @@ def test_routes_are_found_by_table_host_name_and_action(match: str, proxy: Proxy
         (f"{{context: SIDECAR_INBOUND, cluster: {{service: {REVIEWS}}}}}", {"inbound|9080||"}),
         ("{cluster: {name: PassthroughCluster}}", {"PassthroughCluster"}),
         ("{cluster: {name: InboundPassthroughClusterIpv4}}", {"InboundPassthroughCluster"}),
-        ("{cluster: {service: ratings.default.svc.cluster.local}}", set()),
+        ("{cluster: {service: details.default.svc.cluster.local}}", set()),
     ],
 )  # fmt: skip
 def test_clusters_are_found_by_service_port_subset_and_name(match: str, expected: set[str]) -> None:

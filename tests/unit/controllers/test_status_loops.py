@@ -15,7 +15,7 @@ from marline.compile.resource import LISTENER, VIRTUAL_HOST
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.rejection_statuses import RejectionStatuses
 from marline.controllers.rejections import Rejections
-from marline.mesh.model import Capture, MeshSettings, Proxy, Role, Workload
+from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Workload
 from marline.mesh.patches import PatchId
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
@@ -171,6 +171,26 @@ async def test_a_gateway_whose_listener_is_rejected_says_so_beside_what_else_it_
         assert kinds == {"Accepted", "Programmed"}
         rejections.settled(proxy("edge"), Settled(LISTENER, "0.0.0.0_80"))
         await conditions(store, GATEWAY, "Programmed", "True")
+
+
+async def test_a_patch_that_matches_nothing_is_told_until_it_matches(store: EmbeddedStore) -> None:
+    patch = {"applyTo": "CLUSTER", "patch": {"operation": "REMOVE"}}
+    head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
+    made = await store.create(
+        {**head, "metadata": {"name": "x", "namespace": "default"}, "spec": {"configPatches": [patch]}}
+    )
+    statuses = RejectionStatuses(store, Clock())
+    async with running(statuses.run()):
+        statuses.changed(ChangeSet((made,)))
+        told = await conditions(store, made.ref, "Matched", "False")
+        assert "configPatches[0]" in told["message"]
+        statuses.refused(proxy("a"), Refused(LISTENER, "l", "no", (made.ref,)))
+        await conditions(store, made.ref, "Programmed", "False")
+        statuses.patched(proxy("a"), frozenset({PatchId(made.ref, 0)}))
+        await conditions(store, made.ref, "Matched", "True")
+        statuses.disconnected(proxy("a"))
+        await conditions(store, made.ref, "Matched", "False")
+        await conditions(store, made.ref, "Programmed", "True")
 
 
 class _Nobody:
