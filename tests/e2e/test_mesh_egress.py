@@ -94,6 +94,6 @@ def test_a_workload_leaves_through_the_gateways_service_with_its_identity(captur
             return str(result["said"]) if result["status"] == 200 else ""
 
         said = eventually(answered, "the client is answered from outside", mesh.home)
-        assert "URI=spiffe://cluster.local/ns/default/sa/default" in said
+        assert "URI=spiffe://cluster.local/ns/default/sa/client" in said
         entry = mesh.marline("get", "workloadentries", "-n", "istio-system")
         assert "egressgateway" in entry
