@@ -1,4 +1,4 @@
-"""The compiler's verdict on Gateway API resources, written to their statuses."""
+"""The compiler's verdict on Gateways of both APIs, and on the Gateway API's routes, in their statuses."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +6,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from marline.api.registry import GATEWAY_API
+from marline.api.resource import Ref
 from marline.compile.gateway_api_status import statuses
+from marline.compile.gateway_status import istio_statuses
 from marline.controllers.rejections import Rejections
 from marline.controllers.status_writes import keep_trying, rfc3339, write_status
 from marline.mesh.model import Impact, Proxy, Role
+from marline.mesh.rules import ISTIO_GATEWAY
 from marline.store.interface import ResourceStore
 from marline.xds.hub import Hub
+
+
+def speaks_of(ref: Ref) -> bool:
+    """Is the status of a resource written here, all of it?"""
+    return ref.group == GATEWAY_API or (ref.group, ref.kind) == ISTIO_GATEWAY
 
 
 @dataclass(slots=True)
@@ -43,5 +52,7 @@ class GatewayStatuses:
             self._woken.clear()
             gateways = tuple(proxy for proxy in self.hub.proxies() if proxy.role is Role.GATEWAY)
             now = rfc3339(self.clock())
-            for ref, status in statuses(self.hub.snapshot, now, gateways, self.rejections.message):
+            snapshot, rejected = self.hub.snapshot, self.rejections.message
+            api, istio = (make(snapshot, now, gateways, rejected) for make in (statuses, istio_statuses))
+            for ref, status in (*api, *istio):
                 await keep_trying(partial(write_status, self.store, ref, status))

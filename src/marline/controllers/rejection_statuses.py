@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from marline.api.registry import GATEWAY_API
 from marline.api.resource import Ref
+from marline.controllers.gateway_statuses import speaks_of
 from marline.controllers.patch_matches import PATCHING, PatchMatches
 from marline.controllers.rejections import Rejection, Rejections, with_condition
 from marline.controllers.status_writes import keep_trying, rfc3339, write_status
@@ -21,12 +21,12 @@ from marline.xds.messages import Refused, Settled
 @dataclass(slots=True)
 class RejectionStatuses:
     """Keeps the `Programmed` condition of every resource at fault current, and `Matched` of every patch; but
-    not the Gateway API's: their statuses have one writer, who asks `rejections` for these."""
+    not those of Gateways and their routes: they have one writer, who asks `rejections` for these."""
 
     store: ResourceStore
     clock: Callable[[], datetime]
     gateways_at_fault: Callable[[], None] = lambda: None
-    """Called when rejections of the Gateway API's resources have begun or ended."""
+    """Called when rejections of resources of which it speaks have begun or ended."""
     rejections: Rejections = field(default_factory=Rejections)
     matches: PatchMatches = field(default_factory=PatchMatches)
     _dirty: set[Ref] = field(default_factory=set)
@@ -51,7 +51,7 @@ class RejectionStatuses:
         self._mark({item.ref for item in change.changed if (item.group, item.kind) in PATCHING})
 
     def _mark(self, refs: Collection[Ref]) -> None:
-        own = {ref for ref in refs if ref.group != GATEWAY_API}
+        own = {ref for ref in refs if not speaks_of(ref)}
         if len(own) < len(refs):
             self.gateways_at_fault()
         self._dirty |= own

@@ -145,32 +145,52 @@ async def test_gateways_learn_what_is_served_and_where_when_a_gateway_comes(stor
         assert [item["value"] for item in addresses] == ["127.0.0.9"]
 
 
+API_GATEWAY = {
+    "apiVersion": API,
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": "default"},
+    "spec": {
+        "gatewayClassName": "istio",
+        "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}],
+    },
+}
+ISTIO_GATEWAY = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": "default"},
+    "spec": {"servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("gateway", "kinds"),
+    [
+        (API_GATEWAY, {"Accepted", "Programmed"}),
+        (ISTIO_GATEWAY, {"Accepted", "Conflicted", "ResolvedRefs", "Programmed"}),
+    ],
+)
 async def test_a_gateway_whose_listener_is_rejected_says_so_beside_what_else_it_says(
-    store: EmbeddedStore,
+    store: EmbeddedStore, gateway: dict[str, Any], kinds: set[str]
 ) -> None:
+    ref = Ref(gateway["apiVersion"].partition("/")[0], "Gateway", "default", "edge")
     hub, clock = Hub(MeshSettings(), _Nobody()), Clock()
     rejections = RejectionStatuses(store, clock)
     gateways = GatewayStatuses(store, hub, rejections.rejections, clock)
     rejections.gateways_at_fault = gateways.at_fault
-    await store.create(
-        {"apiVersion": API, "kind": "Gateway", "metadata": {"name": "edge", "namespace": "default"},
-         "spec": {"gatewayClassName": "istio",
-                  "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}]}}
-    )  # fmt: skip
+    await store.create(gateway)
     changes = store.watch()
     async with running(rejections.run()), running(gateways.run()):
         hub.connect(proxy("edge", Role.GATEWAY), lambda _: None)
         gateways.changed(await hub.apply(await anext(changes)))
-        await conditions(store, GATEWAY, "Programmed", "True")
+        await conditions(store, ref, "Programmed", "True")
         await hub.apply(await anext(changes))
-        rejections.refused(proxy("edge"), Refused(LISTENER, "0.0.0.0_80", "cannot bind", (GATEWAY,)))
-        told = await conditions(store, GATEWAY, "Programmed", "False")
+        rejections.refused(proxy("edge"), Refused(LISTENER, "0.0.0.0_80", "cannot bind", (ref,)))
+        told = await conditions(store, ref, "Programmed", "False")
         assert told["message"].endswith("cannot bind")
         await hub.apply(await anext(changes))
-        kinds = {item["type"] for item in (await store.get(GATEWAY)).status["conditions"]}
-        assert kinds == {"Accepted", "Programmed"}
+        assert {item["type"] for item in (await store.get(ref)).status["conditions"]} == kinds
         rejections.settled(proxy("edge"), Settled(LISTENER, "0.0.0.0_80"))
-        await conditions(store, GATEWAY, "Programmed", "True")
+        await conditions(store, ref, "Programmed", "True")
 
 
 async def test_a_patch_that_matches_nothing_is_told_until_it_matches(store: EmbeddedStore) -> None:
