@@ -33,8 +33,9 @@ from marline.compile.resource import LISTENER, Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
 from marline.mesh import rules
 from marline.mesh.hosts import possible_hosts
-from marline.mesh.model import Capture, Impact, Labels, Locality, Proxy, Role, Upstream, Workload
+from marline.mesh.model import Capture, Impact, Labels, Locality, Proxy, Role, Service, Upstream, Workload
 from marline.mesh.selection import Selection
+from marline.mesh.service_routes import backend_hosts
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
 
@@ -340,6 +341,8 @@ def _asked(snapshot: MeshSnapshot, scope: Scope, hostname: str) -> _Asked:
     routes = snapshot.virtual_service(hostname, scope.namespace)
     labels = routes is not None and _routes_ask_for_labels(snapshot, scope, routes)
     service = snapshot.service(hostname, scope)
+    if service is not None and not labels:
+        labels = _service_routes_ask_for_labels(snapshot, scope, service)
     if service is None:
         return _Asked(labels)
     if snapshot.tells_clients_apart(hostname, scope.namespace):
@@ -359,6 +362,16 @@ def _routes_ask_for_labels(
     hosts = {item.host for item in rules.destinations(routes.spec)}
     names = (snapshot.resolve_host(host, routes.namespace) for host in hosts)
     return any(snapshot.tells_clients_apart(name, scope.namespace) for name in names)
+
+
+def _service_routes_ask_for_labels(snapshot: MeshSnapshot, scope: Scope, service: Service) -> bool:
+    domain = snapshot.settings.cluster_domain
+    return any(
+        snapshot.tells_clients_apart(host, scope.namespace)
+        for port in service.ports
+        for route in snapshot.service_routes(service, port, scope.namespace)
+        for host in backend_hosts(route, domain)
+    )
 
 
 def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:

@@ -12,7 +12,7 @@ import msgspec
 from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
 from marline.api.gateway_api.shared import GROUP, BackendObjectReference, ParentReference
-from marline.api.resource import Resource
+from marline.api.resource import Ref, Resource
 from marline.compile.gateway_api import ServedGateway, is_accepted
 from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of
 from marline.compile.gateway_api_backends import Client, resolve_backend
@@ -23,10 +23,13 @@ from marline.compile.gateway_api_conditions import (
     Verdict,
     conditions,
 )
-from marline.compile.gateway_api_listeners import Namespaces, listener_sets
+from marline.compile.gateway_api_listeners import HTTP_ROUTES, Namespaces, listener_sets
 from marline.compile.gateway_api_rules import references
 from marline.compile.gateway_api_unsupported import unsupported_rules
 from marline.compile.gateway_lookup import api_gateways
+from marline.mesh.model import Port, Service
+from marline.mesh.registry import SERVICE_ENTRY
+from marline.mesh.service_routes import SERVICE_ROUTES, is_service, names_port, parent_key
 from marline.mesh.snapshot import MeshSnapshot
 
 
@@ -74,9 +77,8 @@ def _known(present: Sequence[Mapping[str, Any]], reference: Status) -> Sequence[
 
 def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdict | None:
     """None when the parent is another controller's to speak of."""
-    if (parent.group, parent.kind) == ("", "Service"):
-        message = "routes of a Service (GAMMA) are not served; use a VirtualService"
-        return Verdict("Accepted", False, "UnsupportedValue", message)
+    if is_service(parent):
+        return _attached_to_service(parents.snapshot, route, parent)
     if parent.group != GROUP or parent.kind not in ("Gateway", "ListenerSet"):
         return None
     owners: list[tuple[ServedGateway, Resource[Any]]] = [
@@ -95,6 +97,39 @@ def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdic
         message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
         return Verdict("Accepted", False, "HostnameConflict", message)
     return Verdict("Accepted", found.accepted, found.reason, found.message)
+
+
+def _attached_to_service(snapshot: MeshSnapshot, route: Route, parent: ParentReference) -> Verdict:
+    shown = f"{parent.kind} {parent.namespace or route.namespace}/{parent.name}"
+    if (route.group, route.kind) not in SERVICE_ROUTES:
+        return Verdict(
+            "Accepted", False, "UnsupportedValue", f"a {route.kind} cannot be attached to a service"
+        )
+    services = _services(snapshot, route, parent)
+    if not services:
+        return Verdict("Accepted", False, "NoMatchingParent", f"there is no {shown}")
+    ports = [(service, port) for service in services for port in service.ports if names_port(parent, port)]
+    if not ports:
+        return Verdict("Accepted", False, "NoMatchingParent", f"{shown} has no such port")
+    if route.kind in HTTP_ROUTES and not any(_counts(snapshot, route, *item) for item in ports):
+        message = "an older route of the other kind (HTTPRoute, GRPCRoute) is attached to the service"
+        return Verdict("Accepted", False, "HostnameConflict", message)
+    return Verdict("Accepted", True, "Accepted", "The route is attached")
+
+
+def _services(snapshot: MeshSnapshot, route: Route, parent: ParentReference) -> Sequence[Service]:
+    namespace = route.namespace if parent.namespace is None else parent.namespace
+    if parent.kind == "ServiceEntry":
+        return snapshot.registry.sources.get(Ref(*SERVICE_ENTRY, namespace, parent.name), ())
+    found = snapshot.services.get(parent_key(parent, route.namespace, snapshot.settings.cluster_domain))
+    return [found] if found is not None else []
+
+
+def _counts(snapshot: MeshSnapshot, route: Route, service: Service, port: Port) -> bool:
+    """Of the routes in one namespace for a port the oldest says whether it is for HTTP or for gRPC."""
+    beside = snapshot.service_routes(service, port, route.namespace)
+    oldest = next((item for item in beside if item.kind in HTTP_ROUTES), None)
+    return oldest is None or oldest.kind == route.kind
 
 
 def _owners(served: ServedGateway) -> list[Resource[Any]]:

@@ -10,9 +10,9 @@ from typing import Final
 
 from marline.api.resource import Ref
 from marline.compile.resource import ROUTE, VIRTUAL_HOST, Recipe
-from marline.compile.routes_active import MESH, RuleSet, Side
+from marline.compile.routes_active import MESH, Side
 from marline.compile.routes_domains import domains, with_port
-from marline.compile.routes_hosts import build_single_host_table, build_virtual_host
+from marline.compile.routes_hosts import Rules, build_single_host_table, build_virtual_host
 from marline.compile.routes_l4 import L4Route, WeightedTarget, tcp_rules, tls_rules
 from marline.compile.routes_l4_order import in_order
 from marline.compile.routes_lookup import (
@@ -26,6 +26,7 @@ from marline.compile.routes_lookup import (
     tcp_settings,
 )
 from marline.compile.routes_targets import outbound_cluster
+from marline.compile.service_routes import service_l4_routes, service_routes
 from marline.mesh.model import Capture, Port, Protocol, Proxy, Resolution, Service, Upstream
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -50,7 +51,7 @@ def virtual_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, service: Service)
 def _virtual_host_recipe(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port) -> Recipe:
     explicit = proxy.capture is Capture.EXPLICIT
     table = HTTP_PROXY if explicit else str(port.number)
-    rules = mesh_rules(snapshot, proxy, service.hostname, port.number)
+    rules = _rules(snapshot, proxy, service, port)
     names = domains(
         service,
         domain_names(snapshot, proxy, service),
@@ -67,6 +68,12 @@ def _virtual_host_recipe(snapshot: MeshSnapshot, proxy: Proxy, service: Service,
         (f"{table}/{host}", names, rules, fallback, ""),
         _sources(rules, service.source),
     )
+
+
+def _rules(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port) -> Rules | None:
+    """Routes of the Gateway API that are attached to the service, else its VirtualService."""
+    attached = service_routes(snapshot, proxy, service, port)
+    return attached if attached is not None else mesh_rules(snapshot, proxy, service.hostname, port.number)
 
 
 def unknown_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, host: str) -> tuple[Recipe, ...]:
@@ -89,7 +96,7 @@ def upstream_route_recipe(
     port = service.port(upstream.port)
     if port is None or not carries_http(port):
         return None
-    rules = mesh_rules(snapshot, proxy, service.hostname, port.number)
+    rules = _rules(snapshot, proxy, service, port)
     fallback = service_target(snapshot, source_namespace(proxy), source_labels(proxy), service, port.number)
     name = f"explicit_{upstream.listen}"
     host = with_port(service.hostname, port.number)
@@ -104,8 +111,8 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
     namespace = source_namespace(proxy)
     side = Side(port.number, MESH, source_labels(proxy), namespace)
     virtual_service = snapshot.virtual_service(service.hostname, namespace)
-    routes: list[L4Route] = []
-    if virtual_service is not None:
+    routes = service_l4_routes(snapshot, proxy, service, port)
+    if virtual_service is not None and not routes:
         is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
         rules = tls_rules(virtual_service, side) if is_tls else tcp_rules(virtual_service, side)
         routes = [l4_route(snapshot, virtual_service, side, rule, rule.sni_hosts) for rule in rules]
@@ -118,5 +125,5 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
     return in_order([*routes, own])
 
 
-def _sources(rules: RuleSet | None, service: Ref) -> tuple[Ref, ...]:
+def _sources(rules: Rules | None, service: Ref) -> tuple[Ref, ...]:
     return (service,) if rules is None else (*rules.sources, service)

@@ -1,18 +1,28 @@
 """A service's virtual host, from the rules for it or without any."""
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
 
+from marline.api.resource import Ref
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import resolve_host
-from marline.compile.routes_active import RuleSet
 from marline.compile.routes_retry import retry_policy, set_timeout
 from marline.compile.routes_targets import Target, hash_policies
 
 MAX_DIRECT_RESPONSE: Final = 1024 * 1024
 """Bytes of a direct response's body (Envoy's own limit is 4096; Istio allows a mebibyte)."""
+
+
+class Rules(Protocol):
+    """What is routed for one host, whichever API says it."""
+
+    @property
+    def sources(self) -> tuple[Ref, ...]: ...
+
+    def envoy_routes(self) -> list[Any]:
+        """Envoy `Route`s in the order in which they are tried."""
 
 
 def build_single_host_table(name: str, host: tuple[Any, ...]) -> route_pb2.RouteConfiguration:
@@ -27,7 +37,7 @@ def build_single_host_table(name: str, host: tuple[Any, ...]) -> route_pb2.Route
 def build_virtual_host(
     name: str,
     names: tuple[str, ...],
-    rules: RuleSet | None,
+    rules: Rules | None,
     fallback: Target | None,
     authority: str,
 ) -> route_pb.VirtualHost:

@@ -35,7 +35,7 @@ class GatewayStatuses:
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     def changed(self, impact: Impact) -> None:
-        if impact.gateways or impact.everything:
+        if impact.routes or impact.everything:
             self._woken.set()
 
     def came_or_went(self, proxy: Proxy) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
+from marline.mesh import service_routes
 from marline.mesh.delegation import is_delegate
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings
@@ -36,7 +37,16 @@ from marline.mesh.rules import (
 
 Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
-_RULE_KINDS: Final = frozenset({VIRTUAL_SERVICE, DESTINATION_RULE, PEER_AUTHENTICATION, SIDECAR})
+_RULE_KINDS: Final = frozenset(
+    {
+        *service_routes.SERVICE_ROUTES,
+        service_routes.REFERENCE_GRANT,
+        VIRTUAL_SERVICE,
+        DESTINATION_RULE,
+        PEER_AUTHENTICATION,
+        SIDECAR,
+    }
+)
 _GATEWAYS: Final = (ISTIO_GATEWAY, ("gateway.networking.k8s.io", "Gateway"))
 _SECRET: Final = ("", "Secret")
 _CA_SUFFIX: Final = "-cacert"
@@ -45,10 +55,6 @@ _READ_BY_GATEWAYS: Final = frozenset(
     {
         *_GATEWAYS,
         ("gateway.networking.k8s.io", "GatewayClass"),
-        ("gateway.networking.k8s.io", "HTTPRoute"),
-        ("gateway.networking.k8s.io", "GRPCRoute"),
-        ("gateway.networking.k8s.io", "TLSRoute"),
-        ("gateway.networking.k8s.io", "TCPRoute"),
         ("gateway.networking.k8s.io", "UDPRoute"),
         ("gateway.networking.k8s.io", "ListenerSet"),
         ("gateway.networking.k8s.io", "ReferenceGrant"),
@@ -87,6 +93,7 @@ class Advance:
         self._secrets: set[str] = set()
         self._credentials: set[str] = set()
         self._gateways = False
+        self._routes = False
         self._everything = False
 
     def put(self, ref: Ref, new: Resource[Any] | None) -> None:
@@ -132,6 +139,7 @@ class Advance:
             frozenset(self._ports),
             frozenset(self._addresses),
             self._gateways,
+            self._routes or self._gateways,
             frozenset(self._credentials | (self._secrets & rules.credentials.keys())),
             frozenset(self._inbound),
             frozenset(self._rules.patched),
@@ -143,6 +151,11 @@ class Advance:
         kind = (ref.group, ref.kind)
         if kind == SIDECAR:
             self._everything = True
+        elif kind in service_routes.SERVICE_ROUTES:
+            for item in versions:
+                self._follow_route(registry, item)
+        elif kind == service_routes.REFERENCE_GRANT:
+            self._follow_routes(registry, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
             self._follow_authentication(registry, ref.namespace)
         elif kind == DESTINATION_RULE:
@@ -182,6 +195,30 @@ class Advance:
         if item.spec.tcp or item.spec.tls:
             self._follow_listeners(registry, covered)
 
+    def _follow_routes(self, registry: Registry, refs: Iterable[Ref]) -> None:
+        for ref in refs:
+            route = self._present(ref)
+            if route is not None:
+                self._follow_route(registry, route)
+
+    def _follow_route(self, registry: Registry, route: Resource[Any]) -> None:
+        """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
+        self._gateways |= service_routes.speaks_for_gateways(route)
+        self._routes = True
+        hosts: set[str] = set()
+        for parent in route.spec.parent_refs:
+            if not service_routes.is_service(parent):
+                continue
+            if parent.kind == "ServiceEntry":
+                ref = Ref(*SERVICE_ENTRY, parent.namespace or route.namespace, parent.name)
+                hosts.update(item.hostname for item in registry.sources.get(ref, ()))
+            else:
+                key = service_routes.parent_key(parent, route.namespace, self._settings.cluster_domain)
+                hosts |= _covered(registry, [key])
+        self._hosts |= hosts
+        if route.kind in ("TLSRoute", "TCPRoute"):
+            self._follow_listeners(registry, hosts)
+
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""
         for host in hosts:
@@ -207,6 +244,8 @@ class Advance:
                 self._ports.add(_HTTP_PORT)
                 names = hosts_of(item, self._settings.cluster_domain)
                 self._hosts.update(name for name in names if name not in registry.services)
+            self._routes |= host in rules.service_routes
+            self._follow_routes(registry, rules.backing.get(host, ()))
             for ref in rules.referring.get(host, ()):
                 leading = self._present(ref)
                 if leading is not None:

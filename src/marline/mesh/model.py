@@ -249,6 +249,8 @@ class Impact:
     """Virtual IPs and ports of which the set of services (or what listens there) differs."""
     gateways: bool = False
     """Something that gateways read differs: a Gateway, a route bound to one, a Secret."""
+    routes: bool = False
+    """A route of the Gateway API, or something that one reads, differs."""
     credentials: frozenset[str] = frozenset()
     """Names of Secrets that DestinationRules refer to, of which a content or a rule differs."""
     inbound: frozenset[str] = frozenset()

@@ -16,6 +16,7 @@ from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
 from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
+from marline.mesh.service_routes import SERVICE_ROUTES, backend_hosts, crossed_namespaces, route_keys
 from marline.mesh.visibility import age
 
 VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
@@ -40,6 +41,12 @@ class Rules:
     """DestinationRules by the names of the Secrets that they refer to."""
     delegating: Mapping[Ref, frozenset[Ref]] = field(default_factory=dict)
     """VirtualServices by those that they delegate to, which need not be there."""
+    service_routes: Mapping[str, tuple[Resource[Any], ...]] = field(default_factory=dict)
+    """Routes of the Gateway API by the services that they are attached to (`service_routes.parent_key`)."""
+    backing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """Those routes by the hosts that they send to."""
+    crossing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """Those routes by the other namespaces that they send to."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
@@ -60,6 +67,9 @@ class RulesDraft:
         self._referring = Groups(base.referring)
         self._credentials = Groups(base.credentials)
         self._delegating = Groups(base.delegating)
+        self._service_routes = Overlay(base.service_routes)
+        self._backing = Groups(base.backing)
+        self._crossing = Groups(base.crossing)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
         self._patches = Overlay(base.patches)
@@ -81,12 +91,30 @@ class RulesDraft:
             for item, update in ((old, self._credentials.remove), (new, self._credentials.add)):
                 for name in credentials_of(item.spec) if item is not None else ():
                     update(name, ref)
+        elif kind in SERVICE_ROUTES:
+            self._replace_route(ref, old, new)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
         elif kind == SIDECAR:
             self._replace_in(self._sidecars, old, new, _namespace)
         elif kind == ENVOY_FILTER:
             self._replace_patches(ref, new)
+
+    def _replace_route(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
+        """What a route for gateways only reads is not of interest."""
+        self._replace_in(self._service_routes, old, new, self._route_keys)
+        for item, update, cross in (
+            (old, self._backing.remove, self._crossing.remove),
+            (new, self._backing.add, self._crossing.add),
+        ):
+            if item is not None and self._route_keys(item):
+                for host in backend_hosts(item, self._domain):
+                    update(host, ref)
+                for namespace in crossed_namespaces(item):
+                    cross(namespace, ref)
+
+    def _route_keys(self, item: Resource[Any]) -> list[str]:
+        return route_keys(item, self._domain)
 
     def _replace_patches(self, ref: Ref, new: Resource[Any] | None) -> None:
         before = self._patches.get(ref.namespace) or ()
@@ -130,6 +158,9 @@ class RulesDraft:
             self._referring.table(),
             self._credentials.table(),
             self._delegating.table(),
+            self._service_routes.table(),
+            self._backing.table(),
+            self._crossing.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
             self._patches.table(),

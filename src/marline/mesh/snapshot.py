@@ -17,10 +17,11 @@ from marline.mesh.change import Advance
 from marline.mesh.delegation import Merged
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
-from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Service
+from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Port, Service
 from marline.mesh.patches import PatchSet
 from marline.mesh.registry import Registry
 from marline.mesh.rules import Rules
+from marline.mesh.service_routes import attached_routes
 from marline.mesh.visibility import Scope, is_exported, resolve_scope
 
 __all__ = ["MeshSnapshot", "advance", "empty"]
@@ -101,6 +102,13 @@ class MeshSnapshot:
                 if is_exported(item.spec.export_to, item.namespace, namespace):
                     return self.merged(item).resource
         return None
+
+    def service_routes(self, service: Service, port: Port, namespace: str) -> tuple[Resource[Any], ...]:
+        """The routes of the Gateway API for a service's port that count for clients of a namespace."""
+        table = self.rules.service_routes
+        if not table:
+            return ()
+        return attached_routes(table, service, port, namespace, self.settings.cluster_domain)
 
     def merged(self, item: Resource[VirtualServiceSpec]) -> Merged:
         """A VirtualService, which may be one of `virtual_service`, with its delegates' rules in place."""

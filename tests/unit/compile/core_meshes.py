@@ -168,6 +168,40 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
  spec: {egress: [{hosts: ["./*", "other/*.wild.com"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: producer, namespace: default},
+ spec: {parentRefs: [{group: "", kind: Service, name: reviews, port: 9080}],
+  rules: [{backendRefs: [{name: ratings, port: 9080}, {name: db, namespace: other, port: 5432}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: producer, namespace: default},
+ spec: {parentRefs: [{group: "", kind: Service, name: reviews}, {name: edge}],
+  rules: [{backendRefs: [{group: networking.istio.io, kind: Hostname, name: api.example.com, port: 80}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: consumer, namespace: other},
+ spec: {parentRefs: [{group: "", kind: Service, name: reviews, namespace: default}],
+  rules: [{backendRefs: [{name: db, port: 5432}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, metadata: {name: bytes, namespace: default},
+ spec: {parentRefs: [{group: "", kind: Service, name: reviews, sectionName: tcp}, {name: edge}],
+  rules: [{backendRefs: [{name: db, namespace: other, port: 5432}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {name: secure, namespace: default},
+ spec: {parentRefs: [{group: networking.istio.io, kind: ServiceEntry, name: external}],
+  hostnames: [www.example.com], rules: [{backendRefs: [{name: reviews, port: 9000}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: grant, namespace: other},
+ spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default},
+  {group: gateway.networking.k8s.io, kind: TCPRoute, namespace: default}], to: [{group: "", kind: Service}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
+ spec: {gatewayClassName: marline, allowedListeners: {namespaces: {from: All}},
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tcp, port: 9000, protocol: TCP}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {name: more, namespace: other},
+ spec: {parentRef: {name: edge, namespace: default}, listeners: [{name: http, port: 81, protocol: HTTP}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: more, namespace: other},
+ spec: {parentRefs: [{kind: ListenerSet, name: more}], rules: [{backendRefs: [{name: db, port: 5432}]}]}}
 """
 
 

@@ -132,7 +132,8 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
     for table in ("services", "claims", "endpoints", "by_port", "by_address", "selectors", "labelled"):
         assert getattr(snapshot.registry, table) == getattr(anew.registry, table), table
     assert snapshot.rules.referring == anew.rules.referring
-    assert snapshot.rules.delegating == anew.rules.delegating
+    for table in ("delegating", "service_routes", "backing", "crossing"):
+        assert getattr(snapshot.rules, table) == getattr(anew.rules, table), table
 
 
 @settings(max_examples=80, deadline=None)

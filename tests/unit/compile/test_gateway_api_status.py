@@ -91,7 +91,7 @@ def test_a_gateway_counts_routes_and_judges_each_listener() -> None:
         ),
         (
             route("{kind: Service, group: '', name: web}"),
-            ("False", "UnsupportedValue"), ("True", "ResolvedRefs"),
+            ("True", "Accepted"), ("True", "ResolvedRefs"),
         ),
         (route(backend="{name: absent, port: 80}"), ("True", "Accepted"), ("False", "BackendNotFound")),
         (route(backend="{name: web, port: 81}"), ("True", "Accepted"), ("False", "BackendNotFound")),
