@@ -17,11 +17,11 @@ from marline.compile.gateway_api_backends import client_of
 from marline.compile.gateway_api_grpc import GRPC_ROUTE, as_http
 from marline.compile.gateway_api_l4 import clusters_of
 from marline.compile.gateway_api_rules import RouteSet, ordered_routes
-from marline.compile.gateway_hosts import ANY
 from marline.compile.routes_l4 import L4Route
 from marline.mesh.model import Port, Protocol, Proxy, Service
 from marline.mesh.snapshot import MeshSnapshot
 
+_TLS: Final = (Protocol.TLS, Protocol.HTTPS)
 _OF_REQUESTS: Final = ("HTTPRoute", GRPC_ROUTE)
 
 
@@ -60,19 +60,19 @@ def _as_http(route: Resource[Any]) -> Resource[HTTPRouteSpec]:
 
 
 def service_l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port) -> list[L4Route]:
-    """The TLSRoutes of a port for TLS, by the name that the application asks for, then the TCPRoutes."""
+    """The TLSRoutes of a port for TLS, the narrowest of the names that applications ask for first; then the
+    TCPRoutes."""
     client = client_of(proxy)
-    found: list[L4Route] = []
     routes = snapshot.service_routes(service, port, client.namespace)
-    if port.protocol in (Protocol.TLS, Protocol.HTTPS):
-        for route in routes:
-            if route.kind == "TLSRoute":
-                hosts = route.spec.hostnames
-                clusters = clusters_of(snapshot, client, route)
-                found.append(L4Route(clusters, () if ANY in hosts else hosts, source=route.ref))
-    found += [
+    tls = [route for route in routes if route.kind == "TLSRoute"] if port.protocol in _TLS else []
+    named = [
+        L4Route(clusters_of(snapshot, client, route), (host,), source=route.ref)
+        for route in tls
+        for host in route.spec.hostnames
+    ]
+    named.sort(key=lambda item: (item.sni_hosts[0].startswith("*"), -len(item.sni_hosts[0])))
+    return named + [
         L4Route(clusters_of(snapshot, client, route), source=route.ref)
         for route in routes
         if route.kind == "TCPRoute"
     ]
-    return found
