@@ -2,14 +2,14 @@
 changes. Each proxy is asked what it reaches in the mesh before and after, as far as the change touches it.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from marline.analyze.shadowing import unreachable_in
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref
-from marline.compile.catalog import GatewayUnit, HostUnit, InboundUnit, Unit, affected
+from marline.compile.catalog import EndpointsUnit, GatewayUnit, HostUnit, InboundUnit, Unit, affected
 from marline.explain.accepting import accepted
 from marline.explain.arrival import Peers
 from marline.explain.covering import place_text, shadows
@@ -33,6 +33,10 @@ class Consequence(Said, frozen=True):
     """For whom, as `namespace/name`; none: for all."""
 
 
+_Pair = tuple[str, str]
+"""The kind and the text of a consequence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """The mesh before and after, and what lies between."""
@@ -46,12 +50,12 @@ class Step:
 def consequences(step: Step, proxies: Iterable[Proxy]) -> tuple[Consequence, ...]:
     """Of a change, for those who are connected."""
     everyone = tuple(proxies)
-    peers = Peers.of(everyone)
-    found: dict[tuple[str, str], list[str]] = {}
+    inquiry = _Inquiry(step, Peers.of(everyone))
+    found: dict[_Pair, list[str]] = {}
     for proxy in everyone:
         workload = proxy.workloads[0]
-        for kind, text in dict.fromkeys(_for_proxy(step, proxy, peers)):
-            found.setdefault((kind, text), []).append(f"{workload.namespace}/{workload.name}")
+        for said in dict.fromkeys(inquiry.about(proxy)):
+            found.setdefault(said, []).append(f"{workload.namespace}/{workload.name}")
     general = [Consequence("shadowed", text) for text in _hidden_rules(step)]
     made = [Consequence(kind, text, tuple(names)) for (kind, text), names in found.items()]
     return tuple(sorted([*general, *made], key=lambda item: (_ORDER.index(item.kind), item.text)))
@@ -69,17 +73,57 @@ def looked_at(step: Step, proxy: Proxy) -> tuple[Unit, ...]:
     return tuple(touched)
 
 
-def _for_proxy(step: Step, proxy: Proxy, peers: Peers) -> Iterator[tuple[str, str]]:
-    wanted = looked_at(step, proxy)
-    old = reach(step.before, proxy, peers, wanted)
-    new = reach(step.after, proxy, peers, wanted)
-    yield from _reached(old, new, _without_route(step.after, proxy))
-    before, after = CompiledView.of(step.before, proxy, wanted), CompiledView.of(step.after, proxy, wanted)
-    yield from _shadowed(before, after)
-    yield from _clusters(before, after)
-    for unit in wanted:
-        if isinstance(unit, InboundUnit):
-            yield from _accepted(step, proxy, unit)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was found out for one proxy: it holds for all that are given the same."""
+
+    also: tuple[Unit, ...]
+    """Units of other hosts, to which routes lead."""
+    given: tuple[Any, ...]
+    """What these consist of, before and after."""
+    said: tuple[_Pair, ...]
+
+
+@dataclass(slots=True)
+class _Inquiry:
+    """Asks proxies; what several have in common is found out once."""
+
+    step: Step
+    peers: Peers
+    _seen: dict[Any, list[_Seen]] = field(default_factory=dict)
+
+    def about(self, proxy: Proxy) -> Iterator[_Pair]:
+        wanted = looked_at(self.step, proxy)
+        shared = [unit for unit in wanted if isinstance(unit, (HostUnit, EndpointsUnit))]
+        yield from self._shared(proxy, shared)
+        own = [unit for unit in wanted if not isinstance(unit, (HostUnit, EndpointsUnit, InboundUnit))]
+        yield from self._follow(self._views(proxy, own))
+        for unit in wanted:
+            if isinstance(unit, InboundUnit):
+                yield from _accepted(self.step, proxy, unit)
+
+    def _shared(self, proxy: Proxy, units: Sequence[Unit]) -> tuple[_Pair, ...]:
+        views = self._views(proxy, units)
+        same = (_without_route(self.step.after, proxy), *(view.given(units) for view in views))
+        known = self._seen.setdefault(same, [])
+        for item in known:
+            if item.given == tuple(view.given(item.also) for view in views):
+                return item.said
+        said = tuple(self._follow(views))
+        also = tuple(dict.fromkeys(unit for view in views for unit in view.compiled() if unit not in units))
+        known.append(_Seen(also, tuple(view.given(also) for view in views), said))
+        return said
+
+    def _views(self, proxy: Proxy, units: Sequence[Unit]) -> tuple[CompiledView, CompiledView]:
+        step = self.step
+        return CompiledView.of(step.before, proxy, units), CompiledView.of(step.after, proxy, units)
+
+    def _follow(self, views: tuple[CompiledView, CompiledView]) -> Iterator[_Pair]:
+        before, after = views
+        without = _without_route(after.snapshot, after.proxy)
+        yield from _reached(reach(before, self.peers), reach(after, self.peers), without)
+        yield from _shadowed(before, after)
+        yield from _clusters(before, after)
 
 
 def _without_route(snapshot: MeshSnapshot, proxy: Proxy) -> str:

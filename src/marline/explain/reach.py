@@ -1,13 +1,12 @@
 """Where the requests of one proxy to a host go, kind by kind: what `diff` compares before and after."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
 from google.protobuf import json_format
 
-from marline.compile.catalog import Unit
 from marline.explain.arrival import Peers
 from marline.explain.conditions import asked_of
 from marline.explain.connections import manager_of, tcp_proxy_of
@@ -15,8 +14,6 @@ from marline.explain.delivery import Courier
 from marline.explain.request import CannotTell, Request
 from marline.explain.steps import Ending, Fate
 from marline.explain.view import CompiledView
-from marline.mesh.model import Proxy
-from marline.mesh.snapshot import MeshSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +45,8 @@ Key = tuple[str, str]
 """A virtual host or listener, and the condition of a route in it."""
 
 
-def reach(snapshot: MeshSnapshot, proxy: Proxy, peers: Peers, wanted: Iterable[Unit]) -> dict[Key, Reach]:
-    """By virtual host (or listener) and condition. `wanted`: the units that are looked at."""
-    view = CompiledView.of(snapshot, proxy, wanted)
+def reach(view: CompiledView, peers: Peers) -> dict[Key, Reach]:
+    """By virtual host (or listener) and condition, as far as the view goes."""
     courier = Courier(view, peers)
     found: dict[Key, Reach] = {}
     for name, host in hosts_of(view):

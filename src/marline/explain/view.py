@@ -43,7 +43,7 @@ class CompiledView:
 
     snapshot: MeshSnapshot
     proxy: Proxy
-    _compiled: set[Unit] = field(default_factory=set)
+    _compiled: dict[Unit, tuple[Recipe, ...]] = field(default_factory=dict)
     _recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict)
     _messages: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
@@ -56,9 +56,19 @@ class CompiledView:
 
     def _compile(self, wanted: Iterable[Unit]) -> None:
         missing = [unit for unit in dict.fromkeys(wanted) if unit not in self._compiled]
-        self._compiled.update(missing)
-        for _, recipes in compile_units(self.snapshot, self.proxy, missing):
+        for unit, recipes in compile_units(self.snapshot, self.proxy, missing):
+            self._compiled[unit] = recipes
             self._recipes |= {(item.type_url, item.name): item for item in recipes}
+
+    def given(self, wanted: Iterable[Unit]) -> tuple[tuple[Recipe, ...], ...]:
+        """What these units consist of."""
+        chosen = tuple(wanted)
+        self._compile(chosen)
+        return tuple(self._compiled[unit] for unit in chosen)
+
+    def compiled(self) -> tuple[Unit, ...]:
+        """The units that were looked at so far."""
+        return tuple(self._compiled)
 
     def recipes(self) -> Mapping[tuple[str, str], Recipe]:
         """By type and name."""

@@ -1,5 +1,6 @@
 """What is foretold of a change: which resources of which proxies, and what follows."""
 
+from dataclasses import replace
 from typing import Any
 
 from explained import REVIEWS, ingress, mesh, resources, server, sidecar, virtual_service
@@ -133,3 +134,32 @@ def test_only_those_who_are_touched_change() -> None:
     )
     found = foretell(REVIEWS, private, sidecar(), elsewhere, ingress())
     assert [item.proxies for item in found.proxies] == [("default/client",)]
+
+
+def client(name: str) -> Proxy:
+    made = sidecar(app=name)
+    return replace(made, node_id=name, workloads=(replace(made.workloads[0], name=name),))
+
+
+def test_proxies_that_rules_tell_apart_are_asked_apart() -> None:
+    rule = "match: [{sourceLabels: {app: web}}], route: [{destination: {host: reviews, subset: v9}}]"
+    change = virtual_service(f"[{{{rule}}}, {{route: [{{destination: {{host: reviews}}}}]}}]")
+    found = foretell(REVIEWS, change, client("cron"), client("web"))
+    (lost,) = [item for item in found.consequences if item.kind == "lost"]
+    assert lost.proxies == ("default/web",)
+
+
+def test_proxies_that_differ_at_the_end_of_a_route_are_asked_apart() -> None:
+    front = REVIEWS.partition("---")[0].replace("reviews", "front").replace("10.96.0.1", "10.96.0.8")
+    plain = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: plain}
+spec: {host: reviews, workloadSelector: {matchLabels: {app: web}}, trafficPolicy: {tls: {mode: DISABLE}}}
+---
+"""
+    change = virtual_service("[{route: [{destination: {host: reviews}}]}]", "front")
+    found = foretell(f"{front}---\n{plain}{REVIEWS}", change, client("cron"), client("web"), *PEERS)
+    # It led nowhere before; now it leads to reviews, for all but those who go there in plain text.
+    (gained,) = [item for item in found.consequences if item.kind == "gained"]
+    assert gained.proxies == ("default/cron", "default/reviews-v1", "default/reviews-v3")
