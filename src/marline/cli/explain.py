@@ -11,13 +11,12 @@ from marline.api.documents import Document
 from marline.api.resource import Ref
 from marline.cli.batch import make_batch
 from marline.cli.completing import complete_workload
+from marline.cli.described_mesh import described_mesh, imagined_proxy, read_application
 from marline.cli.envoy_dump import ask_json
 from marline.cli.envoy_endpoints import endpoint_rows
 from marline.cli.exits import ExitCode
 from marline.cli.explain_mesh import (
     choose_proxy,
-    described_mesh,
-    imagined_proxy,
     lines_of,
     located,
     running_mesh,
@@ -54,6 +53,11 @@ _CODES = {
 )
 @file_option
 @recursive_option
+@click.option(
+    "-a", "--application", "applications", multiple=True, metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An application file, whose workloads are taken to be ready; nothing has to run.",
+)  # fmt: skip
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of SRC, with --filename.")
 @click.option(
     "-l", "--labels", default="", metavar="LABELS", help="Of SRC, with --filename: app=web,version=v1."
@@ -71,6 +75,7 @@ def command(
     headers: tuple[str, ...],
     files: tuple[Path, ...],
     recursive: bool,
+    applications: tuple[Path, ...],
     namespace: str,
     labels: str,
     gateway: bool,
@@ -79,17 +84,21 @@ def command(
     """Tell what would happen to a request from the workload SRC to DST, and why.
 
     DST is a host, HOST:PORT or a URL; with tcp:// a connection of which no proxy reads a request. If SRC is
-    a gateway, the request is one that comes to it. With --filename the mesh is what the files describe, and
-    nothing has to run.
+    a gateway, the request is one that comes to it. With --filename or --application the mesh is what the
+    files describe, and nothing has to run.
 
     The answer is read from the configuration that the proxies are given. Exit code 0: somebody answers; 1:
     the request is refused or fails, at least a share of it; 5: it depends on something that cannot be
     evaluated.
     """
     target = _target(destination, method, path, headers)
-    if files:
-        mesh = asyncio.run(described_mesh(make_batch(read_files(files, recursive=recursive), None)))
-        proxy = imagined_proxy(mesh, source, namespace, _pairs(labels, "=", "--labels"), gateway=gateway)
+    if files or applications:
+        batch = make_batch(read_files(files, recursive=recursive), None) if files else []
+        mesh = asyncio.run(described_mesh(batch, map(read_application, applications)))
+        if applications and not labels and not gateway:
+            proxy = choose_proxy(mesh, source)
+        else:
+            proxy = imagined_proxy(mesh, source, namespace, _pairs(labels, "=", "--labels"), gateway=gateway)
         observed: Observed = {}
     else:
         if labels or gateway:
