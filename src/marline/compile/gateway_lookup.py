@@ -27,7 +27,6 @@ from marline.compile.gateway_tls import (
     has_ca,
 )
 from marline.compile.resource import Recipe
-from marline.compile.routes_active import is_bound
 from marline.compile.routes_lookup import source_labels
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
@@ -53,15 +52,9 @@ def bound_virtual_services(
     snapshot: MeshSnapshot, gateway: str, namespace: str
 ) -> list[Resource[VirtualServiceSpec]]:
     """The VirtualServices that speak for a gateway (`<namespace>/<name>`) and are exported to the
-    namespace of its proxy."""
-    return sorted(
-        (
-            item
-            for item in snapshot.resources("networking.istio.io", "VirtualService")
-            if is_bound(item, gateway) and is_exported(item.spec.export_to, item.namespace, namespace)
-        ),
-        key=age,
-    )
+    namespace of its proxy, oldest first."""
+    found = snapshot.rules.bound.get(gateway, ())
+    return [item for item in found if is_exported(item.spec.export_to, item.namespace, namespace)]
 
 
 def find_certificate(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> tuple[str, str]:

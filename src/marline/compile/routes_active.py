@@ -84,11 +84,6 @@ class RuleSet:
         return tuple(dict.fromkeys((self.ref, *(origin.resource for origin in self.origins))))
 
 
-def is_bound(resource: Resource[VirtualServiceSpec], gateway: str) -> bool:
-    """Does a VirtualService speak for this gateway? Without `gateways` it speaks for the mesh."""
-    return gateway in qualified_gateways(resource.spec.gateways or (MESH,), resource.namespace)
-
-
 def active_rules(resource: Resource[VirtualServiceSpec], side: Side) -> tuple[ActiveRule, ...]:
     """The rules that can hold on a side, up to and including the first that holds for everything."""
     found: list[ActiveRule] = []

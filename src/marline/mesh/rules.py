@@ -11,7 +11,7 @@ from marline.api.networking.virtual_service import Destination, VirtualServiceSp
 from marline.api.resource import Ref, Resource
 from marline.api.security.peer_authentication import PeerAuthenticationSpec
 from marline.mesh.delegation import delegate_refs
-from marline.mesh.gateway_names import MESH_GATEWAY
+from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
@@ -34,6 +34,8 @@ class Rules:
 
     virtual_services: Mapping[str, tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
     """Those for sidecars, by host (also wildcards)."""
+    bound: Mapping[str, tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
+    """Those for gateways, by `<namespace>/<name>` of these."""
     destination_rules: Mapping[str, tuple[Resource[DestinationRuleSpec], ...]] = field(default_factory=dict)
     referring: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """VirtualServices by the hosts that they send to."""
@@ -63,6 +65,7 @@ class RulesDraft:
         self._settings = settings
         self._domain = settings.cluster_domain
         self._virtual_services = Overlay(base.virtual_services)
+        self._bound = Overlay(base.bound)
         self._destination_rules = Overlay(base.destination_rules)
         self._referring = Groups(base.referring)
         self._credentials = Groups(base.credentials)
@@ -80,6 +83,7 @@ class RulesDraft:
         kind = (ref.group, ref.kind)
         if kind == VIRTUAL_SERVICE:
             self._replace_in(self._virtual_services, old, new, self._mesh_hosts)
+            self._replace_in(self._bound, old, new, bound_gateways)
             for item, update in ((old, self._referring.remove), (new, self._referring.add)):
                 for host in self._destinations(item):
                     update(host, ref)
@@ -154,6 +158,7 @@ class RulesDraft:
     def finish(self) -> Rules:
         return Rules(
             self._virtual_services.table(),
+            self._bound.table(),
             self._destination_rules.table(),
             self._referring.table(),
             self._credentials.table(),
@@ -185,6 +190,11 @@ def speaks_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:
 
 def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
     return any(name != MESH_GATEWAY for name in item.spec.gateways)
+
+
+def bound_gateways(item: Resource[VirtualServiceSpec]) -> frozenset[str]:
+    """The gateways that a VirtualService speaks for."""
+    return qualified_gateways(item.spec.gateways, item.namespace) - {MESH_GATEWAY}
 
 
 def passed_hosts(item: Resource[GatewaySpec]) -> Iterator[str]:

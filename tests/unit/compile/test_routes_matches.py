@@ -1,15 +1,14 @@
 """VirtualService matches become Envoy matches; conditions on the proxy are decided when compiling."""
 
-from typing import Any
-
 import msgspec
 import pytest
 import yaml
 
 from marline.api.networking.virtual_service import HTTPMatchRequest, VirtualServiceSpec
 from marline.api.resource import ObjectMeta, Resource
-from marline.compile.routes_active import Side, active_rules, is_bound
+from marline.compile.routes_active import Side, active_rules
 from marline.compile.routes_match import is_catch_all, route_match
+from marline.mesh.rules import bound_gateways, speaks_for_mesh
 
 
 def match(text: str) -> HTTPMatchRequest:
@@ -81,15 +80,14 @@ def test_what_comes_after_a_rule_for_everything_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gateways", "gateway", "bound"),
+    ("gateways", "mesh", "bound"),
     [
-        ("[]", "mesh", True), ("[]", "default/edge", False), ("[edge]", "mesh", False),
-        ("[edge, mesh]", "mesh", True), ("[edge]", "default/edge", True), ("[edge]", "infra/edge", False),
-        ("[infra/edge]", "infra/edge", True),
+        ("[]", True, set()), ("[edge]", False, {"default/edge"}), ("[edge, mesh]", True, {"default/edge"}),
+        ("[infra/edge, ./edge]", False, {"infra/edge", "default/edge"}),
     ],
 )  # fmt: skip
 def test_a_virtual_service_speaks_for_the_gateways_that_it_names(
-    gateways: Any, gateway: str, bound: bool
+    gateways: str, mesh: bool, bound: set[str]
 ) -> None:
     resource = virtual_service(f"{{hosts: [reviews], gateways: {gateways}}}")
-    assert is_bound(resource, gateway) is bound
+    assert (speaks_for_mesh(resource), bound_gateways(resource)) == (mesh, bound)
