@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from marline.compile.gateway import gateway_recipes
 from marline.compile.resource import LISTENER, ROUTE, SECRET, VIRTUAL_HOST, Recipe
 from marline.compile.routes import unknown_host_recipes, upstream_route_recipe, virtual_host_recipes
+from marline.compile.tls import SDS_CLUSTER
 from marline.mesh.model import Proxy, Role
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -74,14 +75,17 @@ def bootstrap(made: list[Recipe]) -> dict[str, Any]:
         table["validateClusters"] = False
     listeners = [_listener(20000 + index, table) for index, table in enumerate(tables)]
     ads = {"api_type": "DELTA_GRPC", "transport_api_version": "V3"}
-    endpoints = {"cluster_name": "ads", "endpoints": []}
+    clusters = [
+        {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": []}}
+        for name in ("ads", SDS_CLUSTER)
+    ]
     return {
         "node": {"id": "proxy", "cluster": "proxy"},
         "dynamic_resources": {
             "ads_config": {**ads, "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}]}
         },
         "static_resources": {
-            "clusters": [{"name": "ads", "type": "STATIC", "load_assignment": endpoints}],
+            "clusters": clusters,
             "listeners": [*plain.get(LISTENER, {}).values(), *listeners],
         },
     }
