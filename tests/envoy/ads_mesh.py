@@ -253,7 +253,12 @@ async def ads_envoy(
     its bootstrap. Without `authority`, who signs its certificate is nobody that others know."""
     own = Path(tempfile.mkdtemp(dir=directory))
     config = bootstrap(
-        proxy, xds_socket="../xds.sock", sds_socket="sds.sock", admin_socket="admin.sock", cluster="test"
+        proxy,
+        xds_socket="../xds.sock",
+        sds_socket="sds.sock",
+        rate_limit_socket="../limits.sock",
+        admin_socket="admin.sock",
+        cluster="test",
     )
     running: list[Envoy] = []
     allowed = only_process(lambda: running[0].pid if running else 0)

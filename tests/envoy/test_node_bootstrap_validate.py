@@ -45,6 +45,7 @@ def test_envoy_finds_a_bootstrap_valid_and_has_nothing_to_warn_of(proxy: Proxy) 
             proxy,
             xds_socket="../xds.sock",
             sds_socket="sds.sock",
+            rate_limit_socket="../limits.sock",
             admin_socket="admin.sock",
             cluster="web.default",
         )

@@ -30,6 +30,8 @@ from marline.api.networking import (
     workload_entry,
     workload_group,
 )
+from marline.api.policy import rate_limit, resilience
+from marline.api.policy.targets import GROUP as POLICY
 from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 from marline.api.security import authorization_policy, peer_authentication, request_authentication
@@ -96,6 +98,11 @@ class Kind:
 _ISTIO: Final = ("v1", "v1beta1", "v1alpha3")
 _ALL: Final = ("istio-io", "networking-istio-io")
 _SECURITY_ALL: Final = ("istio-io", "security-istio-io")
+_POLICY_ALL: Final = ("marline-io", "policy-marline-io")
+_ATTACHED: Final = (
+    Column("Targets", "spec.targetRefs[*].name"),
+    Column("Accepted", "status.ancestors[*].conditions[?(@.type=='Accepted')].status"),
+)
 
 KINDS: Final[tuple[Kind, ...]] = (
     Kind("", "Namespace", "namespaces", ("v1",), core.NamespaceSpec, ("ns",), namespaced=False,
@@ -212,6 +219,11 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(GATEWAY_API, "ReferenceGrant", "referencegrants", ("v1", "v1beta1"),
          reference_grant.ReferenceGrantSpec, ("refgrant",), status=False,
          validate=reference_grant.validate, categories=("gateway-api",)),
+    Kind(POLICY, "RateLimitPolicy", "ratelimitpolicies", ("v1alpha1",), rate_limit.RateLimitPolicySpec,
+         ("rlp",), validate=rate_limit.validate, refused=rate_limit.REFUSED, categories=_POLICY_ALL,
+         columns=(*_ATTACHED, Column("Mode", "spec.mode"))),
+    Kind(POLICY, "ResiliencePolicy", "resiliencepolicies", ("v1alpha1",), resilience.ResiliencePolicySpec,
+         ("rsp",), validate=resilience.validate, categories=_POLICY_ALL, columns=_ATTACHED),
 )  # fmt: skip
 
 _BY_KIND: Final[Mapping[tuple[str, str], Kind]] = {(kind.group, kind.kind): kind for kind in KINDS}

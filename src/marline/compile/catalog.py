@@ -173,7 +173,11 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
     else:
         yield from _affected_upstreams(snapshot, proxy, impact)
     for index, workload in enumerate(proxy.workloads):
-        if "*" in impact.inbound or workload.namespace in impact.inbound:
+        if (
+            "*" in impact.inbound
+            or workload.namespace in impact.inbound
+            or any(_is_selected(item, workload) for item in impact.selected)
+        ):
             yield InboundUnit(index)
 
 

@@ -12,6 +12,7 @@ from marline.api.networking.destination_rule import (
     RetryBudget,
     TCPSettings,
 )
+from marline.api.policy.resilience import RetryBudget as PolicyBudget
 from marline.compile.routes_targets import duration
 
 _UNLIMITED: Final = 2**32 - 1
@@ -53,6 +54,16 @@ def _set_budget(made: Any, budget: RetryBudget) -> None:
     made.budget_percent.value = percent
     if budget.min_retry_concurrency is not None:
         made.min_retry_concurrency.value = budget.min_retry_concurrency
+
+
+def set_default_budget(cluster: Any, budget: PolicyBudget) -> None:
+    """Retries at a time, as a share of all requests, unless a DestinationRule limits them: with a budget
+    Envoy no longer looks at their number (envoyproxy.io, `CircuitBreakers.Thresholds.RetryBudget`)."""
+    limits = cluster.circuit_breakers.thresholds[0]
+    if limits.HasField("retry_budget") or limits.max_retries.value != _UNLIMITED:
+        return
+    limits.retry_budget.budget_percent.value = budget.percent
+    limits.retry_budget.min_retry_concurrency.value = budget.min_concurrency
 
 
 def _kernel_seconds(span: float) -> int:

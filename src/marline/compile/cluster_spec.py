@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from marline.api.policy.resilience import RetryBudget
 from marline.compile.locality import LocalityPolicy
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.model import Endpoint, Port
@@ -41,5 +42,7 @@ class ClusterSpec:
     credential: str
     """The SDS name of the Secret that `credentialName` means to its client; "": none."""
     system_ca_file: str
+    budget: RetryBudget
+    """Of retries, unless the rule has something to say of them."""
     external: bool
     """Outside the mesh: nobody there has a SPIFFE identity."""

@@ -14,7 +14,7 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from marline.api.resource import Ref
 from marline.compile.cluster_balancing import set_balancing
-from marline.compile.cluster_limits import set_limits, set_outlier_detection
+from marline.compile.cluster_limits import set_default_budget, set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.cluster_tls import set_proxy_protocol, set_transport
@@ -23,6 +23,7 @@ from marline.compile.endpoints import build_assignment, callable_endpoints, port
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.locality import ANYWHERE, LocalityPolicy, locality_policy
 from marline.compile.policy import Effective, effective, subset_names
+from marline.compile.resilience import resilience_policy, retry_budget
 from marline.compile.resource import CLUSTER, Recipe
 from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
@@ -58,6 +59,7 @@ def cluster_specs(
     for port in service.ports:
         if port.protocol is Protocol.UDP:
             continue
+        policy = resilience_policy(snapshot, service, port.name)
         for subset in subset_names(rule):
             chosen = port_endpoints(every, port, rule, subset)
             # Those of the whole port, ready or not: what is expected does not change with health.
@@ -79,6 +81,7 @@ def cluster_specs(
                 all_mtls=found is Discovery.ORIGINAL and _all_mtls(snapshot, service, port, rule, subset),
                 credential=_credential(rule, port, subset, proxy),
                 system_ca_file=proxy.system_ca_file,
+                budget=retry_budget(policy),
                 external=service.external,
             )
 
@@ -159,6 +162,7 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     made.metadata.filter_metadata[METADATA].update({"service": spec.hostname})
     _set_discovery(made, spec, settings)
     set_limits(made, settings.pool, settings.retry_budget)
+    set_default_budget(made, spec.budget)
     set_outlier_detection(made, settings.outliers)
     by_request = spec.discovery is Discovery.FORWARD
     set_protocol(made, spec.port.protocol, settings.pool, by_request=by_request, verifies=_verifies(settings))

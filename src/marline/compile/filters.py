@@ -20,6 +20,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import SNI_FILTER, forward_proxy_filter, resolve_sni
 from marline.compile.gateway_api_session import SESSION_FILTER
+from marline.compile.rate_limits import LimitFilter, build_filter
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
@@ -98,15 +99,25 @@ def outbound_http_filter(
     return _network_filter(HCM, made)
 
 
-def inbound_http_filter(stat_prefix: str, table: Any, reporter: Reporter) -> Any:
-    """The connection manager for requests to an application. It is told who calls, by the peer's
-    certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
+def inbound_http_filter(
+    stat_prefix: str,
+    table: Any,
+    reporter: Reporter,
+    limits: tuple[LimitFilter, ...] = (),
+    protection: tuple[tuple[str, Any], ...] = (),
+) -> Any:
+    """The connection manager for requests to an application, with filters for its rate limits, and others by
+    name that protect it. It is told who calls, by the peer's certificate (`x-forwarded-client-cert`, as
+    Istio's sidecars do)."""
     made = _manager(stat_prefix, reporter)
     made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.APPEND_FORWARD
     details = made.set_current_client_cert_details
     details.subject.value = True
     details.uri = details.dns = True
     made.route_config.CopyFrom(table)
+    add_limit_filters(made, limits)
+    for name, config in protection:
+        _add_http_filter(made, name, config)
     add_router(made)
     return _network_filter(HCM, made)
 
@@ -138,6 +149,12 @@ def add_route_filters(manager: Any) -> None:
         (SESSION_FILTER, stateful_session_pb2.StatefulSession()),
     ):
         _add_http_filter(manager, name, config).disabled = True
+
+
+def add_limit_filters(manager: Any, limits: tuple[LimitFilter, ...]) -> None:
+    """Rate limits, disabled as the above until a route is limited."""
+    for wanted in limits:
+        _add_http_filter(manager, wanted.name, build_filter(wanted)).disabled = True
 
 
 def add_router(manager: Any) -> None:

@@ -15,7 +15,8 @@ from marline.compile.gateway_istio import istio_servers
 from marline.compile.gateway_listener import Chain, build_listener
 from marline.compile.gateway_lookup import secret_recipes
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port, merge_hosts
-from marline.compile.gateway_table import build_table, table_sources
+from marline.compile.gateway_table import build_table, table_limiters, table_sources
+from marline.compile.rate_limits import limit_filters
 from marline.compile.resource import LISTENER, ROUTE, Recipe
 from marline.compile.routes_l4 import disjoint
 from marline.compile.telemetry import Reporter, source_reporter
@@ -118,7 +119,9 @@ def port_contents(
         hosts = merge_hosts(host for server in servers for host in server.hosts)
         prefix = next((server.stat_prefix for server in servers if server.stat_prefix), "")
         grpc_web = any(server.grpc_web for server in servers)
-        return (Chain(name=name, table=name, stat_prefix=prefix, grpc_web=grpc_web),), [(name, hosts)]
+        limits = limit_filters(table_limiters(hosts))
+        chain = Chain(name=name, table=name, stat_prefix=prefix, grpc_web=grpc_web, limits=limits)
+        return (chain,), [(name, hosts)]
     chains = disjoint(chain for server in servers for chain in _chains(server))
     used = {chain.table for chain in chains}
     tables = [(server.table, merge_hosts(server.hosts)) for server in servers if server.table in used]
@@ -133,7 +136,8 @@ def _chains(server: Server) -> Iterable[Chain]:
     elif server.kind in (Kind.HTTPS, Kind.TLS) and server.termination is None:
         yield whole
     elif server.kind is Kind.HTTPS:
-        yield replace(whole, termination=server.termination, table=server.table)
+        limits = limit_filters(table_limiters(server.hosts))
+        yield replace(whole, termination=server.termination, table=server.table, limits=limits)
     else:
         for index, route in enumerate(server.l4):
             yield replace(

@@ -5,7 +5,7 @@ Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources'
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from marline.api.gateway_api.gateway import GatewaySpec
@@ -24,6 +24,7 @@ from marline.compile.gateway_api_listeners import (
 from marline.compile.gateway_api_rules import RouteSet, backend_key, references
 from marline.compile.gateway_api_tls import termination_of
 from marline.compile.gateway_hosts import ANY, common_host
+from marline.compile.gateway_limits import route_limiters
 from marline.compile.gateway_lookup import api_gateways, api_routes, namespace_labels
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port
 from marline.mesh.gateways import is_managed, serves
@@ -177,8 +178,14 @@ def _hosts(
     listen = listen_port(proxy, bound.listener.port)
     # An empty table for the listener's own host keeps its requests from a listener for more hosts.
     found = [HostTable(bound.hostname)] if bound.hostname != ANY else []
+    own = bound.owner.ref == served.gateway.ref
+    outer = (served.gateway.ref, bound.listener.name if own else "")
     for route in routes:
         made = route_set(snapshot, client_of(proxy), cast("Resource[HTTPRouteSpec]", route), scheme, listen)
+        limiters = route_limiters(
+            snapshot, [(route.ref, rule.name or "") for rule in made.resource.spec.rules], route.ref, outer
+        )
+        made = replace(made, limiters=limiters)
         found.extend(HostTable(host, route_sets=(made,)) for host in served.own_hosts(bound, route))
     return tuple(found)
 

@@ -31,6 +31,7 @@ from marline.compile.gateway_api_grpc import GRPC_ROUTE, grpc_precedence
 from marline.compile.gateway_api_paths import set_path
 from marline.compile.gateway_api_session import keep_backend, match_backend, set_session
 from marline.compile.gateway_api_unsupported import match_fault, rule_fault
+from marline.compile.rate_limits import RateLimiter, limit_routes
 from marline.compile.routes_faults import fraction
 from marline.compile.routes_headers import apply_headers
 from marline.compile.routes_match import regex
@@ -61,6 +62,8 @@ class RouteSet:
     """The port that redirects name: where clients find this listener."""
     backends: tuple[tuple[BackendKey, Target | None], ...]
     """None: the reference is broken (no such Service or port, or not allowed)."""
+    limiters: tuple[RateLimiter | None, ...] = ()
+    """The rate limits of each of the rules."""
 
     @property
     def ref(self) -> Ref:
@@ -70,6 +73,9 @@ class RouteSet:
     def is_grpc(self) -> bool:
         """Is it a GRPCRoute, in the form of an HTTPRoute?"""
         return self.resource.kind == GRPC_ROUTE
+
+    def leads_to(self) -> Iterator[Target | None]:
+        return (target for _, target in self.backends)
 
     def target(self, backend: BackendObjectReference) -> Target | None:
         wanted = backend_key(backend)
@@ -101,8 +107,10 @@ def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
         for index, rule in enumerate(routes.resource.spec.rules):
             for number, match in enumerate(rule.matches or (HTTPRouteMatch(),)):
                 field = f"spec.rules[{index}]{f'.matches[{number}]' if rule.matches else ''}"
+                made = list(_routes(routes, rule, match, index, field))
+                limit_routes(made, routes.limiters, index, f"spec.rules[{index}]")
                 place = order(match)
-                found.extend((place, made) for made in _routes(routes, rule, match, index, field))
+                found.extend((place, route) for route in made)
     found.sort(key=lambda item: item[0])
     return [route for _, route in found]
 

@@ -4,6 +4,7 @@ Behaviour: istio.io, Gateway reference, and VirtualService reference (`hosts`, `
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from marline.api.networking.gateway import OPAQUE, PLAIN_HTTP, GatewaySpec
@@ -12,6 +13,7 @@ from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Resource
 from marline.compile.gateway_credentials import termination_of
 from marline.compile.gateway_hosts import ANY, common_host, namespace_allows, split_server_host
+from marline.compile.gateway_limits import route_limiters
 from marline.compile.gateway_lookup import bound_virtual_services, istio_gateways
 from marline.compile.gateway_passthrough import mesh_names
 from marline.compile.gateway_server import HostTable, Kind, Server
@@ -106,6 +108,10 @@ def _host_tables(
         if not hosts or not virtual_service.spec.http:
             continue
         rules = rule_set(snapshot, virtual_service, side)
+        if snapshot.rules.policies:
+            outer = (gateway.ref, server.name or server.port.name)
+            limiters = route_limiters(snapshot, rules.written_in(), virtual_service.ref, outer)
+            rules = replace(rules, limiters=limiters)
         for host in hosts:
             yield HostTable(host, (rules,), require_tls=redirect)
     if redirect:

@@ -18,12 +18,14 @@ from marline.compile.endpoints import socket_address
 from marline.compile.filters import (
     HCM,
     TcpRoute,
+    add_limit_filters,
     add_route_filters,
     add_router,
     listener_filter,
     tcp_filter,
 )
 from marline.compile.gateway_tls import Termination, downstream_tls
+from marline.compile.rate_limits import LimitFilter
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter, http_access_logs
@@ -50,6 +52,8 @@ class Chain:
     termination: Termination | None = None
     table: str = ""
     """The route table of an HTTP chain; "" for a chain that forwards bytes."""
+    limits: tuple[LimitFilter, ...] = ()
+    """Of routes of the table."""
     clusters: tuple[WeightedTarget, ...] = _REFUSED
     """Of a chain that forwards bytes; by default connections are closed at once."""
     settings: TcpSettings = PLAIN_TCP
@@ -136,6 +140,7 @@ def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter) -> A
     if chain.grpc_web:
         made.http_filters.add(name=GRPC_WEB).typed_config.Pack(grpc_web_pb2.GrpcWeb())
     add_route_filters(made)
+    add_limit_filters(made, chain.limits)
     add_router(made)
     made.access_log.extend(http_access_logs(reporter))
     return made

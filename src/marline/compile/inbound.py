@@ -19,6 +19,7 @@ from marline.compile.filters import (
     to_cluster,
 )
 from marline.compile.inbound_chains import InboundPorts, Reporters, ServedPort, opaque_chains, served_chains
+from marline.compile.inbound_policies import port_policies
 from marline.compile.outbound_listener import ANY_ADDRESS, listen_address
 from marline.compile.passthrough import BLACK_HOLE, build_passthrough_cluster
 from marline.compile.resource import CLUSTER, LISTENER, Recipe
@@ -53,7 +54,12 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
     policy = snapshot.peer_policy(workload.namespace, labels)
     services = snapshot.services_selecting(workload.namespace, labels)
     served = {
-        port.app_port: ServedPort(port, _mode(policy, port, services), names.cluster(port.app_port))
+        port.app_port: ServedPort(
+            port,
+            _mode(policy, port, services),
+            names.cluster(port.app_port),
+            port_policies(snapshot, services, port.name),
+        )
         for port in reversed(workload.inbound)
         if port.protocol is not Protocol.UDP
     }
@@ -121,7 +127,8 @@ def _captured(
     )
     name = names.listener("virtualInbound")
     inputs = (name, proxy.inbound_capture_port, workload.netns, spec, reporters)
-    yield Recipe(LISTENER, name, build_virtual_inbound, inputs, policy.sources)
+    sources = (*policy.sources, *(ref for item in ports for ref in item.policies.sources))
+    yield Recipe(LISTENER, name, build_virtual_inbound, inputs, tuple(dict.fromkeys(sources)))
 
 
 def build_virtual_inbound(
@@ -158,7 +165,8 @@ def _explicit(
     for item in ports:
         name = names.listener(f"inbound_{address}_{item.port.listen}")
         inputs = (name, address, item, reporters)
-        yield Recipe(LISTENER, name, build_explicit_inbound, inputs, policy.sources)
+        sources = (*policy.sources, *item.policies.sources)
+        yield Recipe(LISTENER, name, build_explicit_inbound, inputs, sources)
 
 
 def build_explicit_inbound(

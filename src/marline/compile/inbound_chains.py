@@ -12,6 +12,9 @@ from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.route.v3 import route_pb2
 
 from marline.compile.filters import PLAIN_HTTP, inbound_http_filter, tcp_filter, to_cluster
+from marline.compile.inbound_policies import NO_POLICIES, PortPolicies
+from marline.compile.rate_limits import RateLimiter, limit_filters, limit_route, limit_table
+from marline.compile.resilience import protection_filters
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter
 from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, mesh_server_socket
@@ -30,6 +33,7 @@ class ServedPort:
     port: InboundPort
     mode: MtlsMode
     cluster: str
+    policies: PortPolicies = NO_POLICIES
 
     @property
     def detects(self) -> bool:
@@ -76,8 +80,17 @@ def served_chains(served: ServedPort, destination_port: int, reporters: Reporter
             made.transport_socket.CopyFrom(mesh_server_socket(HTTP_ALPN if served.detects else ()))
         reporter = reporters.mtls if kind.mtls else reporters.plain
         if kind.http:
-            table = _application_table(served.cluster)
-            made.filters.append(inbound_http_filter(served.cluster, table, reporter))
+            limiters = (served.policies.limiter,) if served.policies.limiter is not None else ()
+            table = _application_table(served.cluster, limiters)
+            made.filters.append(
+                inbound_http_filter(
+                    served.cluster,
+                    table,
+                    reporter,
+                    limit_filters(limiters),
+                    tuple(protection_filters(served.policies.admission, served.policies.concurrency)),
+                )
+            )
         else:
             made.filters.append(tcp_filter(to_cluster(served.cluster), served.cluster, reporter))
         yield made
@@ -145,7 +158,7 @@ def _chain(name: str, destination_port: int) -> Any:
     return made
 
 
-def _application_table(cluster: str) -> Any:
+def _application_table(cluster: str, limiters: tuple[RateLimiter, ...]) -> Any:
     """Every request goes to the application. Its sender has the time limits."""
     made = route_pb2.RouteConfiguration(name=cluster)
     made.validate_clusters.value = False
@@ -156,4 +169,7 @@ def _application_table(cluster: str) -> Any:
     route.route.timeout.CopyFrom(duration(0))
     route.route.retry_policy.retry_on = _RETRY_ON
     route.route.retry_policy.num_retries.value = _RETRIES
+    for limiter in limiters:
+        limit_route(route, limiter, "")
+    limit_table(made, limiters)
     return made

@@ -5,7 +5,7 @@ Envoy only sees conditions on requests. What remains is a value (indices), so th
 which the same rules remain share one Envoy resource.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,9 +16,10 @@ from marline.api.networking.virtual_service import (
     VirtualServiceSpec,
 )
 from marline.api.resource import Ref, Resource
+from marline.compile.rate_limits import RateLimiter, limit_routes
 from marline.compile.routes_match import applies, is_catch_all
 from marline.compile.routes_rules import rule_routes
-from marline.compile.routes_targets import Targets
+from marline.compile.routes_targets import Target, Targets
 from marline.mesh.delegation import Merged, RuleOrigin
 from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
 
@@ -58,6 +59,8 @@ class RuleSet:
     """Where the rules are written, if some are delegates' (`mesh.delegation`)."""
     tls: bool = False
     """TLS is terminated where requests arrive."""
+    limiters: tuple[RateLimiter | None, ...] = ()
+    """The rate limits of each of the rules; none at sidecars."""
 
     @property
     def ref(self) -> Ref:
@@ -66,17 +69,28 @@ class RuleSet:
     def envoy_routes(self) -> list[Any]:
         """Envoy `Route`s in the order of the rules."""
         routes: list[Any] = []
-        for active in self.rules:
+        for number, active in enumerate(self.rules):
             rule, origin = self.resource.spec.http[active.index], self._origin(active.index)
             matches: list[tuple[str, HTTPMatchRequest | None]] = [(origin.field, None)]
             if active.matches:
                 matches = [(origin.matches[index], rule.match[index]) for index in active.matches]
             made = rule_routes(rule, matches, self.targets, self.port, origin.resource, tls=self.tls)
+            limit_routes(made, self.limiters, number, origin.field)
             routes.extend(made)
         return routes
 
     def _origin(self, index: int) -> RuleOrigin:
         return Merged(self.resource, self.origins).origin(index)
+
+    def leads_to(self) -> Iterator[Target]:
+        return iter(self.targets)
+
+    def written_in(self) -> list[tuple[Ref, str]]:
+        """Of each rule the VirtualService in which it is written, and its name."""
+        return [
+            (self._origin(active.index).resource, self.resource.spec.http[active.index].name)
+            for active in self.rules
+        ]
 
     @property
     def sources(self) -> tuple[Ref, ...]:

@@ -1,5 +1,6 @@
 """A service's virtual host, from the rules for it or without any."""
 
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb
@@ -8,6 +9,7 @@ from envoy.config.route.v3 import route_pb2
 from marline.api.resource import Ref
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import resolve_host
+from marline.compile.routes_hedging import hedged
 from marline.compile.routes_retry import retry_policy, set_timeout
 from marline.compile.routes_targets import Target, hash_policies
 
@@ -23,6 +25,9 @@ class Rules(Protocol):
 
     def envoy_routes(self) -> list[Any]:
         """Envoy `Route`s in the order in which they are tried."""
+
+    def leads_to(self) -> Iterator[Target | None]:
+        """All that they lead to; None: nowhere."""
 
 
 def build_single_host_table(name: str, host: tuple[Any, ...]) -> route_pb2.RouteConfiguration:
@@ -48,9 +53,9 @@ def build_virtual_host(
     """
     made = route_pb.VirtualHost(name=name, domains=names, include_request_attempt_count=True)
     if rules is not None:
-        made.routes.extend(rules.envoy_routes())
+        made.routes.extend(hedged(rules.envoy_routes(), rules.leads_to()))
     elif fallback is not None:
-        made.routes.append(default_route(fallback))
+        made.routes.extend(hedged([default_route(fallback)], [fallback]))
     for route in made.routes if authority else ():
         if route.HasField("route") and not route.route.WhichOneof("host_rewrite_specifier"):
             route.route.host_rewrite_literal = authority

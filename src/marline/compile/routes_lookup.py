@@ -9,6 +9,7 @@ from typing import Final
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
 from marline.compile.policy import Effective, effective
+from marline.compile.resilience import hedging
 from marline.compile.routes_active import MESH, RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_domains import short_names
 from marline.compile.routes_l4 import PLAIN_TCP, L4Route, L4Rule, TcpSettings, weighted
@@ -84,7 +85,8 @@ def resolve_targets(
 def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination: Destination) -> Target:
     hostname, port = _port_of(snapshot, rule_namespace, side, destination)
     cluster = outbound_cluster(hostname, port, destination.subset)
-    return Target(cluster, _policy(snapshot, side, hostname, port, destination.subset).hash)
+    policy = _policy(snapshot, side, hostname, port, destination.subset)
+    return Target(cluster, policy.hash, hedging=hedging(snapshot, find_service(snapshot, hostname), port))
 
 
 def _policy(snapshot: MeshSnapshot, side: Side, hostname: str, port: int, subset: str) -> Effective:
@@ -112,7 +114,8 @@ def service_target(
     rule = snapshot.destination_rule(service.hostname, client_namespace, labels)
     policy = effective(rule, port, "", by_client=service.client_affinity)
     resolves = service.resolution is Resolution.DYNAMIC_DNS
-    return Target(outbound_cluster(service.hostname, port), policy.hash, resolves)
+    cluster = outbound_cluster(service.hostname, port)
+    return Target(cluster, policy.hash, resolves, hedging(snapshot, service, port))
 
 
 def domain_names(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Where a rule's destinations lead: cluster names, default ports, consistent-hash policies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,15 +9,18 @@ from google.protobuf import duration_pb2
 
 from marline.api.networking.destination_rule import ConsistentHash
 from marline.api.networking.virtual_service import Destination
+from marline.api.policy.resilience import Hedging
 
 
 class Target(NamedTuple):
-    """What a `Destination` means for one proxy and one listener port: a cluster and its affinity."""
+    """What a `Destination` means for one proxy and one listener port: a cluster, its affinity, and
+    when a request to it is sent a second time."""
 
     cluster: str
     hash: ConsistentHash | None = None
     resolves: bool = False
     """It is the host that a request names, still to be resolved."""
+    hedging: Hedging | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,9 @@ class Targets:
     """The targets of all destinations that a set of rules names; a hashable lookup table."""
 
     entries: tuple[tuple[Destination, Target], ...] = ()
+
+    def __iter__(self) -> Iterator[Target]:
+        return (target for _, target in self.entries)
 
     def __getitem__(self, destination: Destination) -> Target:
         for key, target in self.entries:

@@ -5,6 +5,7 @@ it do not count. Their hostnames do not either: whoever calls the service is mea
 is for gets a 404.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -18,6 +19,7 @@ from marline.compile.gateway_api_grpc import GRPC_ROUTE, as_http
 from marline.compile.gateway_api_l4 import clusters_of
 from marline.compile.gateway_api_rules import RouteSet, ordered_routes
 from marline.compile.routes_l4 import L4Route
+from marline.compile.routes_targets import Target
 from marline.mesh.model import Port, Protocol, Proxy, Service
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -37,6 +39,10 @@ class ServiceRoutes:
 
     def envoy_routes(self) -> list[route_pb.Route]:
         return ordered_routes(self.route_sets)
+
+    def leads_to(self) -> Iterator[Target | None]:
+        for routes in self.route_sets:
+            yield from routes.leads_to()
 
 
 def service_routes(

@@ -11,6 +11,7 @@ from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings
 from marline.mesh.overlay import Overlay
 from marline.mesh.patches import ENVOY_FILTER
+from marline.mesh.policies import RATE_LIMIT, RESILIENCE, TARGETS_OF_ROUTES, targets_of
 from marline.mesh.registry import (
     ENDPOINT_SLICE,
     SERVICE,
@@ -34,6 +35,7 @@ from marline.mesh.rules import (
     speaks_for_gateways,
     speaks_for_mesh,
 )
+from marline.mesh.selection import Selection
 
 Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
@@ -45,6 +47,8 @@ _RULE_KINDS: Final = frozenset(
         DESTINATION_RULE,
         PEER_AUTHENTICATION,
         SIDECAR,
+        RATE_LIMIT,
+        RESILIENCE,
     }
 )
 _GATEWAYS: Final = (ISTIO_GATEWAY, ("gateway.networking.k8s.io", "Gateway"))
@@ -92,6 +96,9 @@ class Advance:
         self._inbound: set[str] = set()
         self._secrets: set[str] = set()
         self._credentials: set[str] = set()
+        self._selected: set[Selection] = set()
+        self._policy_targets: set[Ref] = set()
+        """What policies may be attached to and has changed, or has another policy."""
         self._gateways = False
         self._routes = False
         self._everything = False
@@ -107,8 +114,10 @@ class Advance:
         if kind in _REGISTRY_KINDS:
             # Equality leaves the status out, which says whether a workload is healthy.
             if old is not new:
+                self._policy_targets.add(ref)
                 self._registry.note(ref, old, new)
         elif old != new:
+            self._policy_targets.add(ref)
             if kind == ENVOY_FILTER:
                 self._rules.replace(ref, old, new)
             elif kind in _RULE_KINDS:
@@ -143,6 +152,8 @@ class Advance:
             frozenset(self._credentials | (self._secrets & rules.credentials.keys())),
             frozenset(self._inbound),
             frozenset(self._rules.patched),
+            frozenset(self._selected),
+            frozenset(item.ref for target in self._policy_targets for item in rules.policies.get(target, ())),
             self._everything,
         )
         return kinds, registry, rules, impact
@@ -158,6 +169,9 @@ class Advance:
             self._follow_routes(registry, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
             self._follow_authentication(registry, ref.namespace)
+        elif kind in (RATE_LIMIT, RESILIENCE):
+            for item in versions:
+                self._follow_policy(registry, item)
         elif kind == DESTINATION_RULE:
             for item in versions:
                 hosts = possible_hosts(item.spec.host, item.namespace, self._settings.cluster_domain)
@@ -171,6 +185,16 @@ class Advance:
         else:
             for item in versions:
                 self._follow_virtual_service(registry, rules, item)
+
+    def _follow_policy(self, registry: Registry, policy: Resource[Any]) -> None:
+        for target in targets_of(policy):
+            self._policy_targets.add(target)
+            self._gateways |= target.kind in TARGETS_OF_ROUTES
+            for service in registry.sources.get(target, ()):
+                if service.selector:
+                    self._selected.add(Selection(service.namespace, service.selector))
+                if (policy.group, policy.kind) == RESILIENCE:
+                    self._hosts.add(service.hostname)
 
     def _follow_virtual_service(self, registry: Registry, rules: Rules, item: Resource[Any]) -> None:
         """A delegate counts where those are that delegate to it."""

@@ -257,6 +257,10 @@ class Impact:
     """Namespaces whose workloads' inbound policy may differ; "*" for all."""
     patches: frozenset[PatchImpact] = frozenset()
     """EnvoyFilters and the like differ."""
+    selected: frozenset[Selection] = frozenset()
+    """Workloads of which what they receive may be treated otherwise."""
+    policies: frozenset[Ref] = frozenset()
+    """Policies that may be attached otherwise than before: what their status says may differ."""
     everything: bool = False
     """The first snapshot, or a change of visibility: recompute all."""
 

@@ -16,6 +16,7 @@ from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
 from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
+from marline.mesh.policies import RATE_LIMIT, RESILIENCE, targets_of
 from marline.mesh.service_routes import SERVICE_ROUTES, backend_hosts, crossed_namespaces, route_keys
 from marline.mesh.visibility import age
 
@@ -56,6 +57,8 @@ class Rules:
     sidecars: Mapping[str, tuple[Resource[SidecarSpec], ...]] = field(default_factory=dict)
     patches: Mapping[str, tuple[PatchSet, ...]] = field(default_factory=dict)
     """In the order in which they are applied."""
+    policies: Mapping[Ref, tuple[Resource[Any], ...]] = field(default_factory=dict)
+    """Marline's own, by what they are attached to."""
 
 
 class RulesDraft:
@@ -78,6 +81,7 @@ class RulesDraft:
         self._patches = Overlay(base.patches)
         self.patched: set[PatchImpact] = set()
         """What changes of patches touch."""
+        self._policies = Overlay(base.policies)
 
     def replace(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
         kind = (ref.group, ref.kind)
@@ -101,6 +105,8 @@ class RulesDraft:
             self._replace_in(self._peer_authentications, old, new, _namespace)
         elif kind == SIDECAR:
             self._replace_in(self._sidecars, old, new, _namespace)
+        elif kind in (RATE_LIMIT, RESILIENCE):
+            self._replace_in(self._policies, old, new, targets_of)
         elif kind == ENVOY_FILTER:
             self._replace_patches(ref, new)
 
@@ -130,7 +136,7 @@ class RulesDraft:
         else:
             self._patches.drop(ref.namespace)
 
-    def _replace_in(self, table: Overlay[str, Any], old: Any, new: Any, keys_of: Any) -> None:
+    def _replace_in(self, table: Overlay[Any, Any], old: Any, new: Any, keys_of: Any) -> None:
         for key in keys_of(old) if old is not None else ():
             left = tuple(item for item in table.get(key) or () if item.ref != old.ref)
             if left:
@@ -138,7 +144,7 @@ class RulesDraft:
             else:
                 table.drop(key)
         for key in keys_of(new) if new is not None else ():
-            table.put(key, tuple(sorted((*(table.get(key) or ()), new), key=age)))
+            table.put(key, tuple(sorted((*(table.get(key) or ()), new), key=_order)))
 
     def _mesh_hosts(self, item: Resource[VirtualServiceSpec]) -> Iterable[str]:
         return hosts_of(item, self._domain) if speaks_for_mesh(item) else ()
@@ -169,7 +175,13 @@ class RulesDraft:
             self._peer_authentications.table(),
             self._sidecars.table(),
             self._patches.table(),
+            self._policies.table(),
         )
+
+
+def _order(item: Resource[Any]) -> tuple[str, ...]:
+    """Oldest first; policies of two kinds may be equal in all but that."""
+    return (*age(item), item.kind)
 
 
 def _namespace(item: Resource[Any]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from marline.mesh.destinations import DestinationPolicy, is_selective, policy_fo
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Port, Service
 from marline.mesh.patches import PatchSet
+from marline.mesh.policies import attached_policy
 from marline.mesh.registry import Registry
 from marline.mesh.rules import Rules
 from marline.mesh.service_routes import attached_routes
@@ -170,6 +171,13 @@ class MeshSnapshot:
         return any(
             self.resolve_host(name, item.namespace) == host for item in items for name in item.spec.hosts
         )
+
+    def policy(self, kind: tuple[str, str], target: Ref, *sections: str | None) -> Resource[Any] | None:
+        """The policy of a kind for the first of these sections of a target that has one (None: the whole
+        target)."""
+        attached = self.rules.policies.get(target, ())
+        found = (attached_policy(attached, kind, target, section) for section in sections if attached)
+        return next((item for item in found if item is not None), None)
 
     def peer_policy(self, namespace: str, labels: Mapping[str, str]) -> PeerPolicy:
         """Which inbound connections a workload accepts."""

@@ -11,6 +11,7 @@ from marline.mesh.proxy import to_metadata
 
 XDS_CLUSTER: Final = "xds-grpc"
 SDS_CLUSTER: Final = "sds-grpc"
+RATE_LIMIT_CLUSTER: Final = "ratelimit-grpc"
 ADMIN_MODE: Final = 0o600
 MAX_CONNECTIONS: Final = 100_000
 DRAIN_SECONDS: Final = 3
@@ -28,13 +29,22 @@ _STAT_SUFFIXES: Final = (
     "outlier_detection.ejections_enforced_total", "downstream_cx_active", "downstream_cx_total",
     "downstream_rq_active", "downstream_rq_total", "ssl.handshake", "ssl.connection_error",
     "ssl.fail_verify_san", "ssl.fail_verify_error", "ssl.fail_verify_no_cert",
+    "http_local_rate_limit.rate_limited", "http_local_rate_limit.enforced", "over_limit",
+    "ratelimit.error", "gradient_controller.concurrency_limit", "gradient_controller.rq_blocked",
+    "gradient_controller.min_rtt_msecs", "admission_control.rq_rejected",
 )  # fmt: skip
 """Of the some hundred statistics of each cluster and listener those that say how it does; all of them
 would be half of Envoy's memory."""
 
 
 def bootstrap(
-    proxy: Proxy, *, xds_socket: str, sds_socket: str, admin_socket: str, cluster: str
+    proxy: Proxy,
+    *,
+    xds_socket: str,
+    sds_socket: str,
+    rate_limit_socket: str,
+    admin_socket: str,
+    cluster: str,
 ) -> dict[str, Any]:
     """The bootstrap as JSON. `cluster` is the node's, `<service>.<namespace>`; sockets are paths."""
     locality = proxy.workloads[0].locality
@@ -57,7 +67,11 @@ def bootstrap(
             "lds_config": _from_ads(),
         },
         "static_resources": {
-            "clusters": [_grpc_cluster(XDS_CLUSTER, xds_socket), _grpc_cluster(SDS_CLUSTER, sds_socket)]
+            "clusters": [
+                _grpc_cluster(XDS_CLUSTER, xds_socket),
+                _grpc_cluster(SDS_CLUSTER, sds_socket),
+                _grpc_cluster(RATE_LIMIT_CLUSTER, rate_limit_socket),
+            ]
         },
         "overload_manager": _overload_manager(),
         "stats_config": {

@@ -107,6 +107,7 @@ class EnvoyRunner:
             self.proxy,
             xds_socket=os.path.relpath(self.home.xds_socket, self.directory.path),
             sds_socket=self.directory.sds_socket.name,
+            rate_limit_socket=os.path.relpath(self.home.rate_limit_socket, self.directory.path),
             admin_socket=self.directory.admin_socket.name,
             cluster=self.cluster,
         )

@@ -113,6 +113,10 @@ class Home:
         return self.run / "xds.sock"
 
     @property
+    def rate_limit_socket(self) -> Path:
+        return self.run / "limits.sock"
+
+    @property
     def node_socket(self) -> Path:
         return self.run / "node.sock"
 

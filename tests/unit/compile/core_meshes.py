@@ -141,6 +141,32 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: clients, namespace: istio-system}, data: {ca.crt: none}}
 ---
+{apiVersion: policy.marline.io/v1alpha1, kind: ResiliencePolicy, metadata: {name: own, namespace: default},
+ spec: {targetRefs: [{kind: Service, name: reviews}], hedging: {after: 1s}, retryBudget: {percent: 5},
+  adaptiveConcurrency: {}}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: ResiliencePolicy, metadata: {name: own, namespace: default},
+ spec: {targetRefs: [{kind: Service, name: ratings, sectionName: http},
+  {group: networking.istio.io, kind: ServiceEntry, name: external}], hedging: {after: 2s}}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: ResiliencePolicy, metadata: {name: later, namespace: default},
+ spec: {targetRefs: [{kind: Service, name: reviews}, {kind: Service, name: reviews, sectionName: auto}],
+  admissionControl: {}}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: RateLimitPolicy, metadata: {name: own, namespace: default},
+ spec: {targetRefs: [{kind: Service, name: reviews},
+  {group: networking.istio.io, kind: ServiceEntry, name: external}],
+  limits: [{name: all, requests: 5, unit: Second, match: {headers: {x: {exact: a}}}}]}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: RateLimitPolicy, metadata: {name: wide, namespace: other},
+ spec: {targetRefs: [{group: networking.istio.io, kind: VirtualService, name: wide}],
+  limits: [{name: all, requests: 5, unit: Second, scope: Global}]}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: RateLimitPolicy,
+ metadata: {name: edge, namespace: istio-system},
+ spec: {targetRefs: [{group: networking.istio.io, kind: Gateway, name: ingress, sectionName: http}],
+  limits: [{name: all, requests: 5, unit: Second, by: [{type: RemoteAddress}]}]}}
+---
 {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: all, namespace: istio-system},
  spec: {mtls: {mode: DISABLE}}}
 ---

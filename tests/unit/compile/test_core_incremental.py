@@ -133,7 +133,7 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
         assert getattr(snapshot.registry, table) == getattr(anew.registry, table), table
     assert snapshot.rules.referring == anew.rules.referring
     assert snapshot.rules.bound == anew.rules.bound
-    for table in ("delegating", "service_routes", "backing", "crossing"):
+    for table in ("delegating", "service_routes", "backing", "crossing", "policies"):
         assert getattr(snapshot.rules, table) == getattr(anew.rules, table), table
 
 

@@ -21,6 +21,7 @@ def made() -> dict[str, Any]:
         PROXY,
         xds_socket="../../xds.sock",
         sds_socket="sds.sock",
+        rate_limit_socket="../../limits.sock",
         admin_socket="admin.sock",
         cluster="web.default",
     )
@@ -46,14 +47,18 @@ def test_configuration_comes_by_delta_ads_and_is_waited_for_without_limit() -> N
         assert dynamic[source] == {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 
 
-def test_its_two_servers_are_sockets_relative_to_its_directory() -> None:
+def test_its_servers_are_sockets_relative_to_its_directory() -> None:
     clusters = made()["static_resources"]["clusters"]
     paths = {
         cluster["name"]: endpoint["endpoint"]["address"]["pipe"]["path"]
         for cluster in clusters
         for endpoint in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     }
-    assert paths == {"xds-grpc": "../../xds.sock", "sds-grpc": "sds.sock"}
+    assert paths == {
+        "xds-grpc": "../../xds.sock",
+        "sds-grpc": "sds.sock",
+        "ratelimit-grpc": "../../limits.sock",
+    }
 
 
 def test_connections_are_limited() -> None:

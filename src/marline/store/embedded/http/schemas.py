@@ -25,6 +25,7 @@ _NAMES: Final = {
     "events.k8s.io": "io.k8s.api.events",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "networking.istio.io": "io.istio.networking",
+    "policy.marline.io": "io.marline.policy",
     "security.istio.io": "io.istio.security",
     "telemetry.istio.io": "io.istio.telemetry",
 }
