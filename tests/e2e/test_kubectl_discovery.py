@@ -40,6 +40,17 @@ def test_explain_says_what_is_not_acted_on(cli: Cli) -> None:
     assert "NodePort is not acted on: ports on nodes; expose a service with a Gateway." in text
 
 
+def test_the_kinds_are_listed_as_definitions_that_nobody_can_change(cli: Cli) -> None:
+    listed = {line.split()[0] for line in cli.kubectl("get", "crds", "--no-headers").splitlines()}
+    assert {"virtualservices.networking.istio.io", "httproutes.gateway.networking.k8s.io"} <= listed
+    assert not {name for name in listed if name.startswith(("services.", "endpointslices."))}
+    one = cli.json("get", "crd", "httproutes.gateway.networking.k8s.io")
+    assert one["metadata"]["annotations"]["gateway.networking.k8s.io/channel"] == "experimental"
+    assert one["spec"]["versions"][0]["name"] == "v1"
+    assert "comes with Marline" in cli.refused("delete", "crd", "httproutes.gateway.networking.k8s.io")
+    assert "not found" in cli.refused("get", "crd", "things.example.com")
+
+
 def test_version_and_health(cli: Cli) -> None:
     assert "Server Version: v1.37" in cli.kubectl("version")
     assert cli.kubectl("get", "--raw", "/readyz") == "ok"

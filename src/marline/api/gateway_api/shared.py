@@ -9,6 +9,9 @@ from marline.api.scalars import Duration
 
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 GROUP = "gateway.networking.k8s.io"
+BUNDLE_VERSION = "v1.6.3"
+CHANNEL = "experimental"
+"""The release of the specification whose kinds these are; the channel that has fields such as `retry`."""
 
 
 class ParentReference(Model, frozen=True):

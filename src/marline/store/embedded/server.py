@@ -12,14 +12,15 @@ from aiohttp.typedefs import Middleware
 
 from marline import __version__
 from marline.api.errors import InvalidResource
+from marline.api.resource import Ref
 from marline.store import status, together
 from marline.store.embedded.credentials import ApiCredentials
-from marline.store.embedded.http import auth, bodies, discovery, openapi, reviews
+from marline.store.embedded.http import auth, bodies, definitions, discovery, openapi, reviews
 from marline.store.embedded.http.resources import Resources, json_response
-from marline.store.embedded.http.target import TARGET, parse_target
+from marline.store.embedded.http.target import TARGET, accepted_form, flag, parse_target
 from marline.store.embedded.http.together import apply_together
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import StoreError
+from marline.store.interface import NotFound, Refused, StoreError
 
 USER: Final = auth.USER
 """Where a handler finds the `User` who asks: `request[USER]`."""
@@ -227,6 +228,8 @@ class _Root:
                 obj = await bodies.read_object(request)
                 answer = reviews.review(kind, f"{group}/{version}", obj, request[auth.USER])
                 return json_response(answer, 201)
+        if (group, version, steps[0]) == (definitions.GROUP, definitions.VERSION, definitions.PLURAL):
+            return _definitions(request, steps[1:])
         target = parse_target(group, version, steps)
         if target is None:
             raise web.HTTPNotFound
@@ -234,6 +237,27 @@ class _Root:
         with contextlib.suppress(ConnectionResetError):
             return await self._resources.handle(request, target)
         return web.Response(status=499)
+
+
+def _definitions(request: web.Request, steps: list[str]) -> web.Response:
+    """CustomResourceDefinitions: all, or one. Raises `StoreError`."""
+    verb = "get" if steps else "list"
+    auth.authorize(request[auth.USER], verb, definitions.GROUP, definitions.PLURAL, "".join(steps))
+    if request.method != "GET":
+        raise Refused("which kinds are served comes with Marline", "MethodNotAllowed", 405)
+    if flag(request.query, "watch"):
+        raise Refused("definitions never change: there is nothing to watch", "MethodNotAllowed", 405)
+    if steps:
+        name = "/".join(steps)
+        if name not in definitions.definitions():
+            raise NotFound(Ref(definitions.GROUP, definitions.KIND, "", name))
+        found = definitions.definitions()[name]
+        items = [found]
+    else:
+        found = definitions.listing()
+        items = found["items"]
+    as_table = accepted_form(request.headers.get("Accept", "")) == "table"
+    return json_response(definitions.table(items) if as_table else found)
 
 
 def _aggregated(body: dict[str, Any]) -> web.Response:

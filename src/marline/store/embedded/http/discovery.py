@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
+from marline.store.embedded.http import definitions
 from marline.store.embedded.http.target import SERVED, Served
 
 VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
@@ -30,6 +31,12 @@ def wants_aggregated(accept: str) -> bool:
     return False
 
 
+READ_ONLY: Final = (
+    (definitions.GROUP, definitions.VERSION, definitions.PLURAL, definitions.KIND, ["crd", "crds"]),
+)
+"""What comes with Marline, and cannot be written."""
+
+
 @cache
 def groups() -> dict[str, list[str]]:
     """Versions by group, the preferred one first; the core group is ""."""
@@ -37,6 +44,7 @@ def groups() -> dict[str, list[str]]:
     for group, version in [
         *((served.group, served.version) for served in SERVED),
         *((group, version) for group, version, _, _ in REVIEWS),
+        *((group, version) for group, version, *_ in READ_ONLY),
     ]:
         versions = found.setdefault(group, [])
         if version not in versions:
@@ -80,6 +88,18 @@ def resource_list(group: str, version: str) -> dict[str, Any]:
                     "namespaced": False,
                     "kind": name,
                     "verbs": ["create"],
+                }
+            )
+    for own_group, own_version, plural, name, short in READ_ONLY:
+        if (own_group, own_version) == (group, version):
+            resources.append(
+                {
+                    "name": plural,
+                    "singularName": name.lower(),
+                    "namespaced": False,
+                    "kind": name,
+                    "verbs": ["get", "list"],
+                    "shortNames": short,
                 }
             )
     return {

@@ -1,0 +1,65 @@
+// Package conformance runs the Gateway API's conformance suite (gateway-api.sigs.k8s.io, "Conformance") against
+// a Marline mesh that runs without Kubernetes. `run` in this directory starts the mesh and calls it.
+package conformance
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/gateway-api/conformance"
+	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
+
+	"marline.dev/marline/conformance/cluster"
+)
+
+var podSubnet = &net.IPNet{IP: net.IPv4(172, 31, 248, 0), Mask: net.CIDRMask(22, 32)}
+
+func TestConformance(t *testing.T) {
+	kubeconfig := os.Getenv("MARLINE_KUBECONFIG")
+	if kubeconfig == "" {
+		t.Skip("MARLINE_KUBECONFIG names no mesh; see `run`")
+	}
+	marline, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stand, config, err := cluster.Start(cluster.Options{
+		Marline:   marline,
+		Images:    map[string]string{"echo-basic": os.Getenv("MARLINE_ECHO_BASIC")},
+		Directory: t.TempDir(),
+		Subnet:    podSubnet,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stand.Close)
+
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(kubeconfigOf(config.Host), path); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", path)
+	options := conformance.DefaultOptions(t)
+	options.Implementation = confv1.Implementation{
+		Organization: "marline",
+		Project:      "marline",
+		URL:          "https://marline.dev",
+		Version:      os.Getenv("MARLINE_VERSION"),
+		Contact:      []string{"https://marline.dev"},
+	}
+	options.ManifestFS = []fs.FS{withoutDNS{conformance.Manifests}}
+	conformance.RunConformanceWithOptions(t, options)
+}
+
+func kubeconfigOf(host string) clientcmdapi.Config {
+	config := clientcmdapi.NewConfig()
+	config.Clusters["mesh"] = &clientcmdapi.Cluster{Server: host}
+	config.Contexts["mesh"] = &clientcmdapi.Context{Cluster: "mesh"}
+	config.CurrentContext = "mesh"
+	return *config
+}
