@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -59,7 +60,8 @@ func (c *Cluster) startPod(of *appsv1.Deployment) (*pod, error) {
 		return nil, err
 	}
 	template := of.Spec.Template
-	name := fmt.Sprintf("%s-%s", of.Name, strings.ToLower(rand.Text()[:5]))
+	// As a ReplicaSet names them: the suite takes them apart.
+	name := fmt.Sprintf("%s-%s-%s", of.Name, hash(template), strings.ToLower(rand.Text()[:5]))
 	made := &pod{cluster: c, name: name, address: address}
 	made.state = corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -311,6 +313,11 @@ func wait(context context.Context, duration time.Duration) error {
 	case <-time.After(duration):
 		return nil
 	}
+}
+
+func hash(value any) string {
+	encoded, _ := json.Marshal(value)
+	return fmt.Sprintf("%.5x", sha256.Sum256(encoded))
 }
 
 func equal(one, other any) bool {

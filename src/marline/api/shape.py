@@ -25,14 +25,45 @@ _NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or 
 def convert(obj: Any, model: type[ModelT], faults: Faults) -> ModelT | None:
     """The object as a `model`, or None with every fault added to `faults`."""
     try:
-        # In JSON all keys are strings, also those of PeerAuthentication's `portLevelMtls`.
-        return msgspec.convert(obj, model, str_keys=True, dec_hook=_decode_scalar)
+        return _converted(obj, model)
+    except msgspec.ValidationError:
+        obj = without_nulls(obj, model)
+    try:
+        return _converted(obj, model)
     except msgspec.ValidationError as error:
         before = len(faults.errors)
         _check(obj, model, faults)
         if len(faults.errors) == before:
             faults.add(str(error))
         return None
+
+
+def _converted(obj: Any, model: type[ModelT]) -> ModelT:
+    # In JSON all keys are strings, also those of PeerAuthentication's `portLevelMtls`.
+    return msgspec.convert(obj, model, str_keys=True, dec_hook=_decode_scalar)
+
+
+def without_nulls(value: Any, expected: Any) -> Any:
+    """A field that is null is one that is absent (kubernetes.io, "Custom resources", "Defaulting and
+    Nullable")."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is typing.Annotated:
+        return without_nulls(value, arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        rest = [option for option in arguments if option is not type(None)]
+        return without_nulls(value, rest[0]) if len(rest) == 1 else value
+    if origin is tuple and isinstance(value, list | tuple):
+        return [without_nulls(item, arguments[0]) for item in value]
+    if origin is dict and isinstance(value, Mapping):
+        return {key: without_nulls(item, arguments[1]) for key, item in value.items()}
+    if isinstance(expected, type) and issubclass(expected, msgspec.Struct) and isinstance(value, Mapping):
+        known = field_types(expected)
+        return {
+            name: without_nulls(item, known[name][0]) if name in known else item
+            for name, item in value.items()
+            if item is not None or name not in known
+        }
+    return value
 
 
 def _decode_scalar(target: type, value: Any) -> Any:

@@ -153,3 +153,13 @@ def test_a_kind_without_status_is_given_none() -> None:
     obj = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "status": {"phase": "x"}}
     (error,) = errors(obj)
     assert (error.path, error.fault) == ("status", Fault.UNKNOWN)
+
+
+def test_a_field_that_is_null_is_one_that_is_absent() -> None:
+    given = virtual_service(gateways=None, tls=None)
+    given["spec"]["http"][0]["match"] = None
+    assert admit(given).spec == admit(virtual_service()).spec
+    (missing,) = errors(virtual_service(hosts=None))
+    assert (missing.path, missing.fault) == ("spec.hosts", Fault.REQUIRED)
+    (unknown,) = errors(virtual_service(gatway=None))
+    assert (unknown.path, unknown.fault) == ("spec.gatway", Fault.UNKNOWN)
