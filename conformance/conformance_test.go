@@ -7,12 +7,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/gateway-api/conformance"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 
 	"marline.dev/marline/conformance/cluster"
 )
@@ -29,10 +31,18 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	stand, config, err := cluster.Start(cluster.Options{
-		Marline:   marline,
-		Images:    map[string]string{"echo-basic": os.Getenv("MARLINE_ECHO_BASIC")},
+		Marline: marline,
+		Images: map[string]string{
+			"echo-basic":    os.Getenv("MARLINE_ECHO_BASIC"),
+			"echo-advanced": os.Getenv("MARLINE_ECHO_ADVANCED"),
+		},
 		Directory: t.TempDir(),
 		Subnet:    podSubnet,
+		Mesh: cluster.Mesh{
+			Run:      []string{os.Getenv("MARLINE"), "--home", filepath.Dir(kubeconfig), "run"},
+			Records:  filepath.Join(filepath.Dir(kubeconfig), "run", "w"),
+			Includes: func(namespace string) bool { return strings.HasPrefix(namespace, suite.MeshNamespace) },
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,9 +1,10 @@
 // Package cluster stands in for the half of a Kubernetes cluster that runs workloads, and that a mesh of local
-// processes does not have: Deployments, Pods, their logs, and the EndpointSlices of Services that select them.
+// processes does not have: Deployments, Pods, their logs, commands that are executed in them, and the EndpointSlices
+// of Services that select them.
 //
 // It is a proxy in front of Marline's API server. What is asked about those kinds it answers itself; everything
 // else, which is everything that the conformance suite is about, goes to Marline as it came. A Pod is a process
-// in a network namespace of its own, on a bridge.
+// in a network namespace of its own, on a bridge; a Pod of the mesh is one that `marline run` starts behind a sidecar.
 package cluster
 
 import (
@@ -35,6 +36,8 @@ type Options struct {
 	Directory string
 	// Subnet is where Pods have their addresses.
 	Subnet *net.IPNet
+	// Mesh says which Pods are workloads of the mesh.
+	Mesh Mesh
 }
 
 // Cluster is one that runs.
@@ -197,6 +200,7 @@ func (c *Cluster) handler() http.Handler {
 	mux.HandleFunc("/apis/apps/v1/namespaces/{namespace}/deployments/{name}", c.serveDeployment)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{name}", c.servePod)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{name}/log", c.serveLog)
+	mux.HandleFunc("/api/v1/namespaces/{namespace}/pods/{name}/exec", c.serveExec)
 	mux.Handle("/", c.proxy)
 	return mux
 }

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	graceful = 5 * time.Second
+	graceful = 30 * time.Second
 	polling  = 50 * time.Millisecond
 )
 
@@ -37,6 +37,8 @@ type pod struct {
 
 	lock  sync.Mutex
 	state corev1.Pod
+	// pid is that of the application of a Pod of the mesh.
+	pid   int
 	lines []line
 }
 
@@ -118,6 +120,13 @@ func (p *pod) once(context context.Context) error {
 	arguments := mapped(append(container.Command, container.Args...), mounts)
 	command := exec.Command(program, arguments...)
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	inMesh := p.cluster.options.Mesh.Includes(object.Namespace)
+	if inMesh {
+		command, err = p.meshed(context, &object, append([]string{program}, arguments...))
+		if err != nil {
+			return err
+		}
+	}
 	command.Env = append(os.Environ(), environment(&object, mounts)...)
 	output, err := command.StdoutPipe()
 	if err != nil {
@@ -132,7 +141,11 @@ func (p *pod) once(context context.Context) error {
 		defer close(stopped)
 		p.read(output)
 	}()
-	go p.becomeReady(context, command.Process.Pid)
+	if inMesh {
+		go p.becomeReadyInMesh(context)
+	} else {
+		go p.becomeReady(context, command.Process.Pid)
+	}
 	go func() {
 		select {
 		case <-context.Done():
@@ -285,7 +298,7 @@ func (p *pod) content(
 
 func environment(object *corev1.Pod, mounts map[string]string) []string {
 	fields := map[string]string{"metadata.name": object.Name, "metadata.namespace": object.Namespace}
-	var made []string
+	made := []string{"HOSTNAME=" + object.Name}
 	for _, variable := range object.Spec.Containers[0].Env {
 		value := mapped([]string{variable.Value}, mounts)[0]
 		if variable.ValueFrom != nil && variable.ValueFrom.FieldRef != nil {

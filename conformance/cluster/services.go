@@ -43,7 +43,8 @@ func (c *Cluster) followServices() {
 func (c *Cluster) writeSlices(services []corev1.Service, written map[types.NamespacedName]*discoveryv1.EndpointSlice) {
 	there := map[types.NamespacedName]bool{}
 	for _, service := range services {
-		if len(service.Spec.Selector) == 0 {
+		// Workloads of the mesh register themselves.
+		if len(service.Spec.Selector) == 0 || c.options.Mesh.Includes(service.Namespace) {
 			continue
 		}
 		key := types.NamespacedName{Namespace: service.Namespace, Name: service.Name}

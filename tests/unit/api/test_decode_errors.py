@@ -159,7 +159,7 @@ def test_a_field_that_is_null_is_one_that_is_absent() -> None:
     given = virtual_service(gateways=None, tls=None)
     given["spec"]["http"][0]["match"] = None
     assert admit(given).spec == admit(virtual_service()).spec
-    (missing,) = errors(virtual_service(hosts=None))
-    assert (missing.path, missing.fault) == ("spec.hosts", Fault.REQUIRED)
+    (missing,) = errors(virtual_service(http=[{"route": [{"destination": None}]}]))
+    assert (missing.path, missing.fault) == ("spec.http[0].route[0].destination", Fault.REQUIRED)
     (unknown,) = errors(virtual_service(gatway=None))
     assert (unknown.path, unknown.fault) == ("spec.gatway", Fault.UNKNOWN)
