@@ -8,6 +8,8 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_pb2
 
+from marline.api.networking.destination_rule import ConnectionPoolSettings
+from marline.api.resource import Ref
 from marline.compile.cluster_limits import set_limits
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.endpoints import socket_address
@@ -20,13 +22,14 @@ from marline.compile.filters import (
 )
 from marline.compile.inbound_chains import InboundPorts, Reporters, ServedPort, opaque_chains, served_chains
 from marline.compile.inbound_policies import port_policies
+from marline.compile.ingress import inbound_ports, secret_recipes
 from marline.compile.outbound_listener import ANY_ADDRESS, listen_address
 from marline.compile.passthrough import BLACK_HOLE, build_passthrough_cluster
 from marline.compile.resource import CLUSTER, LISTENER, Recipe
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import METADATA, destination_reporter
 from marline.mesh.authentication import MtlsMode, PeerPolicy
-from marline.mesh.model import Capture, InboundPort, Protocol, Proxy, Service, Workload
+from marline.mesh.model import Capture, InboundPort, Proxy, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
@@ -53,22 +56,31 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
     labels = dict(workload.labels)
     policy = snapshot.peer_policy(workload.namespace, labels)
     services = snapshot.services_selecting(workload.namespace, labels)
+    sidecar = snapshot.sidecar(workload.namespace, labels)
     served = {
-        port.app_port: ServedPort(
-            port,
-            _mode(policy, port, services),
-            names.cluster(port.app_port),
-            port_policies(snapshot, services, port.name),
+        item.number: ServedPort(
+            item.port,
+            _mode(policy, item.port, services),
+            names.cluster(item.number),
+            port_policies(snapshot, services, item.port.name),
+            item.pool,
+            item.tls,
+            item.bind,
         )
-        for port in reversed(workload.inbound)
-        if port.protocol is not Protocol.UDP
+        for item in reversed(tuple(inbound_ports(snapshot, proxy, workload, sidecar)))
     }
     ports = tuple(served[number] for number in sorted(served))
-    clusters = tuple(_cluster_recipe(item, services) for item in ports)
+    sources = (*policy.sources, *((sidecar.ref,) if sidecar is not None else ()))
     reporters = _reporters(workload, snapshot.settings.trust_domain)
+    common = (
+        *(_cluster_recipe(item, services) for item in ports),
+        *dict.fromkeys(
+            secret for item in ports if item.tls is not None for secret in secret_recipes(item.tls, sources)
+        ),
+    )
     if proxy.capture is Capture.TRANSPARENT:
-        return (*clusters, *_captured(proxy, workload, names, ports, policy, reporters))
-    return (*clusters, *_explicit(proxy, names, ports, policy, reporters))
+        return (*common, *_captured(proxy, workload, names, ports, policy, reporters, sources))
+    return (*common, *_explicit(proxy, names, ports, reporters, sources))
 
 
 def _reporters(workload: Workload, trust_domain: str) -> Reporters:
@@ -85,16 +97,22 @@ def _mode(policy: PeerPolicy, port: InboundPort, services: list[Service]) -> Mtl
 
 
 def _cluster_recipe(served: ServedPort, services: list[Service]) -> Recipe:
+    if not served.port.app_address:
+        captured = (served.cluster, Capture.TRANSPARENT, served.pool)
+        return Recipe(CLUSTER, served.cluster, build_passthrough_cluster, captured)
     named = (
         service.hostname
         for service in services
         if any(item.name == served.port.name for item in service.ports)
     )
     hostname = next(named, services[0].hostname if services else "unknown")
-    return Recipe(CLUSTER, served.cluster, build_inbound_cluster, (served.cluster, served.port, hostname))
+    inputs = (served.cluster, served.port, hostname, served.pool)
+    return Recipe(CLUSTER, served.cluster, build_inbound_cluster, inputs)
 
 
-def build_inbound_cluster(name: str, port: InboundPort, hostname: str) -> cluster_pb2.Cluster:
+def build_inbound_cluster(
+    name: str, port: InboundPort, hostname: str, pool: ConnectionPoolSettings | None
+) -> cluster_pb2.Cluster:
     """The application itself."""
     made = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.DiscoveryType.STATIC)
     made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
@@ -103,8 +121,8 @@ def build_inbound_cluster(name: str, port: InboundPort, hostname: str) -> cluste
     made.load_assignment.cluster_name = name
     endpoint = made.load_assignment.endpoints.add().lb_endpoints.add().endpoint
     endpoint.address.CopyFrom(socket_address(address, port.app_port))
-    set_limits(made, None)
-    set_protocol(made, port.protocol)
+    set_limits(made, pool)
+    set_protocol(made, port.protocol, pool)
     return made
 
 
@@ -115,6 +133,7 @@ def _captured(
     ports: tuple[ServedPort, ...],
     policy: PeerPolicy,
     reporters: Reporters,
+    sources: tuple[Ref, ...],
 ) -> Iterator[Recipe]:
     passthrough = names.listener(INBOUND_PASSTHROUGH)
     yield Recipe(CLUSTER, passthrough, build_passthrough_cluster, (passthrough, Capture.TRANSPARENT))
@@ -127,8 +146,11 @@ def _captured(
     )
     name = names.listener("virtualInbound")
     inputs = (name, proxy.inbound_capture_port, workload.netns, spec, reporters)
-    sources = (*policy.sources, *(ref for item in ports for ref in item.policies.sources))
-    yield Recipe(LISTENER, name, build_virtual_inbound, inputs, tuple(dict.fromkeys(sources)))
+    of_ports = (ref for item in ports for ref in item.policies.sources)
+    yield Recipe(LISTENER, name, build_virtual_inbound, inputs, tuple(dict.fromkeys((*sources, *of_ports))))
+    for item in ports:
+        if item.bind:
+            yield _bound(names, item.bind, item, workload.netns, reporters, sources)
 
 
 def build_virtual_inbound(
@@ -158,22 +180,26 @@ def _explicit(
     proxy: Proxy,
     names: _Names,
     ports: tuple[ServedPort, ...],
-    policy: PeerPolicy,
     reporters: Reporters,
+    sources: tuple[Ref, ...],
 ) -> Iterator[Recipe]:
-    address = proxy.bind_address or _LOOPBACK
     for item in ports:
-        name = names.listener(f"inbound_{address}_{item.port.listen}")
-        inputs = (name, address, item, reporters)
-        sources = (*policy.sources, *item.policies.sources)
-        yield Recipe(LISTENER, name, build_explicit_inbound, inputs, sources)
+        yield _bound(names, item.bind or proxy.bind_address or _LOOPBACK, item, "", reporters, sources)
 
 
-def build_explicit_inbound(
-    name: str, address: str, served: ServedPort, reporters: Reporters
+def _bound(
+    names: _Names, address: str, item: ServedPort, netns: str, reporters: Reporters, sources: tuple[Ref, ...]
+) -> Recipe:
+    name = names.listener(f"inbound_{address}_{item.port.listen}")
+    inputs = (name, address, item, reporters, netns)
+    return Recipe(LISTENER, name, build_bound_inbound, inputs, (*sources, *item.policies.sources))
+
+
+def build_bound_inbound(
+    name: str, address: str, served: ServedPort, reporters: Reporters, netns: str
 ) -> listener_pb2.Listener:
-    """Receives what others send to one port."""
-    made = _listener(name, address, served.port.listen, "")
+    """Receives what others send to one port, which is its own."""
+    made = _listener(name, address, served.port.listen, netns)
     if served.needs_inspection:
         made.listener_filters.append(listener_filter("tls_inspector"))
         if served.detects_plain_http:

@@ -11,13 +11,16 @@ from typing import Any, Final
 from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.route.v3 import route_pb2
 
-from marline.compile.filters import PLAIN_HTTP, inbound_http_filter, tcp_filter, to_cluster
+from marline.api.networking.destination_rule import ConnectionPoolSettings
+from marline.compile.filters import PLAIN_HTTP, TcpRoute, inbound_http_filter, tcp_filter, to_cluster
+from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.inbound_policies import NO_POLICIES, PortPolicies
 from marline.compile.rate_limits import RateLimiter, limit_filters, limit_route, limit_table
 from marline.compile.resilience import protection_filters
+from marline.compile.routes_l4 import TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter
-from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, mesh_server_socket
+from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, mesh_server_socket, tls_socket_of
 from marline.mesh.authentication import MtlsMode
 from marline.mesh.model import InboundPort, Protocol
 
@@ -34,6 +37,21 @@ class ServedPort:
     mode: MtlsMode
     cluster: str
     policies: PortPolicies = NO_POLICIES
+    pool: ConnectionPoolSettings | None = None
+    """What limits connections to the application."""
+    tls: Termination | None = None
+    """How TLS of callers outside the mesh ends here, where the policy lets them in."""
+    bind: str = ""
+    """An address at which the port is listened to; "": the proxy's own."""
+
+    @property
+    def route(self) -> TcpRoute:
+        """Where bytes go."""
+        tcp = self.pool.tcp if self.pool is not None else None
+        if tcp is None:
+            return to_cluster(self.cluster)
+        settings = TcpSettings(tcp.idle_timeout, tcp.max_connection_duration)
+        return TcpRoute((WeightedTarget(self.cluster, 1),), settings)
 
     @property
     def detects(self) -> bool:
@@ -78,6 +96,8 @@ def served_chains(served: ServedPort, destination_port: int, reporters: Reporter
         _set_match(made.filter_chain_match, kind, served)
         if kind.mtls:
             made.transport_socket.CopyFrom(mesh_server_socket(HTTP_ALPN if served.detects else ()))
+        elif kind.terminates and served.tls is not None:
+            made.transport_socket.CopyFrom(tls_socket_of(downstream_tls(served.tls)))
         reporter = reporters.mtls if kind.mtls else reporters.plain
         if kind.http:
             limiters = (served.policies.limiter,) if served.policies.limiter is not None else ()
@@ -92,7 +112,7 @@ def served_chains(served: ServedPort, destination_port: int, reporters: Reporter
                 )
             )
         else:
-            made.filters.append(tcp_filter(to_cluster(served.cluster), served.cluster, reporter))
+            made.filters.append(tcp_filter(served.route, served.cluster, reporter))
         yield made
 
 
@@ -124,6 +144,8 @@ class _Kind:
     """`tls` or `raw_buffer`; "": either."""
     detected: bool = False
     """Only if the connection's first bytes (or ALPN) say that it is HTTP."""
+    terminates: bool = False
+    """TLS ends here, by the certificate of the port's own."""
 
 
 def _kinds(served: ServedPort) -> Iterator[_Kind]:
@@ -132,7 +154,9 @@ def _kinds(served: ServedPort) -> Iterator[_Kind]:
         if detects:
             yield _Kind("mtls-http", True, True, "tls", detected=True)
         yield _Kind("mtls", True, is_http, "tls")
-    if served.mode is not MtlsMode.STRICT:
+    if served.tls is not None and served.mode is not MtlsMode.STRICT:
+        yield _Kind("own-tls", False, is_http, "tls", terminates=True)
+    elif served.mode is not MtlsMode.STRICT:
         if detects:
             yield _Kind("plain-http", False, True, "raw_buffer", detected=True)
         if is_http and served.mode is MtlsMode.PERMISSIVE:

@@ -7,6 +7,7 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
 
+from marline.api.networking.destination_rule import ConnectionPoolSettings
 from marline.compile.cluster_limits import set_limits
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.forward_proxy import set_forward_proxy
@@ -33,7 +34,9 @@ def passthrough_recipes(capture: Capture) -> tuple[Recipe, ...]:
     )
 
 
-def build_passthrough_cluster(name: str, capture: Capture) -> cluster_pb2.Cluster:
+def build_passthrough_cluster(
+    name: str, capture: Capture, pool: ConnectionPoolSettings | None = None
+) -> cluster_pb2.Cluster:
     """To the address that the application connected to, or under explicit capture to the host that its
     request names."""
     made = cluster_pb2.Cluster(name=name)
@@ -44,8 +47,8 @@ def build_passthrough_cluster(name: str, capture: Capture) -> cluster_pb2.Cluste
     else:
         made.type = cluster_pb2.Cluster.DiscoveryType.ORIGINAL_DST
         made.lb_policy = cluster_pb2.Cluster.LbPolicy.CLUSTER_PROVIDED
-    set_limits(made, None)
-    set_protocol(made, Protocol.AUTO, by_request=capture is Capture.EXPLICIT)
+    set_limits(made, pool)
+    set_protocol(made, Protocol.AUTO, pool, by_request=capture is Capture.EXPLICIT)
     return made
 
 

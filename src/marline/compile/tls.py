@@ -44,13 +44,18 @@ def mutual_tls_socket(sni: str, sans: tuple[str, ...]) -> Any:
     return _socket("envoy.transport_sockets.tls", context)
 
 
+def tls_socket_of(context: tls_pb2.DownstreamTlsContext) -> Any:
+    """A server's side of any TLS."""
+    return _socket("envoy.transport_sockets.tls", context)
+
+
 def mesh_server_socket(alpn: tuple[str, ...] = ()) -> Any:
     """The server's side of mTLS: a certificate that the mesh's bundle vouches for is demanded.
 
     Without `alpn` nothing is negotiated: the connection manager recognises HTTP/2 by its preface. A port
     whose protocol is not declared negotiates, since the client's ALPN says whether it speaks HTTP.
     """
-    return _socket("envoy.transport_sockets.tls", mesh_server_context(alpn, ()))
+    return tls_socket_of(mesh_server_context(alpn, ()))
 
 
 def mesh_server_context(alpn: tuple[str, ...], sans: tuple[str, ...]) -> tls_pb2.DownstreamTlsContext:

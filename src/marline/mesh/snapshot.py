@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from marline.api.networking.destination_rule import DestinationRuleSpec
+from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.mesh import delegation
@@ -23,7 +24,7 @@ from marline.mesh.policies import attached_policy
 from marline.mesh.registry import Registry
 from marline.mesh.rules import Rules
 from marline.mesh.service_routes import attached_routes
-from marline.mesh.visibility import Scope, is_exported, resolve_scope
+from marline.mesh.visibility import Scope, is_exported, scope_of, select_sidecar
 
 __all__ = ["MeshSnapshot", "advance", "empty"]
 
@@ -202,13 +203,11 @@ class MeshSnapshot:
 
     def scope(self, namespace: str, labels: Mapping[str, str]) -> Scope:
         """What a workload may see of the mesh."""
-        return resolve_scope(
-            self.rules.sidecars,
-            self.settings.root_namespace,
-            namespace,
-            labels,
-            self.settings.allow_any_outbound,
-        )
+        return scope_of(self.sidecar(namespace, labels), namespace, self.settings.allow_any_outbound)
+
+    def sidecar(self, namespace: str, labels: Mapping[str, str]) -> Resource[SidecarSpec] | None:
+        """The Sidecar that counts for a workload."""
+        return select_sidecar(self.rules.sidecars, self.settings.root_namespace, namespace, labels)
 
 
 def empty(settings: MeshSettings) -> MeshSnapshot:

@@ -50,23 +50,27 @@ class Scope:
         return pattern in ("*", namespace) or (pattern == "." and namespace == self.namespace)
 
 
-def resolve_scope(
+def select_sidecar(
     sidecars: Mapping[str, tuple[Resource[SidecarSpec], ...]],
     root_namespace: str,
     namespace: str,
     labels: Mapping[str, str],
-    allow_any: bool,
-) -> Scope:
-    """The scope of a workload; `sidecars` by namespace, oldest first."""
+) -> Resource[SidecarSpec] | None:
+    """The Sidecar that counts for a workload; `sidecars` by namespace, oldest first."""
     own = sidecars.get(namespace, ())
-    candidates = [
+    candidates = (
         *(item for item in own if _selector(item) and _fits(_selector(item), labels)),
         *(item for item in own if not _selector(item)),
         *(item for item in sidecars.get(root_namespace, ()) if not _selector(item)),
-    ]
-    if not candidates:
+    )
+    return next(iter(candidates), None)
+
+
+def scope_of(sidecar: Resource[SidecarSpec] | None, namespace: str, allow_any: bool) -> Scope:
+    """What a workload of a namespace may see that has this Sidecar."""
+    if sidecar is None:
         return Scope(namespace, None, allow_any)
-    spec = candidates[0].spec
+    spec = sidecar.spec
     if spec.outbound_traffic_policy is not None:
         allow_any = spec.outbound_traffic_policy.mode == "ALLOW_ANY"
     if not spec.egress:

@@ -67,7 +67,7 @@ def _settings(policy: TrafficPolicy | PortTrafficPolicy, faults: Faults) -> None
     if policy.load_balancer:
         _load_balancer(policy.load_balancer, faults.at("loadBalancer"))
     if policy.connection_pool:
-        _pool(policy.connection_pool, faults.at("connectionPool"))
+        validate_pool(policy.connection_pool, faults.at("connectionPool"))
     if policy.outlier_detection:
         where = faults.at("outlierDetection")
         rules.duration(policy.outlier_detection.interval, where.at("interval"))
@@ -136,7 +136,7 @@ def _prime(number: int) -> bool:
     return number > 1 and all(number % factor for factor in range(2, int(number**0.5) + 1))
 
 
-def _pool(pool: ConnectionPoolSettings, faults: Faults) -> None:
+def validate_pool(pool: ConnectionPoolSettings, faults: Faults) -> None:
     if pool.tcp:
         where = faults.at("tcp")
         rules.duration(pool.tcp.connect_timeout, where.at("connectTimeout"))

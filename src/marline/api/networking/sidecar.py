@@ -6,10 +6,11 @@ from msgspec import Meta
 
 from marline.api import rules
 from marline.api.errors import Fault
-from marline.api.faults import Faults
+from marline.api.faults import Faults, nearest
 from marline.api.model import Model, NetworkingSelector
 from marline.api.networking.destination_rule import ConnectionPoolSettings
-from marline.api.networking.server_tls import ServerTLSSettings
+from marline.api.networking.destination_rule_rules import validate_pool
+from marline.api.networking.server_tls import ServerTLSSettings, validate_server_tls
 from marline.api.networking.virtual_service import Destination
 from marline.api.refusals import Refusals
 from marline.api.resource import Resource
@@ -53,13 +54,23 @@ class SidecarSpec(Model, frozen=True):
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
 
 
+_PROTOCOLS: Final = ("HTTP", "HTTP2", "GRPC", "HTTPS", "TLS", "TCP", "MONGO", "MYSQL", "REDIS", "AUTO")
+_ENDPOINTS: Final = ("127.0.0.1", "[::1]", "0.0.0.0", "[::]")  # noqa: S104 (a form, not a binding)
+
 REFUSED: Final[Refusals] = {
-    "ingress": "inbound listeners of one's own",
+    "ingress[].port.targetPort": "Istio itself leaves it unimplemented; use defaultEndpoint",
+    "ingress[].tls.httpsRedirect": "a sidecar has one listener for a port, and no other to redirect from",
+    "ingress[].tls.credentialName": "a sidecar's certificates come from files, as Istio's",
+    "ingress[].tls.credentialNames": "a sidecar's certificates come from files, as Istio's",
+    "ingress[].tls.caCertCredentialName": "a sidecar's authorities come from files, as Istio's",
+    "ingress[].tls.tlsCertificates[].caCertificates": "clients are verified with one set of CA certificates, "
+    "whichever certificate they are shown; write it to tls.caCertificates",
+    "ingress[].connectionPool.http.h2UpgradePolicy": "the application is spoken to as its port says",
+    "inboundConnectionPool.http.h2UpgradePolicy": "the application is spoken to as its port says",
     "egress[].port": "egress listeners for single ports",
     "egress[].bind": "egress listeners on an address of one's own",
     "egress[].captureMode=IPTABLES": "choosing the capture of single listeners",
     "egress[].captureMode=NONE": "choosing the capture of single listeners",
-    "inboundConnectionPool": "limits on inbound connections",
     "outboundTrafficPolicy.egressProxy": "sending unknown traffic through an egress gateway",
 }
 
@@ -69,6 +80,12 @@ def validate(resource: Resource[SidecarSpec], faults: Faults) -> None:
     spec = resource.spec
     if spec.workload_selector:
         rules.labels(spec.workload_selector.labels, faults.at("workloadSelector").at("labels"))
+    for index, ingress in enumerate(spec.ingress):
+        _ingress(ingress, faults.at("ingress").item(index))
+    numbers = [str(listener.port.number) for listener in spec.ingress]
+    rules.named_once(numbers, faults.at("ingress"), "port")
+    if spec.inbound_connection_pool:
+        validate_pool(spec.inbound_connection_pool, faults.at("inboundConnectionPool"))
     if len(spec.egress) > 1:
         faults.at("egress").item(1).add("only one egress listener may be without port; merge the hosts")
     for index, listener in enumerate(spec.egress):
@@ -77,6 +94,54 @@ def validate(resource: Resource[SidecarSpec], faults: Faults) -> None:
             where.add("is required", Fault.REQUIRED)
         for number, entry in enumerate(listener.hosts):
             _host(entry, where.item(number))
+
+
+def _ingress(listener: IstioIngressListener, faults: Faults) -> None:
+    _port(listener.port, faults.at("port"))
+    if listener.bind:
+        faults.at("bind").require(rules.is_ip(listener.bind), f"{listener.bind!r} is not an IP address")
+    if listener.default_endpoint:
+        _endpoint(listener.default_endpoint, faults.at("defaultEndpoint"))
+    elif listener.capture_mode == "NONE":
+        faults.at("defaultEndpoint").add(
+            "is required with captureMode NONE: the port is the proxy's, so the application has another",
+            Fault.REQUIRED,
+        )
+    if listener.tls:
+        _tls(listener, listener.tls, faults.at("tls"))
+    if listener.connection_pool:
+        validate_pool(listener.connection_pool, faults.at("connectionPool"))
+
+
+def _port(port: SidecarPort, faults: Faults) -> None:
+    faults.at("number").require(port.number, "0 is no port; expected 1 to 65535")
+    if faults.required(port.protocol, "protocol") and port.protocol.upper() not in _PROTOCOLS:
+        faults.at("protocol").add(
+            f"{port.protocol!r} is not one of {', '.join(_PROTOCOLS)}",
+            suggestion=nearest(port.protocol, _PROTOCOLS),
+        )
+
+
+def _endpoint(text: str, faults: Faults) -> None:
+    if text.startswith("unix://"):
+        path = text.removeprefix("unix://")
+        faults.require(
+            path.startswith(("/", "@")), f"{text!r} names neither an absolute path nor an '@' name"
+        )
+        return
+    host, _, port = text.rpartition(":")
+    if host not in _ENDPOINTS or not port.isdigit() or not 1 <= int(port) <= 65535:
+        faults.add(
+            f"{text!r} is not one of {', '.join(f'{known}:PORT' for known in _ENDPOINTS)}, unix:///PATH"
+        )
+
+
+def _tls(listener: IstioIngressListener, tls: ServerTLSSettings, faults: Faults) -> None:
+    if tls.mode not in ("SIMPLE", "MUTUAL"):
+        faults.at("mode").add(f"{tls.mode} is not one of SIMPLE, MUTUAL, which sidecars end")
+    if listener.port.protocol.upper() not in ("HTTPS", "TLS"):
+        faults.add(f"TLS is ended on ports of protocol HTTPS or TLS, not {listener.port.protocol}")
+    validate_server_tls(tls, faults)
 
 
 def _host(entry: str, faults: Faults) -> None:
