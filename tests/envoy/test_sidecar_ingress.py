@@ -142,7 +142,7 @@ async def test_tls_of_callers_outside_the_mesh_ends_at_the_sidecar(
             assert await mesh.get(secure, context) == 200
 
 
-ONE_AT_A_TIME = "{tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}"
+ONE = "{tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}"
 MANY = "{tcp: {maxConnections: 9}}"
 PORT = "{number: $APP, protocol: HTTP}"
 
@@ -153,10 +153,10 @@ PORT = "{number: $APP, protocol: HTTP}"
 @pytest.mark.parametrize(
     ("spec", "limited"),
     [
-        (f"inboundConnectionPool: {ONE_AT_A_TIME}", True),
-        (f"ingress: [{{port: {PORT}, connectionPool: {ONE_AT_A_TIME}}}]", True),
+        (f"inboundConnectionPool: {ONE}", True),
+        (f"ingress: [{{port: {PORT}, connectionPool: {ONE}}}]", True),
         (
-            f"inboundConnectionPool: {ONE_AT_A_TIME}, ingress: [{{port: {PORT}, connectionPool: {MANY}}}]",
+            f"inboundConnectionPool: {ONE}, ingress: [{{port: {PORT}, connectionPool: {MANY}}}]",
             False,
         ),
     ],
