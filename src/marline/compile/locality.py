@@ -6,7 +6,7 @@ istio.io, "Locality Load Balancing" and the reference of `LocalityLoadBalancerSe
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from marline.api.networking.destination_rule import LocalityLoadBalancerSetting
@@ -152,9 +152,10 @@ def grouped(endpoints: Iterable[Endpoint], policy: LocalityPolicy = ANYWHERE) ->
     """Endpoints as a client prefers them, in a fixed order; priorities count from 0 without gaps."""
     found: dict[tuple[Locality, int], list[Endpoint]] = {}
     for item in endpoints:
-        labels = _labels_of(item.labels, item.locality) if policy.labels or policy.node is not None else {}
+        place = _placed(item.locality, policy)
+        labels = _labels_of(item.labels, place) if policy.labels or policy.node is not None else {}
         if policy.node is None or labels.get(NODE_LABEL, "") == policy.node:
-            rank = _lacking(labels, policy.labels) * _PLACES + _distance(item.locality, policy)
+            rank = _lacking(labels, policy.labels) * _PLACES + _distance(place, policy)
             found.setdefault((item.locality, rank), []).append(item)
     ranks = sorted({rank for _, rank in found})
     ordered = sorted(found.items(), key=lambda pair: (pair[0][1], _order(pair[0][0])))
@@ -163,6 +164,15 @@ def grouped(endpoints: Iterable[Endpoint], policy: LocalityPolicy = ANYWHERE) ->
         for (locality, rank), members in ordered
     ]
     return _shared_out(groups, policy.shares) if policy.shares else groups
+
+
+def _placed(locality: Locality, policy: LocalityPolicy) -> Locality:
+    """An EndpointSlice names zones without their regions: the client's own zone is in its own region."""
+    if locality.region or not locality.zone:
+        return locality
+    wanted = dict(policy.labels)
+    near = policy.near or Locality(wanted.get(REGION_LABEL, ""), wanted.get(ZONE_LABEL, ""))
+    return replace(locality, region=near.region) if near.zone == locality.zone else locality
 
 
 def _lacking(labels: Mapping[str, str], wanted: tuple[tuple[str, str], ...]) -> int:

@@ -136,3 +136,21 @@ def test_labels_that_a_rule_does_not_name_make_no_difference() -> None:
     first = seen_by(snapshot, "eu/a", version="v1", pod="1")
     assert seen_by(snapshot, "us/a", version="v1", pod="2") == first
     assert seen_by(snapshot, "eu/a", version="v2", pod="1") != first
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        LocalityPolicy(near=Locality("eu", "a")),
+        LocalityPolicy(
+            labels=(("topology.kubernetes.io/region", "eu"), ("topology.kubernetes.io/zone", "a"))
+        ),
+    ],
+)
+def test_a_zone_whose_region_is_not_said_is_the_clients_own_if_it_has_that_name(
+    policy: LocalityPolicy,
+) -> None:
+    placed = [Endpoint("http", f"10.0.0.{zone}", 80, locality=Locality(zone=zone)) for zone in "ab"]
+    first, second = grouped(placed, policy)
+    assert ([item.locality.zone for item in first.endpoints], first.priority) == (["a"], 0)
+    assert ([item.locality.zone for item in second.endpoints], second.priority) == (["b"], 1)
