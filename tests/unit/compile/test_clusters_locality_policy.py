@@ -1,5 +1,6 @@
 """Endpoints by priority and weight, as a client of some place sees them; who shares them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,8 @@ def test_an_order_of_preference_loses_nobody_and_has_no_gap(
 @given(endpoints, localities)
 def test_the_nearer_is_never_behind_the_farther(listed: list[Endpoint], near: Locality) -> None:
     def common(locality: Locality) -> int:
+        if locality.zone and not locality.region and locality.zone == near.zone:
+            locality = replace(locality, region=near.region)
         pairs = zip(_parts(locality), _parts(near), strict=True)
         return next((index for index, (one, other) in enumerate(pairs) if one != other), 3)
 
