@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 from ads_mesh import ads_envoy
 from aiohttp import web
@@ -160,6 +161,7 @@ class Caller:
     gateway: Edge
     plain: int
     secure: int
+    http_proxy: int
 
     async def get(self) -> tuple[int, str, dict[str, str]]:
         """What a request without TLS becomes: status, which port answered, what it was told."""
@@ -177,13 +179,17 @@ async def leaving(resources: str, server: Outside, subset: str = "") -> AsyncIte
     text = OUTSIDE % (server.plain, server.secure) + resources
     async with edge(text, 80, 443, istio="egressgateway") as made:
         await made.put(GATEWAY_SERVICE % (made[80], made[443], subset))
-        plain, secure = free_port(), free_port()
+        plain, secure, http_proxy = free_port(), free_port(), free_port()
         workload = Workload(
-            "default", "curl-1", "curl", upstreams=(Upstream(HOST, 80, plain), Upstream(HOST, 443, secure))
+            "default",
+            "curl-1",
+            "curl",
+            upstreams=(Upstream(HOST, 80, plain), Upstream(HOST, 443, secure)),
+            http_proxy_port=http_proxy,
         )
         proxy = Proxy("sidecar~curl", Role.SIDECAR, Capture.EXPLICIT, (workload,))
         async with ads_envoy(made.plane.directory, proxy, CALLER, made.authority):
-            yield Caller(made, plain, secure)
+            yield Caller(made, plain, secure, http_proxy)
 
 
 @pytest.mark.proves("networking.GatewaySpec.selector")
@@ -204,6 +210,22 @@ async def test_tls_leaves_through_the_gateway_unread() -> None:
         assert await caller.passes_gateway() == 1
         with pytest.raises(Refused):
             await ask(caller.gateway[443], "other.example", trusting(server.authority.pem))
+
+
+async def test_a_tunnel_through_the_sidecars_http_proxy_leaves_the_same_way() -> None:
+    passing = GATEWAY % (443, "TLS", ", tls: {mode: PASSTHROUGH}") + TLS_ROUTES
+    async with (
+        outside() as server,
+        leaving(passing, server) as caller,
+        aiohttp.ClientSession() as session,
+        session.get(
+            f"https://{HOST}/",
+            proxy=f"http://127.0.0.1:{caller.http_proxy}",
+            ssl=trusting(server.authority.pem),
+        ) as response,
+    ):
+        assert (await response.json())["backend"] == "secure"
+        assert await caller.passes_gateway() == 1
 
 
 ORIGINATE = """

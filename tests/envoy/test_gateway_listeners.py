@@ -167,3 +167,30 @@ async def test_a_servers_name_begins_the_names_of_its_statistics() -> None:
             stats = await made.envoy.stats("http.*downstream_rq_total")
         counted = {name.split(".")[1]: value for name, value in stats.items()}
         assert (counted["entrance"], counted["vault"]) == (1, 1)
+
+
+@pytest.mark.proves("networking.GatewaySpec.servers")
+@pytest.mark.parametrize("order", ["as they were made", "the other way round"])
+async def test_of_two_gateways_the_older_keeps_what_both_want(order: str) -> None:
+    authority = Authority("test")
+    old, young = (
+        gateway(https_server("shop.example", f"mode: SIMPLE, credentialName: {name}"), name=name).replace(
+            "metadata: {", f'metadata: {{creationTimestamp: "{made}", '
+        )
+        for name, made in (("old", "2025-01-01T00:00:00Z"), ("young", "2025-06-01T00:00:00Z"))
+    )
+    plain = server("'*'", port=443, name="plain")
+    late = gateway(plain, name="late")
+    text = tls_secret("old", authority.issue("shop.example")) + tls_secret(
+        "young", Authority("other").issue("shop.example")
+    )
+    text += route("*", "shop", gateways="old, young, late")
+    parts = [old, young, late]
+    if order != "as they were made":
+        parts.reverse()
+    async with backend("shop") as shop:
+        async with edge(app("shop", shop.port) + text + "".join(parts), 443) as made:
+            assert (await ask(made[443], "shop.example", trusting(authority.pem))).backend == "shop"
+            with pytest.raises(Refused):
+                await ask(made[443], "shop.example")
+        assert made.plane.heard.rejections == []

@@ -7,11 +7,12 @@ from marline.compile.outbound import service_chains
 from marline.compile.outbound_listener import OutboundListener, build_outbound_listener
 from marline.compile.passthrough import build_tunnel_host, table_recipes
 from marline.compile.resource import LISTENER, VIRTUAL_HOST, Recipe
-from marline.compile.routes import HTTP_PROXY, carries_http, upstream_route_recipe
+from marline.compile.routes import HTTP_PROXY, carries_http, l4_routes, upstream_route_recipe
 from marline.compile.routes_domains import with_port
+from marline.compile.routes_l4 import L4Route
 from marline.compile.routes_lookup import domain_names
-from marline.compile.routes_targets import outbound_cluster
 from marline.compile.telemetry import source_reporter
+from marline.mesh.hosts import host_matches
 from marline.mesh.model import Protocol, Proxy, Service, Upstream
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
@@ -66,12 +67,27 @@ def http_proxy_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> tu
 
 
 def tunnel_recipes(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> Iterator[Recipe]:
-    """What the HTTP proxy needs so that CONNECT reaches a service's ports that carry no HTTP."""
+    """What the HTTP proxy needs so that CONNECT reaches a service's ports that carry no HTTP, or where `tls`
+    and `tcp` rules send their connections."""
     names = (service.hostname, *domain_names(snapshot, proxy, service), *service.addresses)
     for port in service.ports:
         if carries_http(port) or port.protocol is Protocol.UDP:
             continue
         name = f"{HTTP_PROXY}/{with_port(service.hostname, port.number)}"
         domains = tuple(with_port(item, port.number) for item in names if "/" not in item)
-        cluster = outbound_cluster(service.hostname, port.number)
-        yield Recipe(VIRTUAL_HOST, name, build_tunnel_host, (name, domains, cluster), (service.source,))
+        route = _tunnelled(l4_routes(snapshot, proxy, service, port), service.hostname)
+        sources = (service.source, *((route.source,) if route.source is not None else ()))
+        inputs = (name, domains, route.clusters)
+        yield Recipe(VIRTUAL_HOST, name, build_tunnel_host, inputs, tuple(dict.fromkeys(sources)))
+
+
+def _tunnelled(routes: tuple[L4Route, ...], hostname: str) -> L4Route:
+    """The route of a tunnel: what is asked for by name is what the SNI in it will say. Of subnets nothing is
+    known, since no address is called; the last route is the service's own."""
+    fitting = [
+        (max((len(name) for name in route.sni_hosts if host_matches(name, hostname)), default=0), route)
+        for route in routes
+        if not (route.destination_subnets or route.source_subnets)
+        and (not route.sni_hosts or any(host_matches(name, hostname) for name in route.sni_hosts))
+    ]
+    return max(fitting, key=lambda pair: pair[0])[1]

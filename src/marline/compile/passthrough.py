@@ -13,6 +13,7 @@ from marline.compile.cluster_protocol import set_protocol
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.resource import CLUSTER, ROUTE, VIRTUAL_HOST, Recipe
 from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
+from marline.compile.routes_l4 import WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import METADATA
 from marline.mesh.model import Capture, Protocol
@@ -92,10 +93,16 @@ def build_placeholder(name: str) -> route_pb.VirtualHost:
     return route_pb.VirtualHost(name=name, domains=[PLACEHOLDER])
 
 
-def build_tunnel_host(name: str, domains: tuple[str, ...], cluster: str) -> route_pb.VirtualHost:
+def build_tunnel_host(
+    name: str, domains: tuple[str, ...], clusters: tuple[WeightedTarget, ...]
+) -> route_pb.VirtualHost:
     """A virtual host of the HTTP proxy for a port that carries no HTTP: only CONNECT reaches it."""
     made = route_pb.VirtualHost(name=name, domains=domains)
-    made.routes.append(connect_route(cluster))
+    route = connect_route(clusters[0].cluster if clusters else BLACK_HOLE)
+    if len(clusters) > 1:
+        for item in clusters:
+            route.route.weighted_clusters.clusters.add(name=item.cluster).weight.value = item.weight
+    made.routes.append(route)
     return made
 
 
