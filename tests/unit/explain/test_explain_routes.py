@@ -139,3 +139,65 @@ spec:
     assert found.endings[0].fate is Fate.ANSWERED
     assert found.doubts == ("the HTTP filter envoy.filters.http.lua is not evaluated",)
     assert found.fate is Fate.UNKNOWN
+
+
+GAMMA = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: reviews-route}
+spec:
+  parentRefs: [{group: "", kind: Service, name: reviews}]
+  rules:
+  - matches: [{headers: [{name: user, value: jason}]}]
+    backendRefs: [{name: ratings, port: 9080, weight: 30}, {name: reviews, port: 9080, weight: 70}]
+  - backendRefs: [{name: reviews, port: 9080}]
+---
+"""
+RATINGS = REVIEWS.partition("---")[0].replace("reviews", "ratings").replace("10.96.0.1", "10.96.0.2")
+
+
+def test_routes_of_the_gateway_api_count_inside_the_mesh() -> None:
+    snapshot = mesh(f"{RATINGS}---\n{REVIEWS}{GAMMA}")
+    found = ask(snapshot, "reviews:9080", user="jason")
+    assert decided_by(found, "route") == "HTTPRoute default/reviews-route spec.rules[0].matches[0]"
+    assert details(found, "shares") == [
+        "30 % to outbound|9080||ratings.default.svc.cluster.local [spec.rules[0].backendRefs[0]]",
+        "70 % to outbound|9080||reviews.default.svc.cluster.local [spec.rules[0].backendRefs[1]]",
+    ]
+    other = ask(snapshot, "reviews:9080")
+    assert decided_by(other, "route") == "HTTPRoute default/reviews-route spec.rules[1]"
+    assert details(other, "route") == ["there is no header user, wanted 'jason' [spec.rules[0].matches[0]]"]
+
+
+DELEGATING = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: root}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{uri: {prefix: /a}}]
+    delegate: {name: part}
+  - route: [{destination: {host: reviews, subset: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: part}
+spec:
+  http:
+  - match: [{headers: {user: {exact: jason}}}]
+    timeout: 4s
+    route: [{destination: {host: reviews, subset: v3}}]
+---
+"""
+
+
+def test_a_delegate_is_named_where_it_decides() -> None:
+    snapshot = mesh(REVIEWS + DELEGATING)
+    found = ask(snapshot, "http://reviews:9080/a/b", user="jason")
+    assert decided_by(found, "route") == "VirtualService default/part spec.http[0].match[0]"
+    assert decided_by(found, "timeout") == "VirtualService default/part spec.http[0].timeout"
+    assert found.endings[0].workloads == ("default/reviews-v3",)
+    other = ask(snapshot, "http://reviews:9080/b", user="jason")
+    assert decided_by(other, "route") == "VirtualService default/root spec.http[1]"
+    assert details(other, "route") == ["path is /b, wanted the prefix /a [spec.http[0].match[0]]"]
