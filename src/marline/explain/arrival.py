@@ -57,6 +57,8 @@ def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Re
     """`request`: as it is sent; None for bytes that are no HTTP. Raises `CannotTell`."""
     if not upstream.workload:
         return Arrival(True, "it is no workload of the mesh")
+    if upstream.security.proxy_protocol:
+        raise CannotTell("whether the PROXY protocol is understood there is not known")
     known = peers.by_workload.get((upstream.namespace, upstream.workload))
     if known is None:
         return _by_policy(snapshot, upstream)

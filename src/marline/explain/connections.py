@@ -15,7 +15,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from marline.compile.filters import HCM, TCP_PROXY
-from marline.explain.request import CannotTell, only
+from marline.explain.request import CannotTell, only, without
 
 _PLAIN, _TLS = "raw_buffer", "tls"
 _MATCH: Final = (
@@ -44,6 +44,7 @@ def chain_for(listener: Any, connection: Connection) -> Any | None:
 
     Raises `CannotTell`.
     """
+    without(listener, ("filter_chain_matcher", "fcds_config"), f"the listener {listener.name}")
     remaining = list(listener.filter_chains)
     for chain in remaining:
         only(chain.filter_chain_match, _MATCH, f"the chain {chain.name} of the listener {listener.name}")

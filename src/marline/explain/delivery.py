@@ -1,7 +1,7 @@
 """What becomes of a request that a route sends to a cluster: how an endpoint is chosen, and which may be."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from marline.api.resource import Ref
@@ -191,6 +191,8 @@ def _sent(request: Request | None) -> tuple[str, str]:
 
 
 def _secured(security: Security) -> str:
+    if security.proxy_protocol:
+        return f"the PROXY protocol, then {_secured(replace(security, proxy_protocol=False))}"
     if security.kind == "plain":
         return "plain text"
     name = f" as {security.server_name}" if security.server_name else ""

@@ -14,7 +14,7 @@ from marline.explain.managers import route_request
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.naming import resolve
 from marline.explain.origin import Place
-from marline.explain.request import CannotTell
+from marline.explain.request import CannotTell, without
 from marline.explain.route_facts import fact_steps
 from marline.explain.routing import Decision, Outcome, Taken
 from marline.explain.rules import destination_of, part_of
@@ -116,6 +116,11 @@ class _Journey:
             raise CannotTell("the filter chain neither routes requests nor forwards bytes")
         if entry.request is not None and entry.request.method != "CONNECT":
             self.steps.append(Step("protocol", "the port is not for HTTP: the bytes are forwarded unread"))
+        without(proxy, ("on_demand",), "the TCP proxy")
+        if proxy.HasField("tunneling_config"):
+            how = "POST" if proxy.tunneling_config.use_post else "CONNECT"
+            said = f"the bytes go through a tunnel, by {how} to {proxy.tunneling_config.hostname}"
+            self.steps.append(Step("tunnel", said))
         clusters = [(item.name, item.weight) for item in proxy.weighted_clusters.clusters]
         clusters = clusters or [(proxy.cluster, 1)]
         total = sum(weight for _, weight in clusters)

@@ -1,16 +1,33 @@
 """What an HTTP connection manager does with a request before and by its route table."""
 
+from dataclasses import replace
 from typing import Any, Final
+
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb,
+)
 
 from marline.compile.filters import ROUTER_FILTER
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
-from marline.explain.request import CannotTell, Request
+from marline.explain.paths import normalized
+from marline.explain.request import CannotTell, Request, without
 from marline.explain.routing import Decision, decide
 from marline.explain.view import CompiledView
 
 _KNOWN: Final = frozenset({ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER, SESSION_FILTER})
+
+
+_REQUESTS_CHANGED: Final = (
+    "early_header_mutation_extensions", "strip_matching_host_port", "strip_any_host_port",
+    "strip_trailing_host_dot", "path_normalization_options", "scheme_header_transformation",
+)  # fmt: skip
+"""What a connection manager does to requests before they are routed, beside `normalize_path`."""
+_SLASHES_KEPT: Final = (
+    hcm_pb.HttpConnectionManager.IMPLEMENTATION_SPECIFIC_DEFAULT,
+    hcm_pb.HttpConnectionManager.KEEP_UNCHANGED,
+)
 
 
 def table_of(manager: Any, view: CompiledView) -> Any:
@@ -26,8 +43,14 @@ def table_of(manager: Any, view: CompiledView) -> Any:
 
 def route_request(manager: Any, view: CompiledView, request: Request) -> Decision:
     """Raises `CannotTell`."""
+    without(manager, _REQUESTS_CHANGED, "the connection manager")
+    if manager.path_with_escaped_slashes_action not in _SLASHES_KEPT:
+        raise CannotTell("the connection manager changes escaped slashes, which cannot be evaluated")
     table = table_of(manager, view)
-    return decide(table, table.virtual_hosts, request, normalize=manager.normalize_path.value)
+    path = normalized(
+        request.path, normalize=manager.normalize_path.value, merge_slashes=manager.merge_slashes
+    )
+    return decide(table, table.virtual_hosts, replace(request, path=path))
 
 
 def strange_filters(manager: Any, decision: Decision) -> list[str]:

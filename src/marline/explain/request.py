@@ -72,3 +72,15 @@ def headers_of(pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tu
     """Headers in the form of `Request`."""
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     return tuple((name.lower(), value.strip()) for name, value in items)
+
+
+def without(message: Any, names: Iterable[str], what: str) -> None:
+    """Raises `CannotTell` if one of these fields is set: they change what requests look like or where they
+    go, in ways that are not evaluated."""
+    used = [name for name in names if _is_set(message, name)]
+    if used:
+        raise CannotTell(f"{what} uses {', '.join(used)}, which cannot be evaluated")
+
+
+def _is_set(message: Any, name: str) -> bool:
+    return any(field.name == name for field, _ in message.ListFields())

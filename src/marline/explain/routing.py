@@ -11,8 +11,8 @@ from typing import Any, Final
 from marline.explain.conditions import fraction_of, why_not
 from marline.explain.faults import NO_FAULTS, Faults, answers_preflight, faults_of, http_status_of
 from marline.explain.origin import Place, route_place
-from marline.explain.paths import location, normalized, rewritten
-from marline.explain.request import CannotTell, Request, only
+from marline.explain.paths import location, rewritten
+from marline.explain.request import CannotTell, Request, only, without
 from marline.explain.virtual_hosts import host_for
 
 _REDIRECT_STATUS: Final = (301, 302, 303, 307, 308)
@@ -107,16 +107,15 @@ class Decision:
         return self.taken[0].place if self.taken else None
 
 
-def decide(table: Any, hosts: Iterable[Any], request: Request, *, normalize: bool) -> Decision:
+def decide(table: Any, hosts: Iterable[Any], request: Request) -> Decision:
     """What a route table does with a request; `hosts`: its virtual hosts, those discovered included.
-
-    `normalize`: the connection manager's `normalize_path`. Raises `CannotTell`.
-    """
-    request = replace(request, path=normalized(request.path, normalize=normalize))
+    Raises `CannotTell`."""
+    without(table, ("vhost_header", "ignore_path_parameters_in_path_matching"), "the route table")
     found = host_for(hosts, request.authority, ignore_port=table.ignore_port_in_host_matching)
     if found is None:
         return Decision(request, unrouted=(Outcome(1.0, "no virtual host", NOT_FOUND),))
     host, domain = found
+    without(host, ("matcher",), f"the virtual host {host.name}")
     if host.require_tls and request.scheme != "https":
         return Decision(request, host, domain, unrouted=(_to_https(request),))
     misses: list[Miss] = []

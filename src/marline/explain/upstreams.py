@@ -1,9 +1,10 @@
 """What a cluster is: how it finds endpoints, balances, limits, and secures its connections."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 
 from marline.compile.endpoints import TRANSPORT_MATCH
@@ -15,6 +16,7 @@ from marline.explain.view import CompiledView
 
 _UNLIMITED: Final = 2**32 - 1
 _TLS_SOCKET: Final = "envoy.transport_sockets.tls"
+_PROXY_PROTOCOL_SOCKET: Final = "envoy.transport_sockets.upstream_proxy_protocol"
 _PLAIN_SOCKETS: Final = ("envoy.transport_sockets.raw_buffer", "")
 
 
@@ -28,6 +30,8 @@ class Security:
     expected: tuple[str, ...] = ()
     """The names of which the server must have one."""
     verified: bool = True
+    proxy_protocol: bool = False
+    """The PROXY protocol's header, with the client's address, comes before everything else."""
 
 
 PLAIN: Final = Security("plain", verified=False)
@@ -102,6 +106,11 @@ def security_of(cluster: Any, metadata: Any) -> Security:
 
 
 def _security(socket: Any) -> Security:
+    if socket.name == _PROXY_PROTOCOL_SOCKET:
+        outer = upstream_proxy_protocol_pb2.ProxyProtocolUpstreamTransport()
+        if not socket.typed_config.Unpack(outer):
+            raise CannotTell("the PROXY protocol of a cluster is of an unknown form")
+        return replace(_security(outer.transport_socket), proxy_protocol=True)
     if socket.name in _PLAIN_SOCKETS:
         return PLAIN
     if socket.name != _TLS_SOCKET:
