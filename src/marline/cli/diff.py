@@ -25,6 +25,7 @@ from marline.cli.mesh import connected_proxies, open_api
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, YAML, dump, output_option, to_yaml
 from marline.explain.changes import Forecast, forecast
+from marline.explain.origin import Place
 from marline.mesh.model import ChangeSet
 from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore, StoreError
@@ -113,7 +114,7 @@ def _change(
 ) -> ResourceChange:
     old, new = _yaml(before), _yaml(after)
     lines = difflib.unified_diff(old, new, f"{ref} as it is", f"{ref} as it would be", lineterm="")
-    return ResourceChange(ref, action, tuple(lines))
+    return ResourceChange(Place.at(ref), action, tuple(lines))
 
 
 def _yaml(resource: Resource[Any] | None) -> list[str]:

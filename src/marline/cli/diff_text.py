@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from marline.api.resource import Ref
 from marline.cli.output import bad, doubtful, good
 from marline.explain.changes import EnvoyChange, Forecast, ProxyChange
 from marline.explain.consequences import Consequence
+from marline.explain.origin import Place
 
 _MOST_LINES: Final = 12
 _MOST_NAMES: Final = 4
@@ -26,7 +26,7 @@ _HEADINGS: Final = {
 class ResourceChange(msgspec.Struct, frozen=True, rename="camel"):
     """One of the user's resources that differs."""
 
-    resource: Ref
+    resource: Place
     action: str
     """`created`, `configured` or `deleted`."""
     lines: tuple[str, ...]
@@ -37,7 +37,7 @@ def render(resources: Sequence[ResourceChange], found: Forecast) -> str:
     """All of it; "" if nothing differs."""
     lines: list[str] = []
     for resource in resources:
-        lines += [f"{resource.resource} would be {resource.action}", *map(_coloured, resource.lines), ""]
+        lines += [f"{resource.resource.text} would be {resource.action}", *map(_coloured, resource.lines), ""]
     for change in found.proxies:
         lines += [*_proxies(change), ""]
     if resources and not found.proxies:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from marline.api.documents import Document
 from marline.api.registry import KINDS
 from marline.api.resource import Ref, Resource
@@ -103,4 +105,4 @@ def located(place: Place | None, documents: Mapping[Ref, Document]) -> Place | N
     document = documents.get(place.resource) if place is not None else None
     if place is None or document is None or not place.field:
         return place
-    return Place(place.resource, place.field, document.line(place.field), document.file)
+    return msgspec.structs.replace(place, line=document.line(place.field), file=document.file)

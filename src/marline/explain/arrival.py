@@ -84,7 +84,7 @@ def _at_listener(
     offered = (_HTTP_ALPN if tls else _HTTP_BYTES) if request is not None else ()
     connection = Connection(upstream.address, upstream.port, tls, security.server_name, offered)
     sources = view.sources(LISTENER, listener.name)
-    place = Place(sources[0], "spec") if sources else None
+    place = Place.at(sources[0], "spec") if sources else None
     chain = chain_for(listener, connection)
     demanded = "mTLS is demanded there" if place is not None else "mTLS is demanded there, by default"
     if chain is None or (terminates_tls(chain) and not tls):
@@ -128,7 +128,7 @@ def _by_policy(snapshot: MeshSnapshot, upstream: Upstream) -> Arrival:
         raise CannotTell(f"nothing is known of the workload {upstream.namespace}/{upstream.workload}")
     policy = snapshot.peer_policy(upstream.namespace, entry_labels(entry))
     mode = policy.for_port(upstream.port)
-    place = Place(policy.sources[0], "spec") if policy.sources else None
+    place = Place.at(policy.sources[0], "spec") if policy.sources else None
     kind = upstream.security.kind
     if mode is MtlsMode.STRICT and kind != "mtls":
         return Arrival(False, "mTLS is demanded there, and the connection is without", place)

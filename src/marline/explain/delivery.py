@@ -173,7 +173,7 @@ class Courier:
             if not item.healthy and port is not None and item.service_port == port.name:
                 name = f"{item.namespace}/{item.workload}" if item.workload else item.address
                 place = Ref("networking.istio.io", "WorkloadEntry", item.namespace, item.workload)
-                where = Place(place, "status.conditions") if snapshot.resource(place) else None
+                where = Place.at(place, "status.conditions") if snapshot.resource(place) else None
                 yield Detail(f"{name} is not ready and gets nothing", where)
 
 
@@ -183,7 +183,7 @@ def _or_default(topic: str, text: str, place: Place | None) -> Step:
 
 def _service(sources: tuple[Ref, ...]) -> Place | None:
     found = [ref for ref in sources if ref.kind != "DestinationRule"]
-    return Place(found[0]) if found else None
+    return Place.at(found[0]) if found else None
 
 
 def _sent(request: Request | None) -> tuple[str, str]:

@@ -72,7 +72,7 @@ def _take(
 ) -> Entry:
     chain = chain_for(listener, connection)
     sources = view.sources(LISTENER, listener.name)
-    place = Place(sources[0]) if sources else None
+    place = Place.at(sources[0]) if sources else None
     if chain is None:
         closed = f"{said}; no filter chain is for such a connection: it is closed"
         return Entry((Step(TOPIC, closed, place, tuple(details)),))

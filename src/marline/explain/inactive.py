@@ -30,7 +30,7 @@ def left_out(snapshot: MeshSnapshot, proxy: Proxy, decision: Decision) -> list[D
                 break
             why = _why(match, resource, proxy)
             if (ref, field) not in present and why:
-                found.append(Detail(why, Place(ref, field)))
+                found.append(Detail(why, Place.at(ref, field)))
     return found
 
 

@@ -51,16 +51,16 @@ def _found(service: Service, target: Target, hostname: str) -> Step:
         said = f"{what}, port {port.number} ({port.name}: {port.protocol.value})"
     details = [Detail(f"virtual IP {', '.join(service.addresses)}")] if service.addresses else []
     field = "spec.ports" if port is None else f"spec.ports[{service.ports.index(port)}]"
-    return Step(TOPIC, said, Place(service.source, field), tuple(details))
+    return Step(TOPIC, said, Place.at(service.source, field), tuple(details))
 
 
 def _hidden(service: Service, scope: Scope) -> Step:
     if not is_exported(service.export_to, service.namespace, scope.namespace):
         said = f"{service.hostname} is not exported to the namespace {scope.namespace}"
         field = "spec.exportTo" if service.source.kind == "ServiceEntry" else "metadata.annotations"
-        return Step(TOPIC, said, Place(service.source, field))
+        return Step(TOPIC, said, Place.at(service.source, field))
     said = f"{service.hostname} is there, but no egress host of the workload's Sidecar covers it"
-    return Step(TOPIC, said, Place(service.source))
+    return Step(TOPIC, said, Place.at(service.source))
 
 
 def _unknown(snapshot: MeshSnapshot, target: Target, hostname: str) -> Step:

@@ -1,6 +1,6 @@
 """Back from Envoy's resources to the user's: which field of which resource a route is made of."""
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -12,11 +12,22 @@ from marline.compile.routes_rules import kebab
 class Place(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A field of a resource, and in which line of which text it stands if that is known."""
 
-    resource: Ref
+    group: str
+    kind: str
+    namespace: str
+    name: str
     field: str = ""
     line: int = 0
     file: str = ""
     """Where the line is: a file; "": what `marline get … -o yaml` prints."""
+
+    @classmethod
+    def at(cls, resource: Ref, field: str = "") -> Self:
+        return cls(*resource, field)
+
+    @property
+    def resource(self) -> Ref:
+        return Ref(self.group, self.kind, self.namespace, self.name)
 
     @property
     def text(self) -> str:
@@ -37,4 +48,4 @@ def route_place(route: Any) -> Place | None:
     group, _, rest = path.removeprefix("/apis/").partition("/")
     _, _, namespace, kind, name = rest.split("/")
     found = next(item for item in KINDS if item.group == group and kebab(item.kind) == kind)
-    return Place(Ref(group, found.kind, namespace, name), fields["field"].string_value)
+    return Place.at(Ref(group, found.kind, namespace, name), fields["field"].string_value)

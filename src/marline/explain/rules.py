@@ -33,7 +33,7 @@ def part_of(snapshot: MeshSnapshot, place: Place | None, *names: str) -> Place |
     for name in names:
         value = getattr(rule, _snake(name), None)
         if value not in (None, "", (), {}):
-            return Place(place.resource, f"{found[1]}.{name}")
+            return Place.at(place.resource, f"{found[1]}.{name}")
     return None
 
 
@@ -46,7 +46,7 @@ def destination_of(snapshot: MeshSnapshot, place: Place | None, number: int) -> 
     name = "route" if hasattr(rule, "route") else "backendRefs"
     all_of = rule.route if name == "route" else rule.backend_refs
     shared = [index for index, item in enumerate(all_of) if item.weight > 0 or len(all_of) == 1]
-    return Place(place.resource, f"{found[1]}.{name}[{shared[number]}]") if number < len(shared) else None
+    return Place.at(place.resource, f"{found[1]}.{name}[{shared[number]}]") if number < len(shared) else None
 
 
 def match_at(snapshot: MeshSnapshot, place: Place) -> Any | None:
@@ -82,7 +82,7 @@ def subset_place(snapshot: MeshSnapshot, sources: Iterable[Ref], subset: str) ->
     for rule in _destination_rules(snapshot, sources):
         for index, named in enumerate(rule.spec.subsets):
             if named.name == subset:
-                return Place(rule.ref, f"spec.subsets[{index}]")
+                return Place.at(rule.ref, f"spec.subsets[{index}]")
     return None
 
 
@@ -102,8 +102,8 @@ def _in_policy(
     for index, item in enumerate(policy.port_level_settings):
         if item.port is not None and item.port.number == port:
             found = f"{prefix}.portLevelSettings[{index}]"
-            return (Place(ref, f"{found}.{name}") if getattr(item, _snake(name)) else None), True
-    return (Place(ref, f"{prefix}.{name}") if getattr(policy, _snake(name)) else None), False
+            return (Place.at(ref, f"{found}.{name}") if getattr(item, _snake(name)) else None), True
+    return (Place.at(ref, f"{prefix}.{name}") if getattr(policy, _snake(name)) else None), False
 
 
 def _snake(name: str) -> str:
