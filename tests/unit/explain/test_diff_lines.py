@@ -1,6 +1,6 @@
 """Differences of two values, as lines that one can read."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marline.explain.differing import differences
@@ -42,6 +42,7 @@ def test_long_values_are_cut() -> None:
     assert len(line) < 200
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_only_equal_values_have_no_differences(before: object, after: object) -> None:
     assert list(differences(before, before)) == []

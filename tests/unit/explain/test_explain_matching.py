@@ -2,7 +2,7 @@
 
 import pytest
 from envoy.config.route.v3 import route_components_pb2 as route_pb
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marline.explain.conditions import asked_of, why_not
@@ -69,6 +69,7 @@ def test_paths_are_normalized_as_by_envoy(path: str, made: str) -> None:
     assert normalized(path, normalize=False) == path
 
 
+@settings(deadline=None)
 @given(PATHS)
 def test_a_normal_path_stays_as_it_is(path: str) -> None:
     once = normalized(path, normalize=True)
@@ -143,6 +144,7 @@ def _folding(made: route_pb.RouteMatch, folds: bool) -> route_pb.RouteMatch:
     return made
 
 
+@settings(deadline=None)
 @given(MATCHES, MATCHES, PATHS, st.sampled_from(["x", "y", ""]))
 def test_what_covers_another_takes_all_of_its_requests(
     wide: route_pb.RouteMatch, narrow: route_pb.RouteMatch, path: str, user: str
