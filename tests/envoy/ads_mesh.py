@@ -139,11 +139,12 @@ class ControlPlane:
     directory: Path
     resources: dict[Ref, Resource[Any]] = field(default_factory=dict)
     heard: Heard = field(default_factory=Heard)
+    settings: MeshSettings = field(default_factory=MeshSettings)
     hub: RecordingHub = field(init=False)
     version: int = 1
 
     def __post_init__(self) -> None:
-        self.hub = RecordingHub(MeshSettings(), self.heard)
+        self.hub = RecordingHub(self.settings, self.heard)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["ControlPlane"]:
@@ -219,11 +220,14 @@ def failed(answers: Counter[tuple[int, str]]) -> dict[tuple[int, str], int]:
 
 
 @asynccontextmanager
-async def control_plane(*resources: Resource[Any]) -> AsyncIterator[ControlPlane]:
+async def control_plane(
+    *resources: Resource[Any], settings: MeshSettings | None = None
+) -> AsyncIterator[ControlPlane]:
     """In a short directory of its own, and not serving yet."""
     directory = Path(tempfile.mkdtemp(prefix="mrl-"))
     try:
-        yield ControlPlane(directory, {item.ref: item for item in resources})
+        known = {item.ref: item for item in resources}
+        yield ControlPlane(directory, known, settings=settings or MeshSettings())
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

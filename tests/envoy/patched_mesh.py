@@ -19,10 +19,14 @@ from routing_envoy import Backend, backend, resource
 from static_mesh import free_port
 
 from marline.api.decode import admit
+from marline.api.resource import Resource
+from marline.control_plane.wasm_modules import WasmModules
 from marline.mesh.model import (
     Capture,
+    ChangeSet,
     GatewayPort,
     InboundPort,
+    MeshSettings,
     Protocol,
     Proxy,
     Role,
@@ -55,6 +59,9 @@ _MESH = (
   http: [{name: everything, route: [{destination: {host: reviews}}]}]}}
 """,
 )
+
+
+_SETTINGS = MeshSettings(module_directory="../wasm")
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,12 @@ class Patched:
         metadata = {"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}
         head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": metadata}
         await self.plane.put(admit({**head, "spec": {"configPatches": list(patches), **spec}}))
+        await self.settled()
+
+    async def plug_in(self, *plugins: Resource[Any]) -> None:
+        """WasmPlugins, their modules first."""
+        await WasmModules(self.plane.directory / "wasm").provide(ChangeSet(plugins))
+        await self.plane.put(*plugins)
         await self.settled()
 
     async def settled(self) -> None:
@@ -176,7 +189,7 @@ async def patched_gateway(**labels: str) -> AsyncIterator[Patched]:
 async def _running(proxy: Proxy, ports: dict[str, int], app: Backend) -> AsyncIterator[Patched]:
     async with (
         backend("reviews") as reviews,
-        control_plane(*map(resource, _MESH), endpoint("v1", reviews.port)) as plane,
+        control_plane(*map(resource, _MESH), endpoint("v1", reviews.port), settings=_SETTINGS) as plane,
         plane.serving(),
         ads_envoy(plane.directory, proxy, CLIENT_ID) as envoy,
     ):

@@ -145,7 +145,7 @@ async def test_a_rejection_stands_in_the_status_of_the_resource_at_fault_until_i
         stack.push_async_callback(store.close)
         for text in (SERVICE, RULE_TEXT):
             await store.create(yaml.safe_load(text))
-        plane = ControlPlane.of(store, MeshSettings())
+        plane = ControlPlane.of(store, MeshSettings(), tmp_path / "wasm")
         group = await stack.enter_async_context(asyncio.TaskGroup())
         loops = [group.create_task(item) for item in (plane.follow(followed), *plane.loops())]
         await followed.wait()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from marline.api import core, discovery, telemetry
+from marline.api.extensions import wasm_plugin
 from marline.api.faults import Faults
 from marline.api.gateway_api import (
     backend_tls_policy,
@@ -38,6 +39,7 @@ from marline.api.security import authorization_policy, peer_authentication, requ
 
 NETWORKING: Final = "networking.istio.io"
 SECURITY: Final = "security.istio.io"
+EXTENSIONS: Final = "extensions.istio.io"
 TELEMETRY: Final = "telemetry.istio.io"
 GATEWAY_API: Final = "gateway.networking.k8s.io"
 
@@ -164,6 +166,13 @@ KINDS: Final[tuple[Kind, ...]] = (
          columns=(
              Column("Matched", "status.conditions[?(@.type=='Matched')].status"),
              Column("Priority", "spec.priority", wide=True, type="integer"),
+         )),
+    Kind(EXTENSIONS, "WasmPlugin", "wasmplugins", ("v1alpha1",), wasm_plugin.WasmPluginSpec,
+         validate=wasm_plugin.validate, refused=wasm_plugin.REFUSED,
+         categories=("istio-io", "extensions-istio-io"),
+         columns=(
+             Column("Matched", "status.conditions[?(@.type=='Matched')].status"),
+             Column("Phase", "spec.phase"), Column("URL", "spec.url", wide=True),
          )),
     Kind(SECURITY, "PeerAuthentication", "peerauthentications", ("v1", "v1beta1"),
          peer_authentication.PeerAuthenticationSpec, ("pa",), validate=peer_authentication.validate,

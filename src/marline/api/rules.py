@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from marline.api.faults import Faults
+from marline.api.model import PolicyTargetReference
 from marline.api.scalars import Duration
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -140,3 +141,15 @@ def named_once(names: list[str], faults: Faults, what: str) -> None:
         if name in seen:
             faults.item(index).add(f"{what} {name!r} is there twice")
         seen.add(name)
+
+
+def gateway_targets(references: tuple[PolicyTargetReference, ...], faults: Faults) -> None:
+    """A policy for proxies can be attached to Gateways; Istio attaches others to waypoints."""
+    for index, reference in enumerate(references):
+        where = faults.item(index)
+        if (reference.group, reference.kind) != ("gateway.networking.k8s.io", "Gateway"):
+            where.unsupported(
+                f"{reference.group or 'core'}/{reference.kind} is not acted on: expected a "
+                "gateway.networking.k8s.io Gateway, since there are no waypoints"
+            )
+        where.required(reference.name, "name")

@@ -31,6 +31,9 @@ _AFTER: Final = {
     "AUTHZ": ("envoy.filters.http.jwt_authn", "envoy.filters.http.rbac", "envoy.filters.http.ext_authz"),
 }
 """What a filter of a class comes after (istio.io, "Envoy Filter", `FilterClass`)."""
+_PLUGIN: Final = ".wasm.v3.Wasm"
+_BEFORE: Final = {"AUTHN": (), "AUTHZ": _AFTER["AUTHN"], "STATS": _AFTER["AUTHZ"]}
+"""What comes before plugins of a phase (istio.io, "Wasm Plugin", `PluginPhase`)."""
 
 
 def patch_listener(listener: Any, patches: Iterable[Patch], site: Site) -> Iterator[PatchId]:
@@ -123,6 +126,8 @@ def _network_filter(chain: Any, patch: Patch) -> bool:
     match = network_filter_match(patch)
     matches = _called(match.name) if match is not None else None
     value = listener_components_pb2.Filter.FromString(patch.value)
+    if patch.traffic:
+        return _plug_in(chain.filters, value, patch.filter_class)
     if patch.operation == "MERGE":
         return _merge_filters(chain.filters, value, matches)
     # Envoy takes no filter after the one that ends the chain.
@@ -144,9 +149,29 @@ def _manager(item: Any, patches: list[Patch], site: Site) -> Iterator[PatchId]:
 def _http_filter(filters: Any, patch: Patch) -> bool:
     matches = _called(http_filter_name(patch))
     value = hcm_pb2.HttpFilter.FromString(patch.value)
+    if patch.traffic:
+        return _plug_in(filters, value, patch.filter_class)
     if patch.operation == "MERGE":
         return _merge_filters(filters, value, matches)
     return change_list(filters, patch.operation, value, matches, end=_place(filters, patch.filter_class))
+
+
+def _plug_in(filters: Any, value: Any, phase: str) -> bool:
+    """Put a plugin at the place of its phase, behind those that were put there before."""
+    names = [item.name for item in filters]
+    if phase == "UNSPECIFIED_PHASE":
+        place = names.index(ROUTER_FILTER) if ROUTER_FILTER in names else max(len(names) - 1, 0)
+    else:
+        before = _BEFORE[phase]
+        place = 0
+        while place < len(names) and (_is_plugin(filters[place]) or names[place] in before):
+            place += 1
+    filters.insert(place, value)
+    return True
+
+
+def _is_plugin(item: Any) -> bool:
+    return bool(item.typed_config.type_url.endswith(_PLUGIN))
 
 
 def _place(filters: Any, filter_class: str) -> int:

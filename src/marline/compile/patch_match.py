@@ -37,6 +37,8 @@ class Site:
     """Listening ports, and the service's or the gateway's ports that they stand for."""
 
     def has(self, patch: Patch) -> bool:
+        if patch.traffic:
+            return any(context == self.context for context, _ in patch.traffic)
         return patch.context in ("ANY", self.context)
 
     def ports_for(self, listening: int) -> frozenset[int]:
@@ -65,11 +67,20 @@ def listener_names(name: str, ports: Iterable[int], site: Site) -> set[str]:
 
 def chain_matches(patch: Patch, listener: Any, chain: Any, site: Site) -> bool:
     match = patch.listener
+    if patch.traffic:
+        return _carries(patch, listener, chain, site)
     if match is None:
         return True
     if match.port_number and not _chain_has_port(match.port_number, listener, chain, site):
         return False
     return match.filter_chain is None or _fits(match.filter_chain, chain)
+
+
+def _carries(patch: Patch, listener: Any, chain: Any, site: Site) -> bool:
+    """Is a chain's traffic some of a plugin's?"""
+    listening = listener.address.socket_address.port_value
+    ports = chain_ports(chain) if site.context == INBOUND else site.ports_for(listening)
+    return any(context == site.context and port in (0, *ports) for context, port in patch.traffic)
 
 
 def _chain_has_port(port: int, listener: Any, chain: Any, site: Site) -> bool:

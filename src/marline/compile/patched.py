@@ -37,6 +37,7 @@ _CONCERNED: Final = {
     CLUSTER: ("CLUSTER",),
 }
 """What patches are applied to stands in which resources."""
+_PHASES: Final = ("AUTHN", "AUTHZ", "STATS", "UNSPECIFIED_PHASE")
 _ADDED: Final = {"LISTENER": LISTENER, "CLUSTER": CLUSTER, "EXTENSION_CONFIG": EXTENSION}
 """What `ADD` makes a resource of its own."""
 
@@ -85,16 +86,16 @@ def build_added(patch: Patch) -> Any:
 
 
 def patches_of(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> tuple[Patch, ...]:
-    """All patches for a workload's part of a proxy, in their order."""
+    """All patches for a workload's part of a proxy, in their order: plugins first, by phase."""
     if not snapshot.rules.patches:
         return ()
     says = node_metadata(proxy)
-    return tuple(
-        patch
-        for item in snapshot.patch_sets(workload.namespace, dict(workload.labels))
-        for patch in item.patches
-        if _is_for(patch, says)
-    )
+    sets = list(snapshot.patch_sets(workload.namespace, dict(workload.labels)))
+    by_order = sorted(sets, key=lambda item: item.order)
+    plugins = [patch for item in by_order for patch in item.patches if patch.traffic]
+    plugins.sort(key=lambda patch: _PHASES.index(patch.filter_class))
+    others = (patch for item in sets for patch in item.patches if not patch.traffic)
+    return tuple(patch for patch in (*plugins, *others) if _is_for(patch, says))
 
 
 def _is_for(patch: Patch, says: dict[str, str]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from marline.control_plane.endpoints import endpoints
+from marline.control_plane.wasm_modules import WasmModules
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.reaping import Reaping
 from marline.controllers.rejection_statuses import RejectionStatuses
@@ -50,20 +51,25 @@ class ControlPlane:
     rejections: RejectionStatuses
     gateways: GatewayStatuses
     reaping: Reaping
+    modules: WasmModules
 
     @classmethod
-    def of(cls, store: ResourceStore, settings: MeshSettings) -> "ControlPlane":
+    def of(cls, store: ResourceStore, settings: MeshSettings, modules: Path) -> "ControlPlane":
+        """`modules`: the directory of WebAssembly modules."""
         rejections = RejectionStatuses(store, _now)
         events = _Events(rejections)
         hub = Hub(settings, events)
         gateways = GatewayStatuses(store, hub, rejections.rejections, _now)
         rejections.gateways_at_fault = gateways.at_fault
         events.gateways, events.reaping = gateways, Reaping(store, hub)
-        return cls(store, hub, rejections, events.gateways, events.reaping)
+        kept = WasmModules(modules)
+        rejections.module_fault = kept.fault
+        return cls(store, hub, rejections, events.gateways, events.reaping, kept)
 
     async def follow(self, followed: asyncio.Event) -> None:
         """Bring proxies to every change of the store, for ever. `followed` is set after the first."""
         async for change in self.store.watch():
+            await self.modules.provide(change)
             impact = await self.hub.apply(change)
             self.gateways.changed(impact)
             self.rejections.changed(change)
@@ -144,7 +150,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         store = await EmbeddedStore.open(home.database)
         stack.push_async_callback(store.close)
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
-        plane = ControlPlane.of(store, settings)
+        plane = ControlPlane.of(store, settings, home.modules)
         credentials = ApiCredentials.open(home.api)
         extra = endpoints(plane.hub, signing, credentials)
         server = await serve(store, port=config.api_port, credentials=credentials, extra=extra)

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from marline.api.resource import Ref, Resource
 from marline.mesh.patches import ENVOY_FILTER, PatchId
+from marline.mesh.plugins import WASM_PLUGIN
 
 CONDITION: Final = "Matched"
-PATCHING: Final = (ENVOY_FILTER,)
+PATCHING: Final = (ENVOY_FILTER, WASM_PLUGIN)
 """The kinds that are patches."""
 
 
@@ -52,5 +53,8 @@ class PatchMatches:
 
 
 def _patches(resource: Resource[Any]) -> Iterable[str]:
+    if (resource.group, resource.kind) == WASM_PLUGIN:
+        yield "the plugin"
+        return
     for index, item in enumerate(resource.spec.config_patches):
         yield f"configPatches[{index}] ({item.apply_to} {item.patch.operation})"

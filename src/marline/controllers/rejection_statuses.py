@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from marline.api.resource import Ref
 from marline.controllers.gateway_statuses import speaks_of
@@ -14,6 +15,7 @@ from marline.controllers.rejections import Rejection, Rejections, with_condition
 from marline.controllers.status_writes import keep_trying, rfc3339, write_status
 from marline.mesh.model import ChangeSet, Proxy
 from marline.mesh.patches import PatchId
+from marline.mesh.plugins import WASM_PLUGIN
 from marline.store.interface import NotFound, ResourceStore
 from marline.xds.messages import Refused, Settled
 
@@ -27,6 +29,8 @@ class RejectionStatuses:
     clock: Callable[[], datetime]
     gateways_at_fault: Callable[[], None] = lambda: None
     """Called when rejections of resources of which it speaks have begun or ended."""
+    module_fault: Callable[[Ref], str] = lambda ref: ""
+    """Why a WasmPlugin has no module."""
     rejections: Rejections = field(default_factory=Rejections)
     matches: PatchMatches = field(default_factory=PatchMatches)
     _dirty: set[Ref] = field(default_factory=set)
@@ -74,8 +78,15 @@ class RejectionStatuses:
         conditions = [self.rejections.condition(ref)]
         if (ref.group, ref.kind) in PATCHING:
             conditions.append(self.matches.condition(resource))
+        if (ref.group, ref.kind) == WASM_PLUGIN:
+            conditions.append(_module_condition(self.module_fault(ref)))
         before = status = dict(resource.status)
         for condition in conditions:
             status = with_condition(status, condition, rfc3339(self.clock())) or status
         if status is not before:
             await write_status(self.store, ref, status)
+
+
+def _module_condition(fault: str) -> dict[str, Any]:
+    status, reason = ("False", "NoModule") if fault else ("True", "Verified")
+    return {"type": "ModuleVerified", "status": status, "reason": reason, "message": fault}

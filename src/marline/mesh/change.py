@@ -11,6 +11,7 @@ from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings
 from marline.mesh.overlay import Overlay
 from marline.mesh.patches import ENVOY_FILTER
+from marline.mesh.plugins import WASM_PLUGIN
 from marline.mesh.policies import RATE_LIMIT, RESILIENCE, TARGETS_OF_ROUTES, targets_of
 from marline.mesh.registry import (
     ENDPOINT_SLICE,
@@ -118,7 +119,7 @@ class Advance:
                 self._registry.note(ref, old, new)
         elif old != new:
             self._policy_targets.add(ref)
-            if kind == ENVOY_FILTER:
+            if kind in (ENVOY_FILTER, WASM_PLUGIN):
                 self._rules.replace(ref, old, new)
             elif kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)

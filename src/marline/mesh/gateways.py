@@ -12,13 +12,12 @@ from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Ref, Resource
 from marline.mesh.model import Proxy
+from marline.mesh.selection import Selection
 from marline.mesh.snapshot import MeshSnapshot
 
 CLASSES: Final = ("marline", "istio")
 """The names of Gateway classes that need no GatewayClass resource."""
 CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
-GATEWAY_NAME_LABEL: Final = "gateway.networking.k8s.io/gateway-name"
-DEFAULT_LABEL: Final = ("istio", "ingressgateway")
 
 
 def is_managed(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> bool:
@@ -37,8 +36,5 @@ def serves(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
 
 
 def is_for(labels: Mapping[str, str], namespace: str, gateway: Resource[GatewaySpec]) -> bool:
-    """Is a proxy with these labels, in this namespace, one for the Gateway? By its label, or because it is
-    the default ingress gateway."""
-    if GATEWAY_NAME_LABEL in labels:
-        return labels[GATEWAY_NAME_LABEL] == gateway.name and namespace == gateway.namespace
-    return labels.get(DEFAULT_LABEL[0]) == DEFAULT_LABEL[1]
+    """Is a proxy with these labels, in this namespace, one for the Gateway?"""
+    return Selection(gateway.namespace, gateways=(gateway.name,)).selects(namespace, labels)

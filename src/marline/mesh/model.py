@@ -19,6 +19,8 @@ class MeshSettings:
     cluster_domain: str = "cluster.local"
     root_namespace: str = "istio-system"
     """Where mesh-wide policies live, named as in Istio so that its files apply unchanged."""
+    module_directory: str = "../../wasm"
+    """Where WebAssembly modules are, as an Envoy finds it from the directory in which it runs."""
     allow_any_outbound: bool = True
     """Istio's `outboundTrafficPolicy: ALLOW_ANY`: unknown destinations pass through unencrypted."""
 

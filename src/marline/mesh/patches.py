@@ -44,6 +44,9 @@ class Patch:
     routes: RouteConfigurationMatch | None = None
     cluster: ClusterMatch | None = None
     filter_class: str = "UNSPECIFIED"
+    """Of a plugin: its phase."""
+    traffic: tuple[tuple[str, int], ...] = ()
+    """Of a plugin: the contexts and ports (0: all of them) of which one must fit."""
     proxy_version: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
     """What a proxy's node metadata must say."""
@@ -65,7 +68,8 @@ class PatchSet:
     source: Ref
     selection: Selection
     order: tuple[int, str, str]
-    """Sets of a namespace are applied in the order of this (istio.io, "Envoy Filter", `priority`)."""
+    """Sets of a namespace are applied in the order of this (istio.io, "Envoy Filter", `priority`); plugins of
+    all namespaces together in the order of theirs ("Wasm Plugin", `priority`)."""
     patches: tuple[Patch, ...]
 
     @property
@@ -106,6 +110,6 @@ def _patch(identity: PatchId, item: EnvoyConfigObjectPatch) -> Patch | None:
         match.route_configuration,
         match.cluster,
         item.patch.filter_class,
-        proxy.proxy_version,
-        tuple(sorted(proxy.metadata.items())),
+        proxy_version=proxy.proxy_version,
+        metadata=tuple(sorted(proxy.metadata.items())),
     )

@@ -16,6 +16,7 @@ from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
 from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
+from marline.mesh.plugins import WASM_PLUGIN, wasm_plugin_patches
 from marline.mesh.policies import RATE_LIMIT, RESILIENCE, targets_of
 from marline.mesh.service_routes import SERVICE_ROUTES, backend_hosts, crossed_namespaces, route_keys
 from marline.mesh.visibility import age
@@ -108,7 +109,10 @@ class RulesDraft:
         elif kind in (RATE_LIMIT, RESILIENCE):
             self._replace_in(self._policies, old, new, targets_of)
         elif kind == ENVOY_FILTER:
-            self._replace_patches(ref, new)
+            made = envoy_filter_patches(new, self._settings.root_namespace) if new is not None else None
+            self._replace_patches(ref, made)
+        elif kind == WASM_PLUGIN:
+            self._replace_patches(ref, wasm_plugin_patches(new, self._settings) if new is not None else None)
 
     def _replace_route(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
         """What a route for gateways only reads is not of interest."""
@@ -126,10 +130,10 @@ class RulesDraft:
     def _route_keys(self, item: Resource[Any]) -> list[str]:
         return route_keys(item, self._domain)
 
-    def _replace_patches(self, ref: Ref, new: Resource[Any] | None) -> None:
+    def _replace_patches(self, ref: Ref, new: PatchSet | None) -> None:
         before = self._patches.get(ref.namespace) or ()
         left = [item for item in before if item.source != ref]
-        made = [] if new is None else [envoy_filter_patches(new, self._settings.root_namespace)]
+        made = [] if new is None else [new]
         self.patched.update(item.impact for item in (*before, *made) if item.source == ref)
         if left or made:
             self._patches.put(ref.namespace, tuple(sorted((*left, *made), key=lambda item: item.order)))

@@ -29,6 +29,7 @@ class Selection:
         return all(labels.get(name) == value for name, value in self.labels)
 
     def _serves(self, gateway: str, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Is a workload a proxy of this Gateway? By its label, or as the default ingress gateway."""
         if GATEWAY_NAME_LABEL in labels:
             return labels[GATEWAY_NAME_LABEL] == gateway and namespace == self.namespace
         return labels.get(DEFAULT_GATEWAY[0]) == DEFAULT_GATEWAY[1]

@@ -15,8 +15,9 @@ from typing import Final
 from marline.api.gateway_api.gateway import GatewaySpec as ApiGatewaySpec
 from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Resource
-from marline.mesh.gateways import GATEWAY_NAME_LABEL, is_for, is_managed
+from marline.mesh.gateways import is_for, is_managed
 from marline.mesh.model import MeshSettings
+from marline.mesh.selection import GATEWAY_NAME_LABEL
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 from marline.node.application import Application
 from marline.node.errors import AgentRefused

@@ -105,6 +105,11 @@ class Home:
         return self.path / "run"
 
     @property
+    def modules(self) -> Path:
+        """WebAssembly modules; proxies find them from their own directories (`MeshSettings`)."""
+        return self.run / "wasm"
+
+    @property
     def log(self) -> Path:
         return self.path / "log"
 

@@ -192,6 +192,12 @@ DOCUMENTS: Final = """
    patch: {operation: MERGE, value: {request_headers_to_remove: [x-internal]}}},
   {applyTo: CLUSTER, patch: {operation: ADD, value: {name: added}}}]}}
 ---
+{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: p, namespace: istio-system},
+ spec: {url: "file:///x.wasm", sha256: abc, phase: AUTHN, match: [{mode: CLIENT}]}}
+---
+{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: p, namespace: istio-system},
+ spec: {url: "file:///x.wasm", sha256: abc, type: NETWORK, selector: {matchLabels: {app: reviews}}}}
+---
 {apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
  spec: {egress: [{hosts: ["./*", "other/*.wild.com"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}
 ---

@@ -10,7 +10,6 @@ from marline.api import rules
 from marline.api.envoy_messages import TYPES, read
 from marline.api.errors import Fault
 from marline.api.faults import Faults
-from marline.api.model import PolicyTargetReference
 from marline.api.networking.envoy_filter import (
     EnvoyConfigObjectMatch,
     EnvoyConfigObjectPatch,
@@ -60,21 +59,9 @@ def check(spec: EnvoyFilterSpec, faults: Faults) -> None:
         rules.labels(spec.workload_selector.labels, faults.at("workloadSelector").at("labels"))
         if spec.target_refs:
             faults.at("targetRefs").add("cannot be combined with workloadSelector")
-    target_refs(spec.target_refs, faults.at("targetRefs"))
+    rules.gateway_targets(spec.target_refs, faults.at("targetRefs"))
     for index, item in enumerate(spec.config_patches):
         _patch(item, faults.at("configPatches").item(index))
-
-
-def target_refs(references: tuple[PolicyTargetReference, ...], faults: Faults) -> None:
-    """A policy for proxies can be attached to Gateways; Istio attaches others to waypoints."""
-    for index, reference in enumerate(references):
-        where = faults.item(index)
-        if (reference.group, reference.kind) != ("gateway.networking.k8s.io", "Gateway"):
-            where.unsupported(
-                f"{reference.group or 'core'}/{reference.kind} is not acted on: expected a "
-                "gateway.networking.k8s.io Gateway, since there are no waypoints"
-            )
-        where.required(reference.name, "name")
 
 
 def _patch(item: EnvoyConfigObjectPatch, faults: Faults) -> None:
