@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help install dev demo smoke test lint format golden docs bench clean
+.PHONY: help install dev demo smoke test lint format golden docs bench conformance clean
 
 help:            ## List what can be made
 	@grep -hE '^[a-z]+: .*##|^[a-z]+: *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -45,6 +45,9 @@ bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
 	$(BIN)/python benchmarks/compile.py
 	$(BIN)/python benchmarks/control_plane.py
 	$(BIN)/python benchmarks/data_path.py
+
+conformance: $(VENV)/.installed  ## Run the Gateway API's conformance suite; needs root and Go
+	conformance/run
 
 clean:           ## Remove the environment and caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

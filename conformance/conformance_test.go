@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
@@ -62,8 +63,15 @@ func TestConformance(t *testing.T) {
 		Version:      os.Getenv("MARLINE_VERSION"),
 		Contact:      []string{"https://marline.dev"},
 	}
+	options.UsableNetworkAddresses = addresses("127.77.255.1")
+	options.UnusableNetworkAddresses = addresses("192.0.2.1") // TEST-NET-1 (RFC 5737)
 	options.ManifestFS = []fs.FS{withoutDNS{conformance.Manifests}}
 	conformance.RunConformanceWithOptions(t, options)
+}
+
+func addresses(value string) []gatewayv1.GatewaySpecAddress {
+	kind := gatewayv1.IPAddressType
+	return []gatewayv1.GatewaySpecAddress{{Type: &kind, Value: value}}
 }
 
 func kubeconfigOf(host string) clientcmdapi.Config {

@@ -27,7 +27,7 @@ def gateway_status(
     addresses = sorted({proxy.bind_address for proxy in proxies if proxy.bind_address})
     listeners = [item for item in served.listeners if item.owner.ref == gateway.ref]
     entries, sound = _listener_entries(snapshot, served, gateway, listeners, now)
-    accepted = _gateway_accepted(gateway, sound)
+    accepted = _gateway_accepted(gateway, sound, some=_any_holds(entries, "Accepted"))
     programmed = Verdict("Programmed", True, "Programmed", "The configuration is sent to its proxies")
     unusable = [item.value for item in gateway.spec.addresses if item.value and item.value not in addresses]
     if not accepted.holds:
@@ -48,7 +48,13 @@ def gateway_status(
     }
 
 
-def _gateway_accepted(gateway: Resource[GatewaySpec], sound: bool) -> Verdict:
+def _any_holds(entries: Iterable[Status], kind: str) -> bool:
+    """Is there a listener of which this condition is true?"""
+    told = (condition for entry in entries for condition in entry["conditions"])
+    return any((item["type"], item["status"]) == (kind, "True") for item in told)
+
+
+def _gateway_accepted(gateway: Resource[GatewaySpec], sound: bool, *, some: bool) -> Verdict:
     if not is_accepted(gateway):
         infrastructure = gateway.spec.infrastructure
         if infrastructure is not None and infrastructure.parameters_ref is not None:
@@ -58,6 +64,9 @@ def _gateway_accepted(gateway: Resource[GatewaySpec], sound: bool) -> Verdict:
         unknown = next(item.type for item in gateway.spec.addresses if item.type != "IPAddress")
         message = f"addresses of type {unknown} are not supported"
         return Verdict("Accepted", False, "UnsupportedAddress", message)
+    if gateway.spec.listeners and not some:
+        message = "No listener is served; see their conditions"
+        return Verdict("Accepted", False, "ListenersNotValid", message)
     if not sound:
         message = "Some listeners are not served; see their conditions"
         return Verdict("Accepted", True, "ListenersNotValid", message)
@@ -75,11 +84,10 @@ def listener_set_status(
         return {"conditions": conditions(owner, own_conditions(owner), verdicts, now), "listeners": []}
     listeners = [item for item in served.listeners if item.owner.ref == owner.ref]
     entries, sound = _listener_entries(snapshot, served, owner, listeners, now)
-    some = any(_is_accepted(item).holds for item in listeners)
     if not is_accepted(served.gateway):
         reasons = (False, "ParentNotAccepted", f"{served.gateway.ref} is not accepted")
         verdicts = [Verdict("Accepted", *reasons), Verdict("Programmed", *reasons)]
-    elif not some:
+    elif not _any_holds(entries, "Programmed"):
         reasons = (False, "ListenersNotValid", "No listener is served; see their conditions")
         verdicts = [Verdict("Accepted", *reasons), Verdict("Programmed", *reasons)]
     else:

@@ -157,3 +157,32 @@ def test_a_gateways_address_is_that_of_the_proxy_with_its_name() -> None:
     ]
     ((_, status),) = statuses(mesh(GATEWAY), NOW, proxies)
     assert status["addresses"] == [{"type": "IPAddress", "value": "127.0.0.7"}]
+
+
+def test_a_gateway_none_of_whose_listeners_is_served_is_not_accepted() -> None:
+    unknown = GATEWAY.replace("protocol: HTTP,", "protocol: GOPHER,").replace("HTTPS,", "GOPHERS,")
+    unknown = unknown.replace("protocol: TCP", "protocol: UDP").replace(
+        ", tls: {certificateRefs: [{name: none}]}", ""
+    )
+    status = told(unknown)["Gateway"]
+    assert verdicts(status["conditions"]) == {
+        "Accepted": ("False", "ListenersNotValid"),
+        "Programmed": ("False", "Invalid"),
+    }
+
+
+def test_a_listener_set_whose_listeners_are_not_served_is_not_accepted() -> None:
+    owner = f"""
+{HEAD}kind: ListenerSet
+metadata: {{name: more}}
+spec:
+  parentRef: {{name: edge}}
+  listeners:
+  - {{name: tls, port: 8443, protocol: HTTPS, tls: {{certificateRefs: [{{name: none}}]}}}}
+"""
+    allowing = GATEWAY.replace("  listeners:", "  allowedListeners: {namespaces: {from: Same}}\n  listeners:")
+    status = told(allowing + owner)["ListenerSet"]
+    assert verdicts(status["conditions"]) == {
+        "Accepted": ("False", "ListenersNotValid"),
+        "Programmed": ("False", "ListenersNotValid"),
+    }
