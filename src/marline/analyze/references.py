@@ -84,7 +84,9 @@ def _subset(
         yield Finding(NOT_FOUND, item.ref, f"{path}.subset", message)
     elif rule.subset(destination.subset) is None:
         message = f"the DestinationRule of {host!r} has no subset {destination.subset!r}"
-        mend = did_you_mean(destination.subset, (subset.name for subset in rule.subsets()))
+        names = [subset.name for subset in rule.subsets()]
+        known = f"It has {', '.join(names)}." if names else ""
+        mend = did_you_mean(destination.subset, names) or known
         yield Finding(NOT_FOUND, item.ref, f"{path}.subset", message, mend)
 
 
