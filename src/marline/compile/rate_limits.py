@@ -18,6 +18,8 @@ from envoy.extensions.filters.http.ratelimit.v3 import rate_limit_pb2
 from envoy.extensions.rate_limit_descriptors.expr.v3 import expr_pb2
 
 from marline.api.networking.virtual_service import StringMatch
+from marline.api.policy import descriptors
+from marline.api.policy.descriptors import Quota
 from marline.api.policy.rate_limit import (
     UNIT_SECONDS,
     GlobalLimits,
@@ -35,11 +37,6 @@ from marline.compile.routes_targets import duration, outbound_cluster
 SERVICE_CLUSTER: Final = "ratelimit-grpc"
 """In every proxy's bootstrap: the rate-limit service that comes with the mesh."""
 DOMAIN: Final = "marline"
-LIMIT_KEY: Final = "limit"
-QUOTA_KEY: Final = "quota"
-NAMESPACE_KEY: Final = "caller_namespace"
-"""Its value is the caller's whole SPIFFE ID, of which the service counts the namespace."""
-SHADOW: Final = "shadow"
 _MAX_COUNTS: Final = 10_000
 """Of one policy at one listener at a time, local limits; the least recently used is forgotten first."""
 _UNLIMITED: Final = 2**32 - 1
@@ -197,7 +194,7 @@ def _local_limits(limiter: RateLimiter) -> Any:
     option.key, option.value = "retry-after", str(wait)
     for limit in limiter.local_limits:
         descriptor = made.descriptors.add()
-        descriptor.entries.add(key=LIMIT_KEY, value=f"{limiter.name}/{limit.name}")
+        descriptor.entries.add(key=descriptors.LIMIT, value=f"{limiter.name}/{limit.name}")
         if limit.match is not None:
             descriptor.entries.add(key="match", value="true")
         for key in limit.by:
@@ -212,9 +209,10 @@ def _local_limits(limiter: RateLimiter) -> Any:
 def _actions(limiter: RateLimiter, limit: Limit, field: str) -> Any:
     """What a request is counted as. A request that does not fulfil the limit's conditions is not."""
     made = route_pb.RateLimit()
-    _add_constant(made, LIMIT_KEY, f"{limiter.name}/{limit.name}")
+    _add_constant(made, descriptors.LIMIT, f"{limiter.name}/{limit.name}")
     if limit.scope == "Global":
-        _add_constant(made, QUOTA_KEY, quota(limit, shadow=limiter.spec.mode == "Shadow"))
+        quota = Quota(limit.requests, UNIT_SECONDS[limit.unit], limiter.spec.mode == "Shadow")
+        _add_constant(made, descriptors.QUOTA, str(quota))
     if limit.match is not None:
         match = made.actions.add().header_value_match
         match.descriptor_key, match.descriptor_value = "match", "true"
@@ -222,11 +220,6 @@ def _actions(limiter: RateLimiter, limit: Limit, field: str) -> Any:
     for key in limit.by:
         _add_key(made, key, field)
     return made
-
-
-def quota(limit: Limit, *, shadow: bool) -> str:
-    """`<requests>/<seconds>`, from which the mesh's own rate-limit service knows how much is allowed."""
-    return f"{limit.requests}/{UNIT_SECONDS[limit.unit]}{f'/{SHADOW}' if shadow else ''}"
 
 
 def _add_constant(made: Any, key: str, value: str) -> None:
@@ -240,7 +233,7 @@ def key_name(key: LimitKey) -> str:
         "Route": "route",
         "Header": f"header.{key.name.lower()}",
         "Caller": "caller",
-        "CallerNamespace": NAMESPACE_KEY,
+        "CallerNamespace": descriptors.CALLER_NAMESPACE,
         "RemoteAddress": "remote_address",
     }
     return names[key.type]

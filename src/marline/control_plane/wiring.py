@@ -15,6 +15,8 @@ from typing import Any, Final
 from marline.control_plane.endpoints import endpoints
 from marline.control_plane.wasm_modules import WasmModules
 from marline.controllers.gateway_statuses import GatewayStatuses
+from marline.controllers.policy_statuses import PolicyStatuses
+from marline.controllers.rate_limit_demand import RateLimitDemand
 from marline.controllers.reaping import Reaping
 from marline.controllers.rejection_statuses import RejectionStatuses
 from marline.identity import endpoint
@@ -24,7 +26,7 @@ from marline.identity.ca_plugin import load_plugin
 from marline.mesh.model import MeshSettings, Proxy
 from marline.mesh.patches import PatchId
 from marline.node.home import Home, MeshConfig
-from marline.node.notify import notify_ready
+from marline.node.notify import RATE_LIMITS_WANTED, READY, notify
 from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
 from marline.store.embedded.server import serve
 from marline.store.embedded.store import EmbeddedStore
@@ -52,6 +54,8 @@ class ControlPlane:
     gateways: GatewayStatuses
     reaping: Reaping
     modules: WasmModules
+    policies: PolicyStatuses
+    counting: RateLimitDemand
 
     @classmethod
     def of(cls, store: ResourceStore, settings: MeshSettings, modules: Path) -> "ControlPlane":
@@ -64,7 +68,8 @@ class ControlPlane:
         events.gateways, events.reaping = gateways, Reaping(store, hub)
         kept = WasmModules(modules)
         rejections.module_fault = kept.fault
-        return cls(store, hub, rejections, events.gateways, events.reaping, kept)
+        policies, counting = PolicyStatuses(store, hub, _now), RateLimitDemand(_ask_for_rate_limits)
+        return cls(store, hub, rejections, events.gateways, events.reaping, kept, policies, counting)
 
     async def follow(self, followed: asyncio.Event) -> None:
         """Bring proxies to every change of the store, for ever. `followed` is set after the first."""
@@ -74,6 +79,8 @@ class ControlPlane:
             self.gateways.changed(impact)
             self.rejections.changed(change)
             self.reaping.changed(change)
+            self.policies.changed(impact)
+            self.counting.changed(change)
             if not followed.is_set():
                 # What the first state is made of stays: the garbage collector need not look at it again.
                 gc.collect()
@@ -82,7 +89,13 @@ class ControlPlane:
             await asyncio.sleep(_COALESCE_SECONDS)
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self.rejections.run(), self.gateways.run(), self.reaping.run(), self._retry()
+        return (
+            self.rejections.run(),
+            self.gateways.run(),
+            self.reaping.run(),
+            self.policies.run(),
+            self._retry(),
+        )
 
     async def _retry(self) -> None:
         while True:
@@ -121,6 +134,13 @@ class _Events:
 
     def settled(self, proxy: Proxy, settled: Settled) -> None:
         self.rejections.settled(proxy, settled)
+
+
+def _ask_for_rate_limits() -> None:
+    try:
+        notify(RATE_LIMITS_WANTED)
+    except OSError as error:
+        _log.error("the node agent cannot be asked for the rate-limit service: %s", error)
 
 
 def _now() -> datetime:
@@ -163,7 +183,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         stack.callback(lambda: [task.cancel() for task in background])
         await _first(followed.wait(), *background)
         await stack.enter_async_context(serve_ads(plane.hub, home.xds_socket))
-        notify_ready()
+        notify(READY)
         _log.info("ready at %s", url)
         await _first(stopping.wait(), *background)
 

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +34,9 @@ from marline.node.errors import AgentRefused, NodeError, StartFailed
 from marline.node.home import Home, MeshConfig, find_home, hold, load_config
 from marline.node.host import Host
 from marline.node.machine import ended
-from marline.node.notify import VARIABLE, ReadinessSocket
+from marline.node.notify import RATE_LIMITS_WANTED, READY, VARIABLE, NotifySocket
 from marline.node.process import Launch, Process, end_process, spawn
+from marline.node.rate_limits import RateLimits
 from marline.node.records import recorded, sweep
 from marline.node.supervise import BackOff, Supervision, Supervisor
 from marline.node.workload import WorkloadStatus
@@ -56,6 +57,8 @@ class ControlPlane:
     home: Home
     stopping: asyncio.Event
     """The agent is to end: it does not wait for the control plane any more."""
+    rate_limits_wanted: Callable[[], None]
+    """Called when the control plane wants limits counted for all proxies together."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _supervisor: Supervisor | None = None
     _stopping: bool = False
@@ -78,7 +81,8 @@ class ControlPlane:
     async def running(self) -> AsyncIterator[None]:
         """Kept alive within this block, which begins when it is ready. Raises `StartFailed`."""
         try:
-            listener = ReadinessSocket(self.home.notify_socket, self.ready.set)
+            heard = {READY: self.ready.set, RATE_LIMITS_WANTED: self.rate_limits_wanted}
+            listener = NotifySocket(self.home.notify_socket, heard)
         except OSError as error:
             raise StartFailed("the node agent", f"{self.home.notify_socket}: {error.strerror}") from error
         supervisor = Supervisor(self._spawn, self._changed, Supervision(_BACK_OFF))
@@ -224,7 +228,9 @@ async def run_agent(home: Home, ready: "ReadyPipe") -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(hold(home))
         sweep(home)
-        control_plane = ControlPlane(home, stopping)
+        rate_limits = RateLimits(home)
+        stack.push_async_callback(rate_limits.stop)
+        control_plane = ControlPlane(home, stopping, rate_limits.start)
         await stack.enter_async_context(control_plane.running())
         machine = await stack.enter_async_context(open_machine(home, config, owner=True))
         host = Host(machine)

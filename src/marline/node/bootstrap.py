@@ -30,7 +30,7 @@ _STAT_SUFFIXES: Final = (
     "downstream_rq_active", "downstream_rq_total", "ssl.handshake", "ssl.connection_error",
     "ssl.fail_verify_san", "ssl.fail_verify_error", "ssl.fail_verify_no_cert",
     "http_local_rate_limit.rate_limited", "http_local_rate_limit.enforced", "over_limit",
-    "ratelimit.error", "gradient_controller.concurrency_limit", "gradient_controller.rq_blocked",
+    "failure_mode_allowed", "gradient_controller.concurrency_limit", "gradient_controller.rq_blocked",
     "gradient_controller.min_rtt_msecs", "admission_control.rq_rejected",
 )  # fmt: skip
 """Of the some hundred statistics of each cluster and listener those that say how it does; all of them
