@@ -181,7 +181,8 @@ class RunningEnvoy:
         assert process.returncode is None, "Envoy ended"
         listed = json.loads(await self.admin("/listeners?format=json"))
         for status in listed["listener_statuses"]:
-            self.ports[status["name"]] = status["local_address"]["socket_address"]["port_value"]
+            if "socket_address" in status["local_address"]:
+                self.ports[status["name"]] = status["local_address"]["socket_address"]["port_value"]
 
 
 @asynccontextmanager

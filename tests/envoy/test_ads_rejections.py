@@ -24,8 +24,8 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_components_pb2
 
 from marline.api.resource import Ref
-from marline.compile.catalog import HostUnit
 from marline.compile.resource import CLUSTER, LISTENER, VIRTUAL_HOST, Blob, Recipe
+from marline.compile.units import HostUnit
 from marline.control_plane.wiring import ControlPlane
 from marline.mesh.model import MeshSettings
 from marline.store.embedded.store import EmbeddedStore

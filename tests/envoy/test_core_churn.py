@@ -12,8 +12,9 @@ from routing_envoy import backend, run_envoy
 from static_mesh import envoy_for, free_port, mesh_authority, snapshot_of, static_config
 from test_core_mtls import client_proxy, server_proxy
 
-from marline.compile.catalog import EndpointsUnit, compile_unit
+from marline.compile.catalog import compile_unit
 from marline.compile.resource import ENDPOINT
+from marline.compile.units import EndpointsUnit
 from marline.mesh.snapshot import MeshSnapshot
 
 SERVICE = """

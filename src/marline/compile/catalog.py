@@ -14,6 +14,7 @@ from marline.compile import locality
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
 from marline.compile.credentials import credential_recipes
+from marline.compile.egress import egress_host_recipes, egress_recipes, is_http, own_listeners
 from marline.compile.endpoints import endpoint_recipes
 from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
 from marline.compile.gateway import gateway_recipes
@@ -31,88 +32,29 @@ from marline.compile.patched import added_recipes, patched, patches_of
 from marline.compile.policy import every_policy
 from marline.compile.resource import LISTENER, Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
+from marline.compile.units import (
+    AddedUnit,
+    AddressUnit,
+    CredentialUnit,
+    EgressUnit,
+    EndpointsUnit,
+    GatewayUnit,
+    HostUnit,
+    HttpProxyUnit,
+    InboundUnit,
+    OutboundUnit,
+    OwnUnit,
+    PortUnit,
+    Unit,
+    UpstreamUnit,
+)
 from marline.mesh import rules
-from marline.mesh.hosts import possible_hosts
-from marline.mesh.model import Capture, Impact, Labels, Locality, Proxy, Role, Service, Upstream, Workload
+from marline.mesh.hosts import host_matches, possible_hosts
+from marline.mesh.model import Capture, Impact, Labels, Locality, Proxy, Role, Service, Workload
 from marline.mesh.selection import Selection
 from marline.mesh.service_routes import backend_hosts
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
-
-
-@dataclass(frozen=True, slots=True)
-class HostUnit:
-    """The clusters and virtual hosts of one host."""
-
-    hostname: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointsUnit:
-    """The endpoints of one host's clusters."""
-
-    hostname: str
-
-
-@dataclass(frozen=True, slots=True)
-class PortUnit:
-    """The listener of a port for all addresses, and its route table."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddressUnit:
-    """The listener of one virtual IP and port."""
-
-    address: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class OutboundUnit:
-    """Where everything goes first, and what is unknown goes last."""
-
-
-@dataclass(frozen=True, slots=True)
-class InboundUnit:
-    """What one workload of the proxy (by its index) receives."""
-
-    workload: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamUnit:
-    """Explicit capture: the listener of one declared upstream."""
-
-    upstream: Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class HttpProxyUnit:
-    """Explicit capture: the application's HTTP proxy."""
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayUnit:
-    """All that a gateway listens to."""
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialUnit:
-    """The Secrets of a name that DestinationRules refer to."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class AddedUnit:
-    """What EnvoyFilters add."""
-
-
-_OutboundUnit = PortUnit | AddressUnit | OutboundUnit | UpstreamUnit | HttpProxyUnit
-OwnUnit = CredentialUnit | _OutboundUnit | InboundUnit | GatewayUnit | AddedUnit
-Unit = HostUnit | EndpointsUnit | OwnUnit
 
 
 def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
@@ -146,7 +88,7 @@ def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[U
     """The units that a change may touch, each once, also those that it ends. `snapshot` is the one after
     the change."""
     touched = _affected(snapshot, proxy, impact)
-    if impact.everything:
+    if impact.everything or any(item.namespace in impact.scopes for item in proxy.workloads):
         return dict.fromkeys((*units(snapshot, proxy), *touched))
     return dict.fromkeys(touched)
 
@@ -172,6 +114,8 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
         yield from (PortUnit(port) for port in impact.ports)
     else:
         yield from _affected_upstreams(snapshot, proxy, impact)
+    if impact.hosts and _egress_is_affected(snapshot, proxy, impact):
+        yield EgressUnit()
     for index, workload in enumerate(proxy.workloads):
         if (
             "*" in impact.inbound
@@ -193,6 +137,19 @@ def _affected_upstreams(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) ->
             yield UpstreamUnit(upstream)
 
 
+def _egress_is_affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> bool:
+    """Where bytes go stands in the listeners themselves; requests have virtual hosts."""
+    workload = proxy.workloads[0]
+    scope = snapshot.scope(workload.namespace, dict(workload.labels))
+    patterns = {
+        pattern
+        for listener in own_listeners(proxy, scope)
+        if not is_http(listener)
+        for _, pattern in listener.hosts
+    }
+    return any(host_matches(pattern, host) for pattern in patterns for host in impact.hosts)
+
+
 def _fixed(proxy: Proxy) -> Iterator[Unit]:
     yield AddedUnit()
     yield OutboundUnit()
@@ -201,6 +158,7 @@ def _fixed(proxy: Proxy) -> Iterator[Unit]:
         return
     for index in range(len(proxy.workloads)):
         yield InboundUnit(index)
+    yield EgressUnit()
     if proxy.capture is Capture.EXPLICIT:
         yield HttpProxyUnit()
         yield from (UpstreamUnit(upstream) for upstream in proxy.workloads[0].upstreams)
@@ -277,6 +235,8 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
             return address_recipes(snapshot, proxy, scope, address, port)
         case UpstreamUnit(upstream):
             return upstream_recipes(snapshot, proxy, scope, upstream)
+        case EgressUnit():
+            return tuple(egress_recipes(snapshot, proxy, scope))
         case HttpProxyUnit():
             return http_proxy_recipes(snapshot, proxy, scope)
         case AddedUnit():
@@ -383,12 +343,14 @@ def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: 
     if service is not None:
         yield from cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
         yield from passed_cluster_recipes(snapshot, proxy, service, proxy.workloads[0])
+        yield from egress_host_recipes(snapshot, proxy, scope, service)
     if not _routes_by_host(proxy):
         return
     if service is not None:
-        yield from virtual_host_recipes(snapshot, proxy, service)
+        callable_ports = scope.narrowed(service)
+        yield from virtual_host_recipes(snapshot, proxy, callable_ports)
         if proxy.capture is Capture.EXPLICIT:
-            yield from tunnel_recipes(snapshot, proxy, service)
+            yield from tunnel_recipes(snapshot, proxy, callable_ports)
     elif snapshot.is_unknown(hostname, scope.namespace):
         yield from unknown_host_recipes(snapshot, proxy, hostname)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from marline.compile.outbound import service_chains
 from marline.compile.outbound_listener import OutboundListener, build_outbound_listener
-from marline.compile.passthrough import build_tunnel_host, table_recipes
+from marline.compile.passthrough import build_tunnel_host, table_recipes, unknown_cluster
 from marline.compile.resource import LISTENER, VIRTUAL_HOST, Recipe
 from marline.compile.routes import HTTP_PROXY, carries_http, l4_routes, upstream_route_recipe
 from marline.compile.routes_domains import with_port
@@ -29,6 +29,8 @@ def upstream_recipes(
     service = snapshot.service(snapshot.resolve_host(upstream.host, workload.namespace), scope)
     port = service.port(upstream.port) if service is not None else None
     if service is None or port is None or port.protocol is Protocol.UDP:
+        return ()
+    if not scope.sees_port(service, port.number):
         return ()
     table = upstream_route_recipe(snapshot, proxy, upstream, service)
     chains = () if port.protocol.is_http else service_chains(snapshot, proxy, service, port)
@@ -63,7 +65,7 @@ def http_proxy_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> tu
         forward_proxy=True,
     )
     made = Recipe(LISTENER, HTTP_PROXY, build_outbound_listener, (listener,))
-    return (made, *table_recipes(HTTP_PROXY, scope.allow_any))
+    return (made, *table_recipes(HTTP_PROXY, unknown_cluster(scope, snapshot.settings.cluster_domain)))
 
 
 def tunnel_recipes(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> Iterator[Recipe]:

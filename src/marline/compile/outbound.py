@@ -4,6 +4,7 @@ HTTP ports have one listener for all addresses, since requests say whom they are
 something else has one for each virtual IP, or is told apart by SNI or by its subnet.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -19,7 +20,7 @@ from marline.compile.outbound_listener import (
     build_outbound_listener,
     listen_address,
 )
-from marline.compile.passthrough import BLACK_HOLE, PASSTHROUGH, table_recipes
+from marline.compile.passthrough import BLACK_HOLE, table_recipes, unknown_cluster
 from marline.compile.resource import LISTENER, Recipe
 from marline.compile.routes import HTTP_PORT, carries_http, l4_routes
 from marline.compile.routes_l4 import L4Route, disjoint
@@ -33,15 +34,20 @@ from marline.mesh.visibility import Scope
 _TLS: Final = (Protocol.TLS, Protocol.HTTPS)
 
 
-def fallback_route(scope: Scope) -> TcpRoute:
+def fallback_route(snapshot: MeshSnapshot, scope: Scope) -> TcpRoute:
     """Where connections go that are for nothing that the mesh knows."""
-    return to_cluster(PASSTHROUGH if scope.allow_any else BLACK_HOLE)
+    return to_cluster(unknown_cluster(scope, snapshot.settings.cluster_domain) or BLACK_HOLE)
 
 
 def virtual_outbound_recipe(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> Recipe:
     """The listener that receives everything that an application sends."""
     reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
-    inputs = (proxy.outbound_capture_port, fallback_route(scope), reporter, proxy.workloads[0].netns)
+    inputs = (
+        proxy.outbound_capture_port,
+        fallback_route(snapshot, scope),
+        reporter,
+        proxy.workloads[0].netns,
+    )
     return Recipe(LISTENER, "virtualOutbound", build_virtual_outbound, inputs)
 
 
@@ -78,13 +84,17 @@ def port_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, number: int
         reporter=source_reporter(proxy.workloads[0], snapshot.settings.trust_domain),
         table=str(number) if has_http else "",
         chains=chains,
-        fallback=fallback or fallback_route(scope),
+        fallback=fallback or fallback_route(snapshot, scope),
         server_first=fallback is not None,
         netns=proxy.workloads[0].netns,
     )
     sources = tuple(service.source for service, _ in opaque)
     made = Recipe(LISTENER, listener.name, build_outbound_listener, (listener,), sources)
-    return (made, *table_recipes(str(number), scope.allow_any)) if has_http else (made,)
+    return (
+        (made, *table_recipes(str(number), unknown_cluster(scope, snapshot.settings.cluster_domain)))
+        if has_http
+        else (made,)
+    )
 
 
 def _contents(
@@ -96,7 +106,7 @@ def _contents(
     for hostname in sorted(snapshot.hosts_on_port(number)):
         service = snapshot.service(hostname, scope)
         port = service.port(number) if service is not None else None
-        if service is None or port is None:
+        if service is None or port is None or not scope.sees_port(service, number):
             continue
         has_http = has_http or carries_http(port)
         if may_be_opaque(port) and not _has_own_listener(service):
@@ -155,7 +165,7 @@ def address_recipes(
         reporter=source_reporter(proxy.workloads[0], snapshot.settings.trust_domain),
         table=str(found[0][1].number) if detects else "",
         chains=disjoint(chains),
-        fallback=fallback or fallback_route(scope),
+        fallback=fallback or fallback_route(snapshot, scope),
         server_first=True,
         netns=proxy.workloads[0].netns,
     )
@@ -179,7 +189,8 @@ def _services_at(
             ports = [port for port in service.ports if port.name in names]
         else:
             ports = [port for port in service.ports if port.number == number]
-        yield from ((service, port) for port in ports[:1] if may_be_opaque(port))
+        seen = (port for port in ports if scope.sees_port(service, port.number))
+        yield from ((service, port) for port in itertools.islice(seen, 1) if may_be_opaque(port))
 
 
 def service_chains(

@@ -121,6 +121,9 @@ def cidr(subnet: str) -> Any:
 def listen_address(address: str, port: int, netns: str = "") -> Any:
     """Where a listener is; `netns`: the path of another network namespace."""
     made = address_pb2.Address()
+    if address.startswith("unix://"):
+        made.pipe.path = address.removeprefix("unix://")
+        return made
     made.socket_address.address, made.socket_address.port_value = address, port
     if netns:
         made.socket_address.network_namespace_filepath = netns

@@ -14,9 +14,11 @@ from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.resource import CLUSTER, ROUTE, VIRTUAL_HOST, Recipe
 from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
 from marline.compile.routes_l4 import WeightedTarget
-from marline.compile.routes_targets import duration
+from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
+from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Capture, Protocol
+from marline.mesh.visibility import Scope
 
 PASSTHROUGH: Final = "PassthroughCluster"
 BLACK_HOLE: Final = "BlackHoleCluster"
@@ -60,29 +62,44 @@ def build_black_hole() -> cluster_pb2.Cluster:
     return made
 
 
-def table_recipes(name: str, allow_any: bool) -> tuple[Recipe, ...]:
-    """A route table whose virtual hosts are resources of their own (VHDS), and the first of those."""
+def unknown_cluster(scope: Scope, cluster_domain: str) -> str:
+    """Where traffic of a workload goes that is for nothing that the mesh knows; "": nowhere.
+
+    An egress proxy that is no service of the mesh (any more) lets nothing through, as in Istio.
+    """
+    if not scope.allow_any:
+        return ""
+    proxy = scope.egress_proxy
+    if proxy is None or proxy.port is None:
+        return PASSTHROUGH
+    host = possible_hosts(proxy.host, scope.namespace, cluster_domain)[0]
+    return outbound_cluster(host, proxy.port.number, proxy.subset)
+
+
+def table_recipes(name: str, unknown: str) -> tuple[Recipe, ...]:
+    """A route table whose virtual hosts are resources of their own (VHDS), and the first of those.
+    `unknown`: the cluster for any other host; "": it is refused."""
     host = f"{name}/{PLACEHOLDER}"
     return (
-        Recipe(ROUTE, name, build_table, (name, allow_any)),
+        Recipe(ROUTE, name, build_table, (name, unknown)),
         Recipe(VIRTUAL_HOST, host, build_placeholder, (host,)),
     )
 
 
-def build_table(name: str, allow_any: bool) -> route_pb2.RouteConfiguration:
+def build_table(name: str, unknown: str) -> route_pb2.RouteConfiguration:
     """An Envoy `RouteConfiguration`; requests for unknown hosts are passed on or refused."""
     made = route_pb2.RouteConfiguration(name=name)
     made.validate_clusters.value = False
     made.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
     made.vhds.config_source.ads.SetInParent()
     made.vhds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
-    host = made.virtual_hosts.add(name="allow_any" if allow_any else "block_all", domains=["*"])
-    if allow_any:
-        host.routes.append(connect_route(PASSTHROUGH))
+    host = made.virtual_hosts.add(name="allow_any" if unknown else "block_all", domains=["*"])
+    if unknown:
+        host.routes.append(connect_route(unknown))
     route = host.routes.add()
     route.match.prefix = "/"
-    if allow_any:
-        route.route.cluster = PASSTHROUGH
+    if unknown:
+        route.route.cluster = unknown
         route.route.timeout.CopyFrom(duration(0))
     else:
         route.direct_response.status = _BAD_GATEWAY

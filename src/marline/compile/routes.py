@@ -43,21 +43,33 @@ def carries_http(port: Port) -> bool:
 def virtual_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[Recipe, ...]:
     """The virtual hosts of a service for a sidecar: `<route configuration>/<fqdn>:<port>` for each
     port that carries HTTP. Route configurations are named by port, in explicit mode `http_proxy`."""
+    explicit = proxy.capture is Capture.EXPLICIT
     return tuple(
-        _virtual_host_recipe(snapshot, proxy, service, port) for port in service.ports if carries_http(port)
+        virtual_host_recipe(
+            snapshot,
+            proxy,
+            service,
+            port,
+            HTTP_PROXY if explicit else str(port.number),
+            bare=not explicit or port.number == HTTP_PORT,
+        )
+        for port in service.ports
+        if carries_http(port)
     )
 
 
-def _virtual_host_recipe(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port) -> Recipe:
-    explicit = proxy.capture is Capture.EXPLICIT
-    table = HTTP_PROXY if explicit else str(port.number)
+def virtual_host_recipe(
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port, table: str, *, bare: bool
+) -> Recipe:
+    """The virtual host of a service's port in a route configuration; `bare`: also for the name without
+    port."""
     rules = _rules(snapshot, proxy, service, port)
     names = domains(
         service,
         domain_names(snapshot, proxy, service),
         domain_addresses(snapshot, service, port.number),
         port.number,
-        bare=not explicit or port.number == HTTP_PORT,
+        bare=bare,
     )
     host = with_port(service.hostname, port.number)
     fallback = service_target(snapshot, source_namespace(proxy), source_labels(proxy), service, port.number)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from marline.api.resource import Ref
-from marline.compile.catalog import InboundUnit
 from marline.compile.resource import LISTENER
+from marline.compile.units import InboundUnit
 from marline.explain.connections import Connection, chain_for, manager_of, strange_filters, terminates_tls
 from marline.explain.managers import route_request
 from marline.explain.managers import strange_filters as strange_http_filters

@@ -9,7 +9,8 @@ from typing import Any
 from marline.analyze.shadowing import unreachable_in
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref
-from marline.compile.catalog import EndpointsUnit, GatewayUnit, HostUnit, InboundUnit, Unit, affected
+from marline.compile.catalog import affected
+from marline.compile.units import EndpointsUnit, GatewayUnit, HostUnit, InboundUnit, Unit
 from marline.explain.accepting import accepted
 from marline.explain.arrival import Peers
 from marline.explain.covering import place_text, shadows

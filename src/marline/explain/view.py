@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from marline.api.resource import Ref
-from marline.compile.catalog import EndpointsUnit, HostUnit, Unit, compile_units, units
+from marline.compile.catalog import compile_units, units
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Recipe
+from marline.compile.units import EndpointsUnit, HostUnit, Unit
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 

@@ -102,6 +102,7 @@ class Advance:
         """What policies may be attached to and has changed, or has another policy."""
         self._gateways = False
         self._routes = False
+        self._scopes: set[str] = set()
         self._everything = False
 
     def put(self, ref: Ref, new: Resource[Any] | None) -> None:
@@ -155,6 +156,7 @@ class Advance:
             frozenset(self._rules.patched),
             frozenset(self._selected),
             frozenset(item.ref for target in self._policy_targets for item in rules.policies.get(target, ())),
+            frozenset(self._scopes),
             self._everything,
         )
         return kinds, registry, rules, impact
@@ -162,7 +164,10 @@ class Advance:
     def _follow_rule(self, registry: Registry, rules: Rules, ref: Ref, versions: list[Resource[Any]]) -> None:
         kind = (ref.group, ref.kind)
         if kind == SIDECAR:
-            self._everything = True
+            if ref.namespace == self._settings.root_namespace:
+                self._everything = True
+            else:
+                self._scopes.add(ref.namespace)
         elif kind in service_routes.SERVICE_ROUTES:
             for item in versions:
                 self._follow_route(registry, item)

@@ -263,8 +263,10 @@ class Impact:
     """Workloads of which what they receive may be treated otherwise."""
     policies: frozenset[Ref] = frozenset()
     """Policies that may be attached otherwise than before: what their status says may differ."""
+    scopes: frozenset[str] = frozenset()
+    """Namespaces whose workloads may see something else of the mesh: recompute all of theirs."""
     everything: bool = False
-    """The first snapshot, or a change of visibility: recompute all."""
+    """The first snapshot, or a change of what all see: recompute all."""
 
 
 def labels_of(mapping: Mapping[str, str] | Iterable[tuple[str, str]]) -> Labels:

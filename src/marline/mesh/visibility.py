@@ -5,10 +5,11 @@ root namespace's; without any, a workload sees all that is exported to its names
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from marline.api.networking.sidecar import SidecarSpec
+from marline.api.networking.sidecar import IstioEgressListener, SidecarPort, SidecarSpec
+from marline.api.networking.virtual_service import Destination
 from marline.api.resource import Resource
 from marline.mesh.hosts import host_matches
 from marline.mesh.model import Service
@@ -27,14 +28,41 @@ def age(resource: Resource[Any]) -> tuple[str, str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """A listener of a Sidecar's `egress`: which services it is for, and where it is."""
+
+    hosts: tuple[tuple[str, str], ...]
+    """Patterns of (namespace, host)."""
+    port: int = 0
+    """0: all ports that no other listener has; with a Unix socket: all."""
+    protocol: str = ""
+    bind: str = ""
+    capture: str = "DEFAULT"
+
+    @property
+    def is_socket(self) -> bool:
+        return self.bind.startswith("unix://")
+
+    def is_for(self, service: Service, namespace: str) -> bool:
+        """Is it for a service, as a workload of a namespace sees it?"""
+        return any(
+            owner in ("*", service.namespace) or (owner == "." and service.namespace == namespace)
+            for owner, host in self.hosts
+            if host_matches(host, service.hostname)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """What a workload may see. A value; equal scopes see the same."""
 
     namespace: str
-    egress: tuple[tuple[str, str], ...] | None = None
-    """(namespace, host) patterns of a Sidecar; None: everything that is exported."""
+    egress: tuple[Egress, ...] | None = None
+    """Those of a Sidecar; None: everything that is exported."""
     allow_any: bool = True
     """Unknown destinations are let through (Istio: `outboundTrafficPolicy`)."""
+    egress_proxy: Destination | None = None
+    """Through which service they go then; None: straight to where the application wants."""
 
     def sees(self, service: Service) -> bool:
         if not is_exported(service.export_to, service.namespace, self.namespace):
@@ -42,12 +70,23 @@ class Scope:
         if self.egress is None:
             return True
         return any(
-            self._namespace_fits(namespace, service.namespace) and host_matches(host, service.hostname)
-            for namespace, host in self.egress
+            listener.is_for(service, self.namespace) and (not listener.port or service.port(listener.port))
+            for listener in self.egress
         )
 
-    def _namespace_fits(self, pattern: str, namespace: str) -> bool:
-        return pattern in ("*", namespace) or (pattern == "." and namespace == self.namespace)
+    def sees_port(self, service: Service, number: int) -> bool:
+        """Is a port of a service that it sees among those that it may call? Listeners for the port decide,
+        else those for all other ports."""
+        if self.egress is None:
+            return True
+        of_port = [item for item in self.egress if item.port == number]
+        others = [item for item in self.egress if not item.port]
+        return any(item.is_for(service, self.namespace) for item in of_port or others)
+
+    def narrowed(self, service: Service) -> Service:
+        """A service with the ports that may be called."""
+        ports = tuple(port for port in service.ports if self.sees_port(service, port.number))
+        return service if len(ports) == len(service.ports) else replace(service, ports=ports)
 
 
 def select_sidecar(
@@ -71,12 +110,23 @@ def scope_of(sidecar: Resource[SidecarSpec] | None, namespace: str, allow_any: b
     if sidecar is None:
         return Scope(namespace, None, allow_any)
     spec = sidecar.spec
-    if spec.outbound_traffic_policy is not None:
-        allow_any = spec.outbound_traffic_policy.mode == "ALLOW_ANY"
-    if not spec.egress:
-        return Scope(namespace, None, allow_any)
-    patterns = [host.partition("/") for listener in spec.egress for host in listener.hosts]
-    return Scope(namespace, tuple((first, last.lower()) for first, _, last in patterns), allow_any)
+    policy, proxy = spec.outbound_traffic_policy, None
+    if policy is not None:
+        allow_any, proxy = policy.mode == "ALLOW_ANY", policy.egress_proxy
+    egress = tuple(_egress(listener) for listener in spec.egress) or None
+    return Scope(namespace, egress, allow_any, proxy)
+
+
+def _egress(listener: IstioEgressListener) -> Egress:
+    hosts = (host.partition("/") for host in listener.hosts)
+    port = listener.port or SidecarPort()
+    return Egress(
+        tuple((owner, name.lower()) for owner, _, name in hosts),
+        port.number,
+        port.protocol.upper(),
+        listener.bind,
+        listener.capture_mode,
+    )
 
 
 def _selector(item: Resource[SidecarSpec]) -> Mapping[str, str]:

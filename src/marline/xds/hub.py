@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-from marline.compile.catalog import Unit, affected, compile_units, units
+from marline.compile.catalog import affected, compile_units, units
 from marline.compile.resource import Blob, Recipe
+from marline.compile.units import Unit
 from marline.mesh.model import ChangeSet, Impact, MeshSettings, Proxy
 from marline.mesh.patches import PatchId
 from marline.mesh.snapshot import MeshSnapshot, advance, empty

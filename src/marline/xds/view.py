@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from marline.compile.catalog import Unit
 from marline.compile.resource import MAKE_ORDER, Blob
+from marline.compile.units import Unit
 from marline.mesh.patches import PatchId
 
 Key = tuple[str, str]

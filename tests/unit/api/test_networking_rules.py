@@ -299,7 +299,7 @@ def test_rules_of_other_kinds() -> None:
     assert faults("WorkloadEntry", {"address": "unix://relative"}) == ["address"]
     assert faults("WorkloadEntry", {"address": "unix:///a", "ports": {"http": 1}}) == ["ports"]
     assert faults("Sidecar", {"egress": [{"hosts": ["reviews"]}]}) == ["egress[0].hosts[0]"]
-    assert faults("Sidecar", {"egress": [{"hosts": ["./*"]}, {"hosts": ["./*"]}]}) == ["egress[1]"]
+    assert faults("Sidecar", {"egress": [{"hosts": ["./*"]}, {"hosts": ["./*"]}]}) == ["egress[0]"]
     ports = {"portLevelMtls": {"80": {"mode": "DISABLE"}}}
     assert faults("PeerAuthentication", ports, "security.istio.io") == ["portLevelMtls"]
     selected = {"selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": {"70000": {}}}

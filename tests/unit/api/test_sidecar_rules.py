@@ -56,6 +56,42 @@ def test_a_listener_that_could_not_work_is_refused(spec: Any, path: str) -> None
     assert faults(**spec) == [path]
 
 
+HOSTS = {"hosts": ["./*"]}
+HTTP = {"number": 80, "protocol": "HTTP"}
+PROXY = {"host": "a.b.svc.cluster.local", "port": {"number": 1}}
+UNIX = {**HOSTS, "bind": "unix:///a"}
+
+
+def outbound(**policy: Any) -> Any:
+    return {"outboundTrafficPolicy": policy}
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"egress": [HOSTS, HOSTS]}, "egress[0]"),
+        ({"egress": [HOSTS, {**HOSTS, "port": HTTP}]}, "egress[0]"),
+        ({"egress": [{**HOSTS, "port": HTTP}, {**HOSTS, "port": HTTP}]}, "egress[1]"),
+        ({"egress": [{**HOSTS, "bind": "127.0.0.1"}]}, "egress[0].bind"),
+        ({"egress": [{**HOSTS, "captureMode": "NONE"}]}, "egress[0].captureMode"),
+        ({"egress": [{**HOSTS, "port": {"protocol": "HTTP"}}]}, "egress[0].port.number"),
+        ({"egress": [{**UNIX, "port": HTTP}]}, "egress[0].port.number"),
+        ({"egress": [{**UNIX, "port": {"protocol": "TCP"}}]}, "egress[0].port.protocol"),
+        ({"egress": [{**UNIX, "port": {"protocol": "HTTP"}, "bind": "unix://a"}]}, "egress[0].bind"),
+        ({"egress": [{**HOSTS, "port": HTTP, "bind": "localhost"}]}, "egress[0].bind"),
+        ({"egress": [{"port": HTTP, "hosts": []}]}, "egress[0].hosts"),
+        ({"egress": [{"hosts": ["reviews"]}]}, "egress[0].hosts[0]"),
+        (outbound(egressProxy=PROXY), "outboundTrafficPolicy.egressProxy"),
+        (
+            outbound(mode="ALLOW_ANY", egressProxy={"host": PROXY["host"]}),
+            "outboundTrafficPolicy.egressProxy.port",
+        ),
+    ],
+)
+def test_an_egress_listener_that_could_not_work_is_refused(spec: Any, path: str) -> None:
+    assert faults(**spec) == [path]
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -199,6 +199,24 @@ DOCUMENTS: Final = """
  spec: {url: "file:///x.wasm", sha256: abc, type: NETWORK, selector: {matchLabels: {app: reviews}}}}
 ---
 {apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
+ spec: {inboundConnectionPool: {tcp: {maxConnections: 3}}, ingress: [
+  {port: {number: 9080, protocol: HTTP}, defaultEndpoint: "127.0.0.1:8080"},
+  {port: {number: 7777, protocol: TCP}, captureMode: NONE, defaultEndpoint: "unix:///run/app.sock"}],
+  outboundTrafficPolicy: {mode: ALLOW_ANY,
+   egressProxy: {host: db.other.svc.cluster.local, port: {number: 5432}}}}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
+ spec: {egress: [
+  {port: {number: 9080, protocol: HTTP}, hosts: ["./reviews.default.svc.cluster.local"]},
+  {port: {number: 5432, protocol: TCP}, captureMode: NONE, hosts: ["other/*"]},
+  {port: {number: 7000, protocol: TCP}, bind: 127.0.0.2, hosts: ["*/*"]},
+  {port: {protocol: HTTP}, bind: "unix:///run/egress.sock", hosts: ["./*"]},
+  {hosts: ["*/*"]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: all, namespace: istio-system},
+ spec: {egress: [{port: {number: 443, protocol: TLS}, bind: 127.0.0.9, captureMode: NONE, hosts: ["*/*"]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
  spec: {egress: [{hosts: ["./*", "other/*.wild.com"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: producer, namespace: default},

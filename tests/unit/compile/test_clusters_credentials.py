@@ -7,7 +7,8 @@ from core_meshes import resources
 from test_gateway_secrets import pair, secret_yaml
 
 from marline.api.resource import Ref
-from marline.compile.catalog import CredentialUnit, affected, compile_unit
+from marline.compile.catalog import affected, compile_unit
+from marline.compile.units import CredentialUnit
 from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Workload, labels_of
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 

@@ -8,8 +8,9 @@ from core_meshes import resources
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marline.compile.catalog import EndpointsUnit, compile_unit
+from marline.compile.catalog import compile_unit
 from marline.compile.locality import LocalityPolicy, covers, grouped
+from marline.compile.units import EndpointsUnit
 from marline.mesh.endpoints import parse_locality
 from marline.mesh.model import (
     Capture,

@@ -9,8 +9,9 @@ import pytest
 from core_meshes import resources
 from google.protobuf import json_format
 
-from marline.compile.catalog import EndpointsUnit, HostUnit, compile_unit
+from marline.compile.catalog import compile_unit
 from marline.compile.resource import CLUSTER
+from marline.compile.units import EndpointsUnit, HostUnit
 from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from test_gateway_secrets import pair, secret_yaml
 
 from marline.api.resource import Ref, Resource
-from marline.compile.catalog import Unit, affected, compile_unit, units
+from marline.compile.catalog import affected, compile_unit, units
 from marline.compile.resource import Recipe
+from marline.compile.units import Unit
 from marline.mesh.model import (
     Capture,
     ChangeSet,

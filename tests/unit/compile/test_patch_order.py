@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from patch_mesh import GATEWAY, REVIEWS, TRANSPARENT, envoy_filter, made, mesh, patched
 
-from marline.compile.catalog import HostUnit, InboundUnit, affected
+from marline.compile.catalog import affected
+from marline.compile.units import HostUnit, InboundUnit
 from marline.mesh.model import ChangeSet, Proxy
 from marline.mesh.snapshot import advance
 

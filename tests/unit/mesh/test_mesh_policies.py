@@ -179,6 +179,25 @@ def test_a_sidecar_narrows_what_its_workloads_see(hosts: list[str], seen: set[st
     assert {item.hostname for item in snapshot.services.values() if scope.sees(item)} == seen
 
 
+def test_a_sidecar_touches_the_workloads_of_its_namespace_the_roots_all() -> None:
+    snapshot = mesh(service("reviews"))
+    _, own = changed(snapshot, sidecar("./*"))
+    _, general = changed(snapshot, resource("Sidecar", "all", "istio-system", egress=[{"hosts": ["./*"]}]))
+    assert (own.scopes, own.everything) == ({"default"}, False)
+    assert general.everything
+
+
+def test_a_listener_for_a_port_decides_who_is_seen_there() -> None:
+    port = {"number": 9080, "protocol": "HTTP"}
+    narrow = {"port": port, "hosts": ["./reviews.default.svc.cluster.local"]}
+    both = [service("reviews", "http:9080 admin:9090"), service("ratings", "http:9080 admin:9090")]
+    snapshot = mesh(*both, resource("Sidecar", "s", egress=[narrow, {"hosts": ["./*"]}]))
+    scope = snapshot.scope("default", {})
+    found = {item.name: [port.number for port in scope.narrowed(item).ports]
+             for item in snapshot.services.values()}  # fmt: skip
+    assert found == {"reviews": [9080, 9090], "ratings": [9090]}
+
+
 def test_a_sidecar_says_what_happens_to_unknown_destinations() -> None:
     snapshot = mesh(sidecar("*/*", outboundTrafficPolicy={"mode": "REGISTRY_ONLY"}))
     assert not snapshot.scope("default", {}).allow_any

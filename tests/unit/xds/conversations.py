@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from marline.api.resource import Ref
-from marline.compile.catalog import HostUnit
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST, Blob
+from marline.compile.units import HostUnit
 from marline.xds.messages import Effect, Refused, Request, Response
 from marline.xds.session import Session
 from marline.xds.view import View

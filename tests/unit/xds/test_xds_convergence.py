@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from simulated_envoy import Content, SimulatedEnvoy, content
 
-from marline.compile.catalog import HostUnit
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Blob
+from marline.compile.units import HostUnit
 from marline.xds.messages import Effect, Refused, Response, Settled
 from marline.xds.session import Session
 from marline.xds.view import View

@@ -4,9 +4,9 @@ from conversations import blob
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from marline.compile.catalog import HostUnit
 from marline.compile.passthrough import BLACK_HOLE, passthrough_recipes
 from marline.compile.resource import CLUSTER, VIRTUAL_HOST
+from marline.compile.units import HostUnit
 from marline.mesh.model import Capture
 from marline.xds.messages import Request, Response, decode, encode
 from marline.xds.view import View

@@ -67,11 +67,7 @@ REFUSED: Final[Refusals] = {
     "whichever certificate they are shown; write it to tls.caCertificates",
     "ingress[].connectionPool.http.h2UpgradePolicy": "the application is spoken to as its port says",
     "inboundConnectionPool.http.h2UpgradePolicy": "the application is spoken to as its port says",
-    "egress[].port": "egress listeners for single ports",
-    "egress[].bind": "egress listeners on an address of one's own",
-    "egress[].captureMode=IPTABLES": "choosing the capture of single listeners",
-    "egress[].captureMode=NONE": "choosing the capture of single listeners",
-    "outboundTrafficPolicy.egressProxy": "sending unknown traffic through an egress gateway",
+    "egress[].port.targetPort": "Istio itself leaves it unimplemented",
 }
 
 
@@ -86,14 +82,60 @@ def validate(resource: Resource[SidecarSpec], faults: Faults) -> None:
     rules.named_once(numbers, faults.at("ingress"), "port")
     if spec.inbound_connection_pool:
         validate_pool(spec.inbound_connection_pool, faults.at("inboundConnectionPool"))
-    if len(spec.egress) > 1:
-        faults.at("egress").item(1).add("only one egress listener may be without port; merge the hosts")
-    for index, listener in enumerate(spec.egress):
-        where = faults.at("egress").item(index).at("hosts")
+    _egress(spec.egress, faults.at("egress"))
+    if spec.outbound_traffic_policy:
+        _outbound(spec.outbound_traffic_policy, faults.at("outboundTrafficPolicy"))
+
+
+def _egress(listeners: tuple[IstioEgressListener, ...], faults: Faults) -> None:
+    places: list[tuple[int, str]] = []
+    for index, listener in enumerate(listeners):
+        where = faults.item(index)
+        if listener.port is None and index < len(listeners) - 1:
+            where.add("a listener without port is for all that is left, so it comes last; merge the hosts")
+        _egress_place(listener, where)
+        if listener.port is not None:
+            place = (listener.port.number, listener.bind)
+            where.require(place not in places, "another listener has this port and bind")
+            places.append(place)
         if not listener.hosts:
-            where.add("is required", Fault.REQUIRED)
+            where.at("hosts").add("is required", Fault.REQUIRED)
         for number, entry in enumerate(listener.hosts):
-            _host(entry, where.item(number))
+            _host(entry, where.at("hosts").item(number))
+
+
+def _egress_place(listener: IstioEgressListener, faults: Faults) -> None:
+    if listener.port is None:
+        for name, value in (("bind", listener.bind), ("captureMode", listener.capture_mode)):
+            if value not in ("", "DEFAULT"):
+                faults.at(name).add("has no meaning without port: this listener is for all ports")
+    elif listener.bind.startswith("unix://"):
+        _endpoint(listener.bind, faults.at("bind"))
+        _protocol(listener.port, faults.at("port"))
+        if listener.port.number:
+            faults.at("port").at("number").add("a Unix socket has no port; leave it out")
+        if listener.port.protocol.upper() not in ("HTTP", "HTTP2", "GRPC"):
+            faults.at("port").at("protocol").add("behind a Unix socket only requests say whom they are for")
+        if listener.capture_mode == "IPTABLES":
+            faults.at("captureMode").add("connections to a Unix socket cannot be captured")
+    else:
+        _port(listener.port, faults.at("port"))
+        if listener.bind:
+            message = f"{listener.bind!r} is neither an IP address nor unix:///PATH"
+            faults.at("bind").require(rules.is_ip(listener.bind), message)
+
+
+def _outbound(policy: OutboundTrafficPolicy, faults: Faults) -> None:
+    proxy = policy.egress_proxy
+    if proxy is None:
+        return
+    where = faults.at("egressProxy")
+    where.require(policy.mode == "ALLOW_ANY", "has no effect unless mode is ALLOW_ANY")
+    rules.host(proxy.host, where.at("host"), wildcard=False)
+    if proxy.port is None or not proxy.port.number:
+        where.at("port").add(
+            "is required: unknown traffic has no port that the proxy would know", Fault.REQUIRED
+        )
 
 
 def _ingress(listener: IstioIngressListener, faults: Faults) -> None:
@@ -115,6 +157,10 @@ def _ingress(listener: IstioIngressListener, faults: Faults) -> None:
 
 def _port(port: SidecarPort, faults: Faults) -> None:
     faults.at("number").require(port.number, "0 is no port; expected 1 to 65535")
+    _protocol(port, faults)
+
+
+def _protocol(port: SidecarPort, faults: Faults) -> None:
     if faults.required(port.protocol, "protocol") and port.protocol.upper() not in _PROTOCOLS:
         faults.at("protocol").add(
             f"{port.protocol!r} is not one of {', '.join(_PROTOCOLS)}",
