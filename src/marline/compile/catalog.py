@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Resource
 from marline.compile import locality
+from marline.compile.backend_tls import client_certificate
 from marline.compile.cluster_spec import Discovery
 from marline.compile.clusters import cluster_recipes, discovery_of
 from marline.compile.credentials import credential_recipes
@@ -274,6 +275,7 @@ class _Common:
 def _common(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> _Common:
     view = (
         _common,
+        client_certificate(snapshot, proxy),
         proxy.role,
         proxy.capture,
         proxy.system_ca_file,

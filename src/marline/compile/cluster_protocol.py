@@ -20,16 +20,19 @@ def set_protocol(
     *,
     by_request: bool = False,
     verifies: bool = True,
+    negotiates: bool = False,
 ) -> None:
     """Envoy's HTTP protocol options; none for a port that carries no HTTP, unless bytes are tunnelled there.
 
     `by_request`: the cluster connects to the host that the request names; TLS has to expect that host, if it
-    `verifies` anything.
+    `verifies` anything. `negotiates`: its TLS is that of the server, which says by ALPN what it speaks where
+    the port does not.
     """
     http = (pool.http if pool is not None else None) or HTTPSettings()
     tcp = (pool.tcp if pool is not None else None) or TCPSettings()
     upgraded = http.h2_upgrade_policy == "UPGRADE"
-    if not (protocol.is_http or protocol is Protocol.AUTO or by_request or upgraded):
+    asks = negotiates and protocol in (Protocol.AUTO, Protocol.HTTPS)
+    if not (protocol.is_http or protocol is Protocol.AUTO or by_request or upgraded or asks):
         return
     made = http_protocol_options_pb2.HttpProtocolOptions()
     if by_request:
@@ -47,6 +50,9 @@ def set_protocol(
         _as_client(made.use_downstream_protocol_config, http)
     elif upgraded or protocol in (Protocol.HTTP2, Protocol.GRPC):
         _http2(made.explicit_http_config.http2_protocol_options, http)
+    elif asks:
+        made.auto_config.http_protocol_options.SetInParent()
+        _http2(made.auto_config.http2_protocol_options, http)
     elif protocol is Protocol.AUTO:
         _as_client(made.use_downstream_protocol_config, http)
     else:

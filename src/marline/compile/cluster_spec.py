@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from marline.api.policy.resilience import RetryBudget
+from marline.compile.backend_tls import BackendTls
 from marline.compile.locality import LocalityPolicy
 from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.model import Endpoint, Port
@@ -41,6 +42,8 @@ class ClusterSpec:
     """All endpoints take mTLS: what counts where they are not listed one by one."""
     credential: str
     """The SDS name of the Secret that `credentialName` means to its client; "": none."""
+    backend_tls: BackendTls | None
+    """What a BackendTLSPolicy says, which counts before the rule's TLS settings."""
     system_ca_file: str
     budget: RetryBudget
     """Of retries, unless the rule has something to say of them."""

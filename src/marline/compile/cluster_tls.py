@@ -6,9 +6,18 @@ from envoy.config.core.v3 import base_pb2, proxy_protocol_pb2
 from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
 
 from marline.api.networking.destination_rule import ClientTLSSettings, ProxyProtocol
+from marline.compile.backend_tls import BackendTls
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.endpoints import MTLS_MODE
-from marline.compile.tls import ServerTls, mesh_sni, mutual_tls_socket, plain_socket, tls_socket
+from marline.compile.tls import (
+    ServerTls,
+    Trust,
+    mesh_sni,
+    mutual_tls_socket,
+    plain_socket,
+    policy_socket,
+    tls_socket,
+)
 
 _PROXY_VERSIONS: Final = {
     "V1": proxy_protocol_pb2.ProxyProtocolConfig.V1,
@@ -23,7 +32,9 @@ def set_transport(cluster: Any, spec: ClusterSpec, settings: ClientTLSSettings |
     endpoints are not listed, for all at once. It is not for services outside the mesh.
     """
     sni = mesh_sni(spec.hostname, spec.port.number, spec.subset)
-    if settings is None:
+    if spec.backend_tls is not None:
+        cluster.transport_socket.CopyFrom(_backend_tls(spec, spec.backend_tls))
+    elif settings is None:
         _automatic(cluster, spec, sni)
     elif settings.mode == "ISTIO_MUTUAL":
         sans = settings.subject_alt_names or spec.expected
@@ -60,6 +71,11 @@ def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:
         other.transport_socket.CopyFrom(plain_socket())
     elif spec.discovery is Discovery.ORIGINAL and spec.all_mtls:
         cluster.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected))
+
+
+def _backend_tls(spec: ClusterSpec, settings: BackendTls) -> Any:
+    trust = Trust(settings.authorities, spec.system_ca_file if settings.system else "")
+    return policy_socket(settings.sni, settings.names, trust, settings.client_certificate)
 
 
 def _server_tls(spec: ClusterSpec, settings: ClientTLSSettings) -> Any:

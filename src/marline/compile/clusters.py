@@ -13,6 +13,7 @@ from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from marline.api.resource import Ref
+from marline.compile.backend_tls import backend_tls
 from marline.compile.cluster_balancing import set_balancing
 from marline.compile.cluster_limits import set_default_budget, set_limits, set_outlier_detection
 from marline.compile.cluster_protocol import set_protocol
@@ -46,7 +47,8 @@ def cluster_recipes(
 
 
 def cluster_sources(spec: ClusterSpec, service: Service) -> tuple[Ref, ...]:
-    return (*(spec.rule.sources if spec.rule is not None else ()), service.source)
+    policy = (spec.backend_tls.source,) if spec.backend_tls is not None else ()
+    return (*(spec.rule.sources if spec.rule is not None else ()), *policy, service.source)
 
 
 def cluster_specs(
@@ -80,6 +82,7 @@ def cluster_specs(
                 prefers=_preference(rule, service, port, subset, client, found),
                 all_mtls=found is Discovery.ORIGINAL and _all_mtls(snapshot, service, port, rule, subset),
                 credential=_credential(rule, port, subset, proxy),
+                backend_tls=backend_tls(snapshot, proxy, service, port),
                 system_ca_file=proxy.system_ca_file,
                 budget=retry_budget(policy),
                 external=service.external,
@@ -165,7 +168,14 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     set_default_budget(made, spec.budget)
     set_outlier_detection(made, settings.outliers)
     by_request = spec.discovery is Discovery.FORWARD
-    set_protocol(made, spec.port.protocol, settings.pool, by_request=by_request, verifies=_verifies(settings))
+    set_protocol(
+        made,
+        spec.port.protocol,
+        settings.pool,
+        by_request=by_request,
+        verifies=_verifies(settings),
+        negotiates=spec.backend_tls is not None,
+    )
     set_transport(made, spec, settings.tls)
     set_proxy_protocol(made, settings.proxy_protocol)
     return made

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from marline.api.networking.gateway import UNIX
+from marline.api.resource import Ref
+from marline.compile.backend_tls import client_certificate
 from marline.compile.gateway_api import api_servers
 from marline.compile.gateway_conflicts import Conflict, sort_out
 from marline.compile.gateway_istio import istio_servers
@@ -16,10 +18,12 @@ from marline.compile.gateway_listener import Chain, build_listener
 from marline.compile.gateway_lookup import secret_recipes
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port, merge_hosts
 from marline.compile.gateway_table import build_table, table_limiters, table_sources
+from marline.compile.gateway_tls import Termination
 from marline.compile.rate_limits import limit_filters
 from marline.compile.resource import LISTENER, ROUTE, Recipe
 from marline.compile.routes_l4 import disjoint
 from marline.compile.telemetry import Reporter, source_reporter
+from marline.mesh.gateways import serving
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -88,8 +92,16 @@ def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
         recipes.extend(_place_recipes(place, servers, reporter))
     used = (server for _, servers in plan.places for server in servers)
     terminations = ((item.termination, item.source) for item in used if item.termination is not None)
-    recipes.extend(secret_recipes(snapshot, terminations))
+    recipes.extend(secret_recipes(snapshot, (*terminations, *_shown_to_backends(snapshot, proxy))))
     return tuple(recipes)
+
+
+def _shown_to_backends(snapshot: MeshSnapshot, proxy: Proxy) -> Iterable[tuple[Termination, Ref]]:
+    """The certificate that the proxy shows to backends, which is delivered as those of its servers are."""
+    name = client_certificate(snapshot, proxy)
+    for gateway in serving(snapshot, proxy) if name else ():
+        yield Termination((name,)), gateway.ref
+        return
 
 
 def _place_recipes(place: Place, servers: tuple[Server, ...], reporter: Reporter) -> Iterable[Recipe]:

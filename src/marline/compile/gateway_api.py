@@ -6,7 +6,7 @@ Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources'
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
@@ -25,14 +25,12 @@ from marline.compile.gateway_api_rules import RouteSet, backend_key, references
 from marline.compile.gateway_api_tls import termination_of
 from marline.compile.gateway_hosts import ANY, common_host
 from marline.compile.gateway_limits import route_limiters
-from marline.compile.gateway_lookup import api_gateways, api_routes, namespace_labels
+from marline.compile.gateway_lookup import api_routes, namespace_labels
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port
-from marline.mesh.gateways import is_managed, serves
+from marline.mesh.gateways import serving
 from marline.mesh.hosts import host_matches
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
-
-_IP_ADDRESS: Final = "IPAddress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +60,12 @@ class ServedGateway:
         )
 
 
-def serves_address(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
-    """Has a proxy one of the addresses that a Gateway asks for, if it asks for any?"""
-    wanted = {item.value for item in gateway.spec.addresses if item.type == _IP_ADDRESS and item.value}
-    return not wanted or proxy.bind_address in wanted
-
-
-def serving(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Resource[GatewaySpec]]:
-    """The Gateways that a proxy serves, the oldest first."""
-    for gateway in api_gateways(snapshot):
-        ours = is_managed(snapshot, gateway) and is_accepted(gateway)
-        if ours and serves(proxy, gateway) and serves_address(proxy, gateway):
-            yield gateway
-
-
-def is_accepted(gateway: Resource[GatewaySpec]) -> bool:
-    """Can a Gateway be served at all? Not with an address of a type that is not known, and not with
-    parameters, of which there are none."""
-    infrastructure = gateway.spec.infrastructure
-    return all(item.type == _IP_ADDRESS for item in gateway.spec.addresses) and (
-        infrastructure is None or infrastructure.parameters_ref is None
-    )
-
-
 def api_servers(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Server]:
     """The servers of all Gateways for a proxy, those of the oldest Gateway first."""
     for gateway in serving(snapshot, proxy):
         served = served_gateway(snapshot, gateway)
         for bound in served.listeners:
-            if bound.route_kinds and not bound.conflict:
+            if bound.is_served:
                 yield _server(snapshot, proxy, served, bound)
 
 

@@ -3,18 +3,20 @@
 Conditions and reasons: gateway-api.sigs.k8s.io, `GatewayStatus`, `ListenerStatus`, `ListenerSetStatus`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.listener_set import ListenerSetSpec
 from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Resource
-from marline.compile.gateway_api import ServedGateway, is_accepted
+from marline.compile.backend_tls import shown_to_backends
+from marline.compile.gateway_api import ServedGateway
 from marline.compile.gateway_api_conditions import Status, Verdict, conditions, own_conditions
 from marline.compile.gateway_api_listeners import BoundListener, overlapping
-from marline.compile.gateway_api_tls import certificate_of
+from marline.compile.gateway_api_tls import INSECURE, authority_of, certificate_of, frontend_validation
 from marline.compile.gateway_hosts import common_host
+from marline.mesh.gateways import is_accepted
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -39,9 +41,10 @@ def gateway_status(
         programmed = Verdict("Programmed", False, "AddressNotUsable", message)
     elif not proxies:
         programmed = Verdict("Programmed", False, "Pending", "No proxy serves it yet")
+    verdicts = [accepted, programmed, *_tls_verdicts(snapshot, served)]
     attached = {item.owner.ref for item in served.listeners if not item.conflict} - {gateway.ref}
     return {
-        "conditions": conditions(gateway, own_conditions(gateway), [accepted, programmed], now),
+        "conditions": conditions(gateway, own_conditions(gateway), verdicts, now),
         "listeners": entries,
         "attachedListenerSets": len(attached),
         "addresses": [{"type": "IPAddress", "value": address} for address in addresses],
@@ -52,6 +55,17 @@ def _any_holds(entries: Iterable[Status], kind: str) -> bool:
     """Is there a listener of which this condition is true?"""
     told = (condition for entry in entries for condition in entry["conditions"])
     return any((item["type"], item["status"]) == (kind, "True") for item in told)
+
+
+def _tls_verdicts(snapshot: MeshSnapshot, served: ServedGateway) -> Iterator[Verdict]:
+    """Of the TLS settings of the whole Gateway."""
+    tls = served.gateway.spec.tls
+    if tls is not None and tls.backend is not None and tls.backend.client_certificate_ref is not None:
+        yield Verdict("ResolvedRefs", *shown_to_backends(snapshot, served.gateway))
+    found = (frontend_validation(served.gateway, item) for item in served.listeners)
+    if any(item is not None and item.mode == INSECURE for item in found):
+        message = "Clients are served whose certificates nobody vouches for"
+        yield Verdict("InsecureFrontendValidationMode", True, "ConfigurationChanged", message)
 
 
 def _gateway_accepted(gateway: Resource[GatewaySpec], sound: bool, *, some: bool) -> Verdict:
@@ -127,8 +141,8 @@ def _listener_entries(
 
 
 def _verdicts(snapshot: MeshSnapshot, served: ServedGateway, bound: BoundListener) -> list[Verdict]:
-    accepted = _is_accepted(bound)
-    resolved = _resolved(snapshot, bound)
+    accepted = _is_accepted(snapshot, served.gateway, bound)
+    resolved = _resolved(snapshot, served.gateway, bound)
     usable = accepted.holds and (resolved.holds or resolved.reason == "InvalidRouteKinds")
     reason = "Programmed" if usable else bound.conflict or "Invalid"
     found = [
@@ -148,20 +162,28 @@ def _verdicts(snapshot: MeshSnapshot, served: ServedGateway, bound: BoundListene
     return found
 
 
-def _is_accepted(bound: BoundListener) -> Verdict:
+def _is_accepted(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], bound: BoundListener) -> Verdict:
     listener = bound.listener
     if not bound.route_kinds:
         message = f"protocol {listener.protocol} is not supported; HTTP, HTTPS, TLS and TCP are"
         return Verdict("Accepted", False, "UnsupportedProtocol", message)
     if bound.conflict:
         return Verdict("Accepted", False, bound.conflict, "Another listener has the same port")
-    if listener.tls is not None and listener.tls.options:
-        option = next(iter(listener.tls.options))
-        return Verdict("Accepted", False, "UnsupportedValue", f"tls.options: {option!r} is not known")
+    if bound.unknown_option:
+        message = f"tls.options: {bound.unknown_option!r} is not known"
+        return Verdict("Accepted", False, "UnsupportedValue", message)
+    validation = frontend_validation(gateway, bound)
+    if validation is not None and len(validation.ca_certificate_refs) > 1:
+        message = "validation.caCertificateRefs: more than one is not supported"
+        return Verdict("Accepted", False, "UnsupportedValue", message)
+    if validation is not None:
+        authority = authority_of(snapshot, gateway, validation)
+        if not authority.name:
+            return Verdict("Accepted", False, "NoValidCACertificate", authority.message)
     return Verdict("Accepted", True, "Accepted", "The listener is served")
 
 
-def _resolved(snapshot: MeshSnapshot, bound: BoundListener) -> Verdict:
+def _resolved(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], bound: BoundListener) -> Verdict:
     tls = bound.listener.tls
     certificates = tls.certificate_refs if tls is not None and not bound.passes_through else ()
     if bound.listener.protocol == "HTTPS" and not certificates:
@@ -170,6 +192,11 @@ def _resolved(snapshot: MeshSnapshot, bound: BoundListener) -> Verdict:
         found = certificate_of(snapshot, bound, reference)
         if not found.name:
             return Verdict("ResolvedRefs", False, found.reason, found.message)
+    validation = frontend_validation(gateway, bound)
+    if validation is not None:
+        authority = authority_of(snapshot, gateway, validation)
+        if not authority.name:
+            return Verdict("ResolvedRefs", False, authority.reason, authority.message)
     allowed = bound.listener.allowed_routes
     kinds = allowed.kinds if allowed is not None else ()
     if any(item.group != GROUP or item.kind not in bound.route_kinds for item in kinds):

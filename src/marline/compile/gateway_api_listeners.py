@@ -56,6 +56,16 @@ class BoundListener:
         return self.listener.tls is not None and self.listener.tls.mode == "Passthrough"
 
     @property
+    def unknown_option(self) -> str:
+        """An option of its TLS settings; there is none that Marline knows."""
+        options = self.listener.tls.options if self.listener.tls is not None else {}
+        return next(iter(options), "")
+
+    @property
+    def is_served(self) -> bool:
+        return bool(self.route_kinds) and not self.conflict and not self.unknown_option
+
+    @property
     def route_kinds(self) -> tuple[str, ...]:
         return _KINDS.get(self.listener.protocol, ())
 

@@ -13,7 +13,7 @@ from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
 from marline.api.gateway_api.shared import GROUP, BackendObjectReference, ParentReference
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api import ServedGateway, is_accepted
+from marline.compile.gateway_api import ServedGateway
 from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of
 from marline.compile.gateway_api_backends import Client, resolve_backend
 from marline.compile.gateway_api_conditions import (
@@ -27,6 +27,7 @@ from marline.compile.gateway_api_listeners import HTTP_ROUTES, Namespaces, liste
 from marline.compile.gateway_api_rules import references
 from marline.compile.gateway_api_unsupported import unsupported_rules
 from marline.compile.gateway_lookup import api_gateways
+from marline.mesh.gateways import is_accepted
 from marline.mesh.model import Port, Service
 from marline.mesh.registry import SERVICE_ENTRY
 from marline.mesh.service_routes import SERVICE_ROUTES, is_service, names_port, parent_key

@@ -5,11 +5,12 @@ from typing import Final
 
 from marline.api.gateway_api.gateway_class import GatewayClassSpec
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api import ServedGateway, served_gateway, serves_address
+from marline.compile.gateway_api import ServedGateway, served_gateway
 from marline.compile.gateway_api_conditions import Status, Verdict, changed, conditions, own_conditions
 from marline.compile.gateway_api_features import SUPPORTED_FEATURES
 from marline.compile.gateway_api_listener_status import gateway_status, listener_set_status
 from marline.compile.gateway_api_listeners import Namespaces, allows_set, listener_sets, names_parent
+from marline.compile.gateway_api_policy_status import leading_gateways, policy_status
 from marline.compile.gateway_api_route_status import Parents, route_status
 from marline.compile.gateway_lookup import (
     api_gateways,
@@ -17,7 +18,8 @@ from marline.compile.gateway_lookup import (
     gateway_classes,
     namespace_labels,
 )
-from marline.mesh.gateways import CONTROLLERS, is_managed, serves
+from marline.mesh.backend_tls import BACKEND_TLS
+from marline.mesh.gateways import CONTROLLERS, is_managed, serves, serves_address
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -50,6 +52,9 @@ def statuses(
     parents = Parents(snapshot, served, namespaces)
     for route in api_routes(snapshot):
         found.extend(changed(route, route_status(parents, route, now, rejected(route.ref))))
+    leading = leading_gateways(snapshot, served)
+    for policy in snapshot.resources(*BACKEND_TLS):
+        found.extend(changed(policy, policy_status(snapshot, policy, leading, now)))
     return tuple(found)
 
 

@@ -3,16 +3,19 @@
 Behaviour and reasons: gateway-api.sigs.k8s.io, `ListenerTLSConfig`, `ListenerConditionReason`.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from marline.api.gateway_api.gateway import GatewaySpec
+from marline.api.gateway_api.gateway import FrontendTLSValidation, GatewaySpec
 from marline.api.gateway_api.shared import GROUP, SecretObjectReference
-from marline.api.resource import Resource
+from marline.api.resource import Ref, Resource
 from marline.compile.gateway_api_backends import is_granted
 from marline.compile.gateway_api_listeners import BoundListener
 from marline.compile.gateway_lookup import reference_grants, usable_certificate
-from marline.compile.gateway_tls import Termination
+from marline.compile.gateway_tls import Termination, ca_fault, config_map_ca_name
+from marline.mesh.backend_tls import CONFIG_MAP
 from marline.mesh.snapshot import MeshSnapshot
+
+INSECURE: Final = "AllowInsecureFallback"
 
 
 class Certificate(NamedTuple):
@@ -31,7 +34,42 @@ def termination_of(
         return None
     found = (certificate_of(snapshot, bound, item).name for item in bound.listener.tls.certificate_refs)
     names = tuple(name for name in found if name)
-    return Termination(names) if names else None
+    validation = frontend_validation(gateway, bound)
+    if validation is None:
+        return Termination(names) if names else None
+    authority = authority_of(snapshot, gateway, validation)
+    if not names or not authority.name:
+        return None
+    return Termination(names, authority.name, client_may_be_anybody=validation.mode == INSECURE)
+
+
+def frontend_validation(gateway: Resource[GatewaySpec], bound: BoundListener) -> FrontendTLSValidation | None:
+    """How clients of a listener for HTTPS are verified; None: they are not asked for a certificate."""
+    tls = gateway.spec.tls
+    if tls is None or tls.frontend is None or bound.listener.protocol != "HTTPS":
+        return None
+    own = (item.tls for item in tls.frontend.per_port if item.port == bound.listener.port)
+    return next(own, tls.frontend.default).validation
+
+
+def authority_of(
+    snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], validation: FrontendTLSValidation
+) -> Certificate:
+    """Who vouches for clients: CA certificates in a ConfigMap. Several references are not supported."""
+    reference = validation.ca_certificate_refs[0]
+    namespace = gateway.namespace if reference.namespace is None else reference.namespace
+    if (reference.group, reference.kind) != CONFIG_MAP:
+        message = f"a CA in a {reference.group}/{reference.kind} is not supported"
+        return Certificate("", "InvalidCACertificateKind", message)
+    source, target = (GROUP, "Gateway", gateway.namespace), (*CONFIG_MAP, namespace, reference.name)
+    shown = f"ConfigMap {namespace}/{reference.name}"
+    if not is_granted(reference_grants(snapshot), source, target):
+        return Certificate("", "RefNotPermitted", f"no ReferenceGrant allows the reference to {shown}")
+    holder = snapshot.resource(Ref(*CONFIG_MAP, namespace, reference.name))
+    fault = f"there is no {shown}" if holder is None else ca_fault(holder)
+    if fault:
+        return Certificate("", "InvalidCACertificateRef", fault)
+    return Certificate(config_map_ca_name(namespace, reference.name))
 
 
 def certificate_of(

@@ -63,6 +63,8 @@ class Termination:
     cipher_suites: tuple[str, ...] = ()
     client_may_be_unknown: bool = False
     """A client need not show a certificate; one that it shows is verified."""
+    client_may_be_anybody: bool = False
+    """A client's certificate is passed on, whoever has signed it."""
     mesh_identity: bool = False
     """mTLS with the identities of the mesh: the gateway's own, and clients'."""
     alpn: tuple[str, ...] = HTTP_ALPN
@@ -110,7 +112,9 @@ def downstream_tls(termination: Termination) -> tls_pb2.DownstreamTlsContext:
     for name in termination.certificates:
         _over_ads(common.tls_certificate_sds_secret_configs.add(name=name))
     if termination.client_ca:
-        made.require_client_certificate.value = not termination.client_may_be_unknown
+        made.require_client_certificate.value = not (
+            termination.client_may_be_unknown or termination.client_may_be_anybody
+        )
         _verify_client(common, termination)
     return made
 
@@ -121,6 +125,8 @@ def _verify_client(common: Any, termination: Termination) -> None:
     _over_ads(combined.validation_context_sds_secret_config)
     combined.validation_context_sds_secret_config.name = termination.client_ca
     demands = combined.default_validation_context
+    if termination.client_may_be_anybody:
+        demands.trust_chain_verification = common_pb2.CertificateValidationContext.ACCEPT_UNTRUSTED
     demands.verify_certificate_spki.extend(termination.spki_pins)
     demands.verify_certificate_hash.extend(termination.hash_pins)
     kinds = common_pb2.SubjectAltNameMatcher
@@ -228,6 +234,11 @@ def ca_fault(holder: Resource[Body]) -> str:
 
 def has_ca(holder: Resource[Body]) -> bool:
     return _first(holder.spec, _CA_KEYS) is not None
+
+
+def authority_pem(holder: Resource[Body]) -> str:
+    """The CA certificates in a Secret or ConfigMap."""
+    return (_first(holder.spec, _CA_KEYS) or b"").decode()
 
 
 def _pair(body: SecretBody) -> tuple[bytes, bytes] | None:

@@ -4,7 +4,7 @@ Secrets come from the node's own SDS server (cluster `sds-grpc`), so keys never 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from envoy.config.core.v3 import base_pb2, config_source_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
@@ -168,6 +168,34 @@ def _expect(validation: Any, sans: tuple[str, ...]) -> None:
             san_type=kind.URI if "://" in san else kind.DNS
         )
         matcher.matcher.exact = san
+
+
+class Trust(NamedTuple):
+    """Whose signature counts: CA certificates, and a file with more of them; neither: nobody's."""
+
+    authorities: str
+    file: str
+
+
+def policy_socket(sni: str, names: tuple[str, ...], trust: Trust, client_certificate: str) -> Any:
+    """The client's side of TLS to a server that a BackendTLSPolicy describes. A wildcard among `names` is for
+    names of one more label, as in certificates."""
+    context = tls_pb2.UpstreamTlsContext(sni=sni)
+    common = context.common_tls_context
+    _set_versions(common)
+    if client_certificate:
+        _over_ads(common.tls_certificate_sds_secret_configs.add(name=client_certificate))
+    validation = common.validation_context
+    if trust.authorities:
+        validation.trusted_ca.inline_string = trust.authorities
+    elif trust.file:
+        validation.trusted_ca.filename = trust.file
+    else:
+        # No certificate has this digest, so that no connection is made.
+        validation.verify_certificate_hash.append("00" * 32)
+        return _socket("envoy.transport_sockets.tls", context)
+    _expect(validation, names)
+    return _socket("envoy.transport_sockets.tls", context)
 
 
 def _over_ads(config: Any) -> None:

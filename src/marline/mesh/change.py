@@ -6,6 +6,7 @@ from typing import Any, Final
 from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
 from marline.mesh import service_routes
+from marline.mesh.backend_tls import BACKEND_TLS, CONFIG_MAP, Policy, policy_hosts
 from marline.mesh.delegation import is_delegate
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings
@@ -24,6 +25,7 @@ from marline.mesh.registry import (
     may_be_opaque,
 )
 from marline.mesh.rules import (
+    API_GATEWAY,
     DESTINATION_RULE,
     ISTIO_GATEWAY,
     PEER_AUTHENTICATION,
@@ -42,6 +44,8 @@ Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
 _RULE_KINDS: Final = frozenset(
     {
+        API_GATEWAY,
+        BACKEND_TLS,
         *service_routes.SERVICE_ROUTES,
         service_routes.REFERENCE_GRANT,
         VIRTUAL_SERVICE,
@@ -52,21 +56,25 @@ _RULE_KINDS: Final = frozenset(
         RESILIENCE,
     }
 )
-_GATEWAYS: Final = (ISTIO_GATEWAY, ("gateway.networking.k8s.io", "Gateway"))
+_GATEWAYS: Final = (ISTIO_GATEWAY, API_GATEWAY)
+_GATEWAY_CLASS: Final = ("gateway.networking.k8s.io", "GatewayClass")
 _SECRET: Final = ("", "Secret")
 _CA_SUFFIX: Final = "-cacert"
 """A Secret of that name belongs to the credential whose name stands before (istio.io, "Secure Gateways")."""
 _READ_BY_GATEWAYS: Final = frozenset(
     {
         *_GATEWAYS,
-        ("gateway.networking.k8s.io", "GatewayClass"),
+        _GATEWAY_CLASS,
         ("gateway.networking.k8s.io", "UDPRoute"),
         ("gateway.networking.k8s.io", "ListenerSet"),
         ("gateway.networking.k8s.io", "ReferenceGrant"),
         ("", "Namespace"),
         _SECRET,
-        ("", "ConfigMap"),
+        CONFIG_MAP,
     }
+)
+_READ_BY_CLUSTERS: Final = frozenset(
+    {CONFIG_MAP, _SECRET, API_GATEWAY, _GATEWAY_CLASS, service_routes.REFERENCE_GRANT}
 )
 _HTTP_PORT: Final = 80
 """Where hosts of VirtualServices that no service has are routed, as in Istio."""
@@ -83,7 +91,7 @@ class Advance:
         rules: Rules,
     ) -> None:
         self._settings = settings
-        self._base = kinds
+        self._base_rules = rules
         self._kinds: dict[Kind, Overlay[Ref, Resource[Any]]] = {
             kind: Overlay(table) for kind, table in kinds.items()
         }
@@ -100,6 +108,7 @@ class Advance:
         self._selected: set[Selection] = set()
         self._policy_targets: set[Ref] = set()
         """What policies may be attached to and has changed, or has another policy."""
+        self._read_by_clusters: set[Ref] = set()
         self._gateways = False
         self._routes = False
         self._scopes: set[str] = set()
@@ -128,6 +137,8 @@ class Advance:
             elif kind == ISTIO_GATEWAY:
                 self._changed_rules.append((ref, old, new))
             self._gateways |= kind in _READ_BY_GATEWAYS
+            if kind in _READ_BY_CLUSTERS:
+                self._read_by_clusters.add(ref)
             if kind == _SECRET:
                 self._secrets |= {ref.name, ref.name.removesuffix(_CA_SUFFIX)}
 
@@ -141,6 +152,7 @@ class Advance:
         self._inbound |= found.selecting
         for ref, old, new in self._changed_rules:
             self._follow_rule(registry, rules, ref, [item for item in (old, new) if item is not None])
+        self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
         self._gateways |= bool(self._hosts) and any(kind in self._kinds for kind in _GATEWAYS)
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
@@ -171,6 +183,9 @@ class Advance:
         elif kind in service_routes.SERVICE_ROUTES:
             for item in versions:
                 self._follow_route(registry, item)
+        elif kind == BACKEND_TLS:
+            for item in versions:
+                self._follow_backend_tls(registry, item)
         elif kind == service_routes.REFERENCE_GRANT:
             self._follow_routes(registry, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
@@ -185,6 +200,8 @@ class Advance:
                 self._hosts |= covered
                 self._credentials |= credentials_of(item.spec)
                 self._follow_listeners(registry, covered)
+        elif kind == API_GATEWAY:
+            return
         elif kind == ISTIO_GATEWAY:
             # A gateway that forwards by SNI has clusters of their own for these hosts.
             self._hosts |= _covered(registry, [host for item in versions for host in passed_hosts(item)])
@@ -248,6 +265,22 @@ class Advance:
         self._hosts |= hosts
         if route.kind in ("TLSRoute", "TCPRoute"):
             self._follow_listeners(registry, hosts)
+
+    def _follow_backend_tls(self, registry: Registry, policy: Policy) -> None:
+        self._hosts |= _covered(registry, policy_hosts(policy, self._settings.cluster_domain))
+        self._routes = True
+
+    def _follow_certificates(self, registry: Registry, rules: Rules) -> None:
+        """Clusters that use TLS by policy depend on CAs in ConfigMaps, and those of gateways on what their
+        Gateways show to backends."""
+        for ref in self._read_by_clusters:
+            for source in rules.authorities.get(ref, ()):
+                policy = self._present(source)
+                if policy is not None:
+                    self._follow_backend_tls(registry, policy)
+            certificates = (rules.client_certificates, self._base_rules.client_certificates)
+            if any(table and ((ref.group, ref.kind) != _SECRET or ref in table) for table in certificates):
+                self._hosts |= _covered(registry, rules.backend_tls)
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""

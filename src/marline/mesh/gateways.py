@@ -5,7 +5,7 @@ label, or else the default ingress gateways. One for which there is none gets a 
 agent, as a Gateway of Istio does (istio.io, "Kubernetes Gateway API", "Automated Deployment").
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from marline.api.gateway_api.gateway import GatewaySpec
@@ -14,10 +14,12 @@ from marline.api.resource import Ref, Resource
 from marline.mesh.model import Proxy
 from marline.mesh.selection import Selection
 from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import age
 
 CLASSES: Final = ("marline", "istio")
 """The names of Gateway classes that need no GatewayClass resource."""
 CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
+_IP_ADDRESS: Final = "IPAddress"
 
 
 def is_managed(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> bool:
@@ -38,3 +40,26 @@ def serves(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
 def is_for(labels: Mapping[str, str], namespace: str, gateway: Resource[GatewaySpec]) -> bool:
     """Is a proxy with these labels, in this namespace, one for the Gateway?"""
     return Selection(gateway.namespace, gateways=(gateway.name,)).selects(namespace, labels)
+
+
+def serves_address(proxy: Proxy, gateway: Resource[GatewaySpec]) -> bool:
+    """Has a proxy one of the addresses that a Gateway asks for, if it asks for any?"""
+    wanted = {item.value for item in gateway.spec.addresses if item.type == _IP_ADDRESS and item.value}
+    return not wanted or proxy.bind_address in wanted
+
+
+def serving(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Resource[GatewaySpec]]:
+    """The Gateways that a proxy serves, the oldest first."""
+    for gateway in sorted(snapshot.resources(GROUP, "Gateway"), key=age):
+        ours = is_managed(snapshot, gateway) and is_accepted(gateway)
+        if ours and serves(proxy, gateway) and serves_address(proxy, gateway):
+            yield gateway
+
+
+def is_accepted(gateway: Resource[GatewaySpec]) -> bool:
+    """Can a Gateway be served at all? Not with an address of a type that is not known, and not with
+    parameters, of which there are none."""
+    infrastructure = gateway.spec.infrastructure
+    return all(item.type == _IP_ADDRESS for item in gateway.spec.addresses) and (
+        infrastructure is None or infrastructure.parameters_ref is None
+    )

@@ -10,6 +10,13 @@ from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.api.security.peer_authentication import PeerAuthenticationSpec
+from marline.mesh.backend_tls import (
+    BACKEND_TLS,
+    Policy,
+    authority_refs,
+    client_certificate_ref,
+    policy_hosts,
+)
 from marline.mesh.delegation import delegate_refs
 from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
 from marline.mesh.hosts import possible_hosts
@@ -25,6 +32,7 @@ VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
 DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
 PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
+API_GATEWAY: Final = ("gateway.networking.k8s.io", "Gateway")
 ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
 
 Ordered = Mapping[str, tuple[Resource[Any], ...]]
@@ -51,6 +59,12 @@ class Rules:
     """Those routes by the hosts that they send to."""
     crossing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """Those routes by the other namespaces that they send to."""
+    backend_tls: Mapping[str, tuple[Policy, ...]] = field(default_factory=dict)
+    """BackendTLSPolicies by the hosts of the services that they are about."""
+    authorities: Mapping[Ref, frozenset[Ref]] = field(default_factory=dict)
+    """Those by the ConfigMaps that they refer to."""
+    client_certificates: Mapping[Ref, frozenset[Ref]] = field(default_factory=dict)
+    """Gateways of the Gateway API by the Secrets that they show to backends."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
@@ -77,6 +91,9 @@ class RulesDraft:
         self._service_routes = Overlay(base.service_routes)
         self._backing = Groups(base.backing)
         self._crossing = Groups(base.crossing)
+        self._backend_tls = Overlay(base.backend_tls)
+        self._authorities = Groups(base.authorities)
+        self._client_certificates = Groups(base.client_certificates)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
         self._patches = Overlay(base.patches)
@@ -102,6 +119,16 @@ class RulesDraft:
                     update(name, ref)
         elif kind in SERVICE_ROUTES:
             self._replace_route(ref, old, new)
+        elif kind == BACKEND_TLS:
+            self._replace_policy(ref, old, new)
+        elif kind == API_GATEWAY:
+            for gateway, show in (
+                (old, self._client_certificates.remove),
+                (new, self._client_certificates.add),
+            ):
+                secret = client_certificate_ref(gateway) if gateway is not None else None
+                if secret is not None:
+                    show(secret, ref)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
         elif kind == SIDECAR:
@@ -129,6 +156,15 @@ class RulesDraft:
 
     def _route_keys(self, item: Resource[Any]) -> list[str]:
         return route_keys(item, self._domain)
+
+    def _replace_policy(self, ref: Ref, old: Policy | None, new: Policy | None) -> None:
+        self._replace_in(self._backend_tls, old, new, self._policy_hosts)
+        for item, update in ((old, self._authorities.remove), (new, self._authorities.add)):
+            for authority in authority_refs(item) if item is not None else ():
+                update(authority, ref)
+
+    def _policy_hosts(self, item: Policy) -> list[str]:
+        return policy_hosts(item, self._domain)
 
     def _replace_patches(self, ref: Ref, new: PatchSet | None) -> None:
         before = self._patches.get(ref.namespace) or ()
@@ -176,6 +212,9 @@ class RulesDraft:
             self._service_routes.table(),
             self._backing.table(),
             self._crossing.table(),
+            self._backend_tls.table(),
+            self._authorities.table(),
+            self._client_certificates.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
             self._patches.table(),

@@ -252,6 +252,22 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: more, namespace: other},
  spec: {parentRefs: [{kind: ListenerSet, name: more}], rules: [{backendRefs: [{name: db, port: 5432}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy,
+ metadata: {name: secure, namespace: default},
+ spec: {targetRefs: [{group: "", kind: Service, name: reviews}], validation: {hostname: a.example.com,
+  caCertificateRefs: [{group: "", kind: ConfigMap, name: authority}]}}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy,
+ metadata: {name: secure, namespace: default},
+ spec: {targetRefs: [{group: "", kind: Service, name: ratings, sectionName: http}],
+  validation: {hostname: a.example.com, wellKnownCACertificates: System}}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
+ spec: {gatewayClassName: marline, tls: {backend: {clientCertificateRef: {name: web}}},
+  listeners: [{name: http, port: 80, protocol: HTTP}]}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: authority, namespace: default}, data: {ca.crt: none}}
 """
 
 

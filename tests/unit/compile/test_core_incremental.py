@@ -7,7 +7,7 @@ from typing import Any
 from core_meshes import DOCUMENTS, resources
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_gateway_secrets import pair, secret_yaml
+from test_gateway_secrets import config_map_yaml, pair, secret_yaml
 
 from marline.api.resource import Ref, Resource
 from marline.compile.catalog import affected, compile_unit, units
@@ -52,6 +52,8 @@ CERTIFICATE, KEY = pair("ec")
 POOL = (
     *resources(DOCUMENTS),
     *resources(secret_yaml("client", "default", tls_crt=CERTIFICATE, tls_key=KEY)),
+    *resources(secret_yaml("web", "default", tls_crt=CERTIFICATE, tls_key=KEY)),
+    *resources(config_map_yaml("authority", "default", CERTIFICATE)),
     *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
 )
 View = dict[Unit, tuple[Recipe, ...]]
@@ -134,7 +136,8 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
         assert getattr(snapshot.registry, table) == getattr(anew.registry, table), table
     assert snapshot.rules.referring == anew.rules.referring
     assert snapshot.rules.bound == anew.rules.bound
-    for table in ("delegating", "service_routes", "backing", "crossing", "policies"):
+    tables = ("delegating", "service_routes", "backing", "crossing", "policies", "backend_tls", "authorities")
+    for table in tables:
         assert getattr(snapshot.rules, table) == getattr(anew.rules, table), table
 
 

@@ -98,6 +98,13 @@ def secret_yaml(name: str, namespace: str = "istio-system", **data: bytes) -> st
     return f"---\napiVersion: v1\nkind: Secret\nmetadata: {metadata}\ndata:\n{lines}"
 
 
+def config_map_yaml(name: str, namespace: str, authority: bytes) -> str:
+    """A ConfigMap with a CA certificate."""
+    lines = "".join(f"    {line}\n" for line in authority.decode().splitlines())
+    metadata = f"{{name: {name}, namespace: {namespace}}}"
+    return f"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\ndata:\n  ca.crt: |\n{lines}"
+
+
 def gateway(tls: str) -> str:
     return f"""
 ---

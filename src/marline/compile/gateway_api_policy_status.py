@@ -1,0 +1,92 @@
+"""What BackendTLSPolicies are told about themselves, for each of their ancestors.
+
+Conditions and reasons: gateway-api.sigs.k8s.io, `PolicyAncestorStatus`, `BackendTLSPolicyValidation`. The
+ancestors are the Gateways whose routes lead to the services; the Service itself where there is none, since
+the policy is for its clients in the mesh, too.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from marline.api.gateway_api.shared import GROUP
+from marline.api.resource import Ref
+from marline.compile.backend_tls import authorities, policy_fault
+from marline.compile.gateway_api import ServedGateway
+from marline.compile.gateway_api_conditions import CONTROLLER, Status, Verdict, conditions
+from marline.compile.gateway_api_route_status import backends_of
+from marline.mesh.backend_tls import Policy, is_superseded, policy_hosts, target_host
+from marline.mesh.snapshot import MeshSnapshot
+
+_MAX_ANCESTORS: Final = 16
+Leading = Mapping[str, Sequence[Ref]]
+"""The Gateways that lead to services, by their hosts."""
+
+
+def leading_gateways(snapshot: MeshSnapshot, served: Iterable[ServedGateway]) -> Leading:
+    found: dict[str, dict[Ref, None]] = {}
+    domain = snapshot.settings.cluster_domain
+    for one in served:
+        for routes in one.routes.values():
+            for route in routes:
+                for backend in backends_of(route):
+                    if (backend.group, backend.kind) == ("", "Service"):
+                        host = f"{backend.name}.{backend.namespace or route.namespace}.svc.{domain}"
+                        found.setdefault(host, {})[one.gateway.ref] = None
+    return {host: tuple(gateways) for host, gateways in found.items()}
+
+
+def policy_status(snapshot: MeshSnapshot, policy: Policy, leading: Leading, now: str) -> Status:
+    """With the entries of other controllers as they are."""
+    present = list(policy.status.get("ancestors", ()))
+    made = [item for item in present if item.get("controllerName") != CONTROLLER]
+    verdicts = _verdicts(snapshot, policy)
+    for ancestor in _ancestors(snapshot, policy, leading):
+        known = next(
+            (
+                item.get("conditions", ())
+                for item in present
+                if (item.get("controllerName"), item.get("ancestorRef")) == (CONTROLLER, ancestor)
+            ),
+            (),
+        )
+        told = conditions(policy, known, verdicts, now)
+        made.append({"ancestorRef": ancestor, "controllerName": CONTROLLER, "conditions": told})
+    return {"ancestors": made[:_MAX_ANCESTORS]}
+
+
+def _ancestors(snapshot: MeshSnapshot, policy: Policy, leading: Leading) -> Iterator[dict[str, Any]]:
+    gateways: dict[Ref, None] = {}
+    for host in policy_hosts(policy, snapshot.settings.cluster_domain):
+        gateways.update(dict.fromkeys(leading.get(host, ())))
+    for gateway in gateways:
+        yield {"group": GROUP, "kind": "Gateway", "namespace": gateway.namespace, "name": gateway.name}
+    if not gateways:
+        for name in dict.fromkeys(item.name for item in policy.spec.target_refs):
+            yield {"group": "", "kind": "Service", "namespace": policy.namespace, "name": name}
+
+
+def _verdicts(snapshot: MeshSnapshot, policy: Policy) -> list[Verdict]:
+    found = authorities(snapshot, policy)
+    resolved = Verdict("ResolvedRefs", found.reason == "ResolvedRefs", found.reason, found.message)
+    return [_accepted(snapshot, policy, bool(found.pem)), resolved]
+
+
+def _accepted(snapshot: MeshSnapshot, policy: Policy, has_authority: bool) -> Verdict:
+    fault = policy_fault(policy)
+    if fault:
+        return Verdict("Accepted", False, "Invalid", fault)
+    domain = snapshot.settings.cluster_domain
+    for target in policy.spec.target_refs:
+        host = target_host(policy, target, domain)
+        service = snapshot.services.get(host) if host is not None else None
+        section = target.section_name or None
+        named = service is not None and (section is None or section in {item.name for item in service.ports})
+        if host is None or not named:
+            shown = f"{target.kind} {policy.namespace}/{target.name}"
+            message = f"there is no {shown}" + (f" with a port {section}" if section else "")
+            return Verdict("Accepted", False, "TargetNotFound", message)
+        if is_superseded(policy, snapshot.rules.backend_tls.get(host, ()), host, section, domain):
+            return Verdict("Accepted", False, "Conflicted", "an older policy is for the same")
+    if policy.spec.validation.ca_certificate_refs and not has_authority:
+        return Verdict("Accepted", False, "NoValidCACertificate", "no reference leads to a CA certificate")
+    return Verdict("Accepted", True, "Accepted", "Connections are made as the policy says")
