@@ -13,9 +13,11 @@ import msgspec
 
 from envoy import _envoy
 from marline.mesh.model import Proxy
+from marline.mesh.proxy_config import ProxySettings
 from marline.node.bootstrap import DRAIN_SECONDS, bootstrap
 from marline.node.home import Home, WorkloadDirectory, write_private
 from marline.node.process import Launch, Process, spawn
+from marline.node.proxy_settings import Configured, unconfigured
 from marline.node.supervise import BackOff, Supervision, Supervisor
 
 PROXY_GID: Final = 1337
@@ -76,7 +78,8 @@ class EnvoyRunner:
     log: Path
     netns: str = ""
     binds_privileged_ports: bool = False
-    concurrency: int = 2
+    configured: Configured = unconfigured
+    """How it is to be started, this time."""
     changed: Callable[[], None] = lambda: None
     live: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while Envoy has its configuration and listens."""
@@ -119,10 +122,11 @@ class EnvoyRunner:
         with contextlib.suppress(FileNotFoundError):
             self.directory.admin_socket.unlink()
         privileged = os.geteuid() == 0
+        settings = await self.configured()
         return await spawn(
             Launch(
-                command=(envoy_path(), *self._arguments()),
-                environment={"PATH": os.environ.get("PATH", os.defpath)},
+                command=(envoy_path(), *self._arguments(settings)),
+                environment={"PATH": os.environ.get("PATH", os.defpath), **settings.environment},
                 directory=str(self.directory.path),
                 log=self.log,
                 netns=self.netns,
@@ -133,10 +137,10 @@ class EnvoyRunner:
             )
         )
 
-    def _arguments(self) -> tuple[str, ...]:
+    def _arguments(self, settings: ProxySettings) -> tuple[str, ...]:
         return (
             "-c", self.directory.bootstrap.name,
-            "--concurrency", str(self.concurrency),
+            "--concurrency", str(settings.concurrency or os.cpu_count() or 1),
             "--disable-hot-restart",
             "--log-level", "warning",
             # Else each start warns of the stats access logger's stat_prefix, whose successor is in no

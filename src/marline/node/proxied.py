@@ -19,6 +19,7 @@ from marline.node.home import WorkloadDirectory, write_private
 from marline.node.machine import Machine
 from marline.node.plan import Place, Plan
 from marline.node.ports import Reservations
+from marline.node.proxy_settings import FromStore
 from marline.node.records import mark
 from marline.node.register import Registration
 from marline.node.workload import WorkloadStatus
@@ -141,7 +142,7 @@ class Runner:
         envoy = EnvoyRunner(
             home, directory, plan.proxy, plan.cluster, home.log / f"{plan.name}.envoy.log",
             netns=place.netns, binds_privileged_ports=plan.proxy.privileged_ports,
-            changed=self._proxy_changed,
+            configured=FromStore(self.machine.store, plan.proxy.workloads[0]), changed=self._proxy_changed,
         )  # fmt: skip
         async with AsyncExitStack() as stack:
             directory.path.mkdir(mode=0o700, exist_ok=True)

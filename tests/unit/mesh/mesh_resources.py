@@ -15,6 +15,7 @@ _KINDS = {
     "Namespace": "v1",
     "EndpointSlice": "discovery.k8s.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
+    "ProxyConfig": "networking.istio.io/v1beta1",
 }
 
 
