@@ -7,8 +7,15 @@ from typing import Any, Final
 from marline.api.resource import Ref
 from marline.compile.resource import LISTENER
 from marline.compile.units import InboundUnit
-from marline.explain.connections import Connection, chain_for, manager_of, strange_filters, terminates_tls
-from marline.explain.managers import route_request
+from marline.explain.connections import (
+    Connection,
+    chain_for,
+    manager_of,
+    server_side,
+    strange_filters,
+    terminates_tls,
+)
+from marline.explain.managers import route_request, under_load
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.origin import Place
 from marline.explain.request import CannotTell, Request
@@ -91,8 +98,14 @@ def _at_listener(
         return Arrival(False, f"{demanded}, and the connection is in plain text", place)
     if security.kind == "mtls" and not terminates_tls(chain):
         return Arrival(False, "mTLS is turned off there, and the connection is with mTLS", place)
-    if terminates_tls(chain) and security.kind == "tls":
-        return Arrival(False, f"{demanded}, and the connection brings no SVID", place)
+    ending = server_side(chain) if terminates_tls(chain) else None
+    if ending is not None and security.kind == "tls":
+        if ending.demands_client:
+            return Arrival(False, f"{demanded}, and the connection brings no SVID", place)
+        doubt = "whether its certificate is one that the client trusts is not known"
+        return Arrival(True, "taken, TLS is ended there", place, 0, (doubt,))
+    if ending is not None and not ending.own_identity:
+        return Arrival(False, "its certificate there is none of the mesh's, which is expected", place)
     if security.kind == "tls" and manager_of(chain) is not None:
         return Arrival(False, "HTTP in plain text is expected there, and the connection is with TLS", place)
     if security.kind == "tls":
@@ -118,7 +131,8 @@ def _answer(
         f"its HTTP filter {name} is not evaluated" for name in strange_http_filters(manager, decision)
     )
     status = max((item.status for item in decision.outcomes), default=0)
-    return Arrival(True, how, place, status, doubts)
+    said = "; ".join([how, *under_load(manager, decision)])
+    return Arrival(True, said, place, status, doubts)
 
 
 def _by_policy(snapshot: MeshSnapshot, upstream: Upstream) -> Arrival:

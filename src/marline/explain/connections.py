@@ -13,10 +13,15 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb,
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 
 from marline.compile.filters import HCM, TCP_PROXY
+from marline.compile.forward_proxy import SNI_FILTER as SNI_FORWARD_PROXY
+from marline.compile.gateway_listener import SNI_CLUSTER
+from marline.compile.tls import SVID_SECRET
 from marline.explain.request import CannotTell, only, without
 
+_KNOWN: Final = frozenset({HCM, TCP_PROXY, SNI_CLUSTER, SNI_FORWARD_PROXY})
 _PLAIN, _TLS = "raw_buffer", "tls"
 _MATCH: Final = (
     "destination_port", "prefix_ranges", "server_names", "transport_protocol", "application_protocols",
@@ -156,6 +161,29 @@ def _config(chain: Any, name: str, kind: Callable[[], Any]) -> Any | None:
     return None
 
 
+def by_server_name(chain: Any) -> bool:
+    """Is the server name of a connection the cluster that it goes to (Gateway: AUTO_PASSTHROUGH)?"""
+    return any(item.name == SNI_CLUSTER for item in chain.filters)
+
+
 def strange_filters(chain: Any) -> list[str]:
     """The network filters of a chain that are not evaluated."""
-    return [item.name for item in chain.filters if item.name not in (HCM, TCP_PROXY)]
+    return [item.name for item in chain.filters if item.name not in _KNOWN]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSide:
+    """How a chain ends TLS."""
+
+    demands_client: bool
+    own_identity: bool
+    """With the workload's SVID; else with a certificate that a user has given."""
+
+
+def server_side(chain: Any) -> ServerSide:
+    """Raises `CannotTell`."""
+    context = tls_pb2.DownstreamTlsContext()
+    if not chain.transport_socket.typed_config.Unpack(context):
+        raise CannotTell("the TLS settings of a filter chain are of an unknown form")
+    names = [item.name for item in context.common_tls_context.tls_certificate_sds_secret_configs]
+    return ServerSide(context.require_client_certificate.value, names == [SVID_SECRET])

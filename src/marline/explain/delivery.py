@@ -49,6 +49,8 @@ class Courier:
     view: CompiledView
     peers: Peers
     observed: Observed = field(default_factory=dict)
+    carried: Security | None = None
+    """TLS that the caller itself speaks, in bytes that are forwarded unread."""
 
     def deliver(self, name: str, share: float, request: Request | None, missing_status: int) -> Delivery:
         """`request`: as it is sent; None for bytes that are no HTTP. `missing_status`: what is answered if
@@ -118,7 +120,7 @@ class Courier:
         request: Request | None,
         steps: list[Step],
     ) -> Delivery:
-        looked_at = upstreams[:MOST]
+        looked_at = [self._as_carried(item) for item in upstreams[:MOST]]
         arrivals = [self._arrive(item, cluster.name, request) for item in looked_at]
         pairs = list(zip(looked_at, arrivals, strict=True))
         details = [_endpoint(item, arrival) for item, arrival in pairs]
@@ -132,6 +134,12 @@ class Courier:
         takes = [(item, made) for item, made in pairs if made.accepted]
         ending = self._end(cluster.name, share, request, pairs, takes)
         return Delivery(tuple(steps), ending, doubts)
+
+    def _as_carried(self, upstream: Upstream) -> Upstream:
+        """What the endpoint sees of a connection that is not secured once more."""
+        if self.carried is None or upstream.security.kind != "plain":
+            return upstream
+        return replace(upstream, security=self.carried)
 
     def _end(
         self,

@@ -5,12 +5,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from marline.compile.tls import SNI_SUFFIX
 from marline.explain.arrival import Peers
-from marline.explain.connections import manager_of, strange_filters, tcp_proxy_of
+from marline.explain.connections import (
+    by_server_name,
+    manager_of,
+    strange_filters,
+    tcp_proxy_of,
+    terminates_tls,
+)
 from marline.explain.delivery import Courier, Observed
 from marline.explain.entry import Entry, enter
 from marline.explain.inactive import left_out
-from marline.explain.managers import route_request
+from marline.explain.managers import route_request, under_load
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.naming import resolve
 from marline.explain.origin import Place
@@ -20,6 +27,7 @@ from marline.explain.routing import Decision, Outcome, Taken
 from marline.explain.rules import destination_of, part_of
 from marline.explain.steps import Detail, Ending, Explanation, Fate, Step, percent
 from marline.explain.target import Target
+from marline.explain.upstreams import Security
 from marline.explain.view import CompiledView
 from marline.mesh.model import Proxy, Role
 from marline.mesh.snapshot import MeshSnapshot
@@ -72,6 +80,7 @@ class _Journey:
     steps: list[Step] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    carried: Security | None = None
 
     @property
     def snapshot(self) -> MeshSnapshot:
@@ -122,6 +131,12 @@ class _Journey:
             said = f"the bytes go through a tunnel, by {how} to {proxy.tunneling_config.hostname}"
             self.steps.append(Step("tunnel", said))
         clusters = [(item.name, item.weight) for item in proxy.weighted_clusters.clusters]
+        connection = entry.connection
+        if connection is not None and connection.tls and not terminates_tls(entry.chain):
+            is_mesh = connection.server_name.endswith(f".{SNI_SUFFIX}")
+            self.carried = Security("mtls" if is_mesh else "tls", connection.server_name)
+        if by_server_name(entry.chain) and connection is not None:
+            clusters = [(connection.server_name, 1)]
         clusters = clusters or [(proxy.cluster, 1)]
         total = sum(weight for _, weight in clusters)
         self._say_shares([(name, weight / total) for name, weight in clusters], None)
@@ -137,6 +152,7 @@ class _Journey:
         self.doubts += [
             f"the HTTP filter {name} is not evaluated" for name in strange_http_filters(manager, decision)
         ]
+        self.steps += [Step("under load", text) for text in under_load(manager, decision)]
         forwarded = [item for item in decision.outcomes if item.by == "cluster"]
         self._say_shares([(item.cluster, item.share) for item in forwarded], decision.place)
         for outcome in decision.outcomes:
@@ -166,7 +182,8 @@ class _Journey:
         self.steps.append(Step("shares", f"{len(shares)} destinations by weight", where, tuple(details)))
 
     def _deliver(self, cluster: str, share: float, request: Any, missing: int) -> None:
-        made = Courier(self.view, self.peers, self.observed).deliver(cluster, share, request, missing)
+        courier = Courier(self.view, self.peers, self.observed, self.carried)
+        made = courier.deliver(cluster, share, request, missing)
         self.steps += made.steps
         self.endings.append(made.ending)
         self.doubts += made.doubts

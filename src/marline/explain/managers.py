@@ -16,7 +16,19 @@ from marline.explain.request import CannotTell, Request, without
 from marline.explain.routing import Decision, decide
 from marline.explain.view import CompiledView
 
-_KNOWN: Final = frozenset({ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER, SESSION_FILTER})
+_KNOWN: Final = frozenset(
+    {
+        ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER, SESSION_FILTER,
+        "envoy.filters.http.grpc_web",
+    }
+)  # fmt: skip
+_BY_LOAD: Final = {
+    "envoy.filters.http.adaptive_concurrency": "adaptive concurrency may refuse requests (503)",
+    "envoy.filters.http.admission_control": "admission control may refuse requests (503)",
+    "envoy.filters.http.local_ratelimit": "a local rate limit may refuse requests (429)",
+    "envoy.filters.http.ratelimit": "a rate limit may refuse requests (429)",
+}
+"""Whether these refuse a request depends on others, not on the request alone."""
 
 
 _REQUESTS_CHANGED: Final = (
@@ -55,15 +67,22 @@ def route_request(manager: Any, view: CompiledView, request: Request) -> Decisio
 
 def strange_filters(manager: Any, decision: Decision) -> list[str]:
     """The HTTP filters that act on this request and are not evaluated: what they refuse or change is not
-    known. A disabled one acts where the route (or its virtual host) configures it."""
+    known."""
+    return [name for name in _acting(manager, decision) if name not in _KNOWN and name not in _BY_LOAD]
+
+
+def under_load(manager: Any, decision: Decision) -> list[str]:
+    """What filters may do to this request when there are many, in words."""
+    return [_BY_LOAD[name] for name in _acting(manager, decision) if name in _BY_LOAD]
+
+
+def _acting(manager: Any, decision: Decision) -> list[str]:
+    """The filters that act on a request: a disabled one where the route (or its virtual host) configures
+    it."""
     configured = {
         name
         for level in (*(item.route for item in decision.taken), decision.host)
         if level is not None
         for name in level.typed_per_filter_config
     }
-    return [
-        item.name
-        for item in manager.http_filters
-        if item.name not in _KNOWN and (not item.disabled or item.name in configured)
-    ]
+    return [item.name for item in manager.http_filters if not item.disabled or item.name in configured]

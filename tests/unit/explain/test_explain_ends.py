@@ -1,7 +1,8 @@
 """Who answers at the end: endpoints, their health, and what their policy takes."""
 
-from explained import REVIEWS, ask, decided_by, details, mesh, server, sidecar, step, virtual_service
+from explained import REVIEWS, ask, decided_by, details, ingress, mesh, server, sidecar, step, virtual_service
 
+from marline.compile.tls import mesh_sni
 from marline.explain.steps import Fate
 from marline.mesh.model import Upstream
 
@@ -129,3 +130,21 @@ spec: {hosts: [db], tcp: [{route: [{destination: {host: reviews, port: {number: 
     found = ask(mesh(database + REVIEWS), "db:5432")
     assert found.request == "a connection to db:5432"
     assert [(item.share, item.fate) for item in found.endings] == [(0.1, Fate.ANSWERED), (0.9, Fate.REFUSED)]
+
+
+def test_the_server_name_is_the_cluster_where_a_gateway_passes_everything_through() -> None:
+    gateway = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: east-west, namespace: istio-system}
+spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 15443, name: tls, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}, hosts: ["*.local"]}]}
+---
+"""
+    name = mesh_sni("reviews.default.svc.cluster.local", 9080, "v3")
+    found = ask(mesh(gateway + REVIEWS), f"https://{name}:15443", ingress())
+    (ending,) = found.endings
+    assert (ending.fate, ending.cluster) == (Fate.ANSWERED, name)
+    assert ending.workloads == ("default/reviews-v3",)
+    unknown = ask(mesh(gateway + REVIEWS), "https://outbound_.1_._.nobody.mesh.marline:15443", ingress())
+    assert unknown.fate is Fate.REFUSED
