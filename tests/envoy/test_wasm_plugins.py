@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from patched_mesh import NOTHING, Answer, patched_gateway, patched_sidecar
-from wasm_module import marker
 
 from marline.api.decode import admit
+from wasm_module import marker
 
 MANY = {f"x_{number}": "y" for number in range(41)}
 """The headers of a request that makes the module trap."""
