@@ -10,6 +10,9 @@ from running_mesh import MODES, Mesh, eventually, running_mesh
 
 SHOP = """
 services:
+  client:
+    command: "{python} {apps}/caller.py {home}/client.sock"
+    upstreams: [named-marline:8088]
   echo: {ports: [http:9080], command: "{python} {apps}/echo.py"}
 """
 INGRESS = """
@@ -74,6 +77,39 @@ def test_gateways_of_one_port_serve_at_addresses_of_their_own_until_they_are_del
     eventually(lambda: answer(second) == 0, "the proxy of a deleted Gateway ends", shop.home)
     assert answer(first) == 200
     assert [item["service"] for item in proxies(shop)] == ["one-marline"]
+
+
+INFRASTRUCTURE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: named}
+spec:
+  gatewayClassName: marline
+  infrastructure: {labels: {team: edge}, annotations: {contact: edge@shop.test}}
+  listeners: [{name: web, port: 8088, protocol: HTTP}]
+"""
+
+
+@pytest.mark.proves(
+    "gateway_api.GatewayInfrastructure.labels", "gateway_api.GatewayInfrastructure.annotations"
+)
+def test_workloads_reach_it_by_the_name_of_its_service_which_goes_with_it(shop: Mesh) -> None:
+    added(shop, "named")
+    shop.apply(INFRASTRUCTURE)
+
+    def served() -> bool:
+        return shop.caller("client").fetch("{NAMED_MARLINE_URL}/")[0]["status"] == 200
+
+    eventually(served, "a workload reaches the Gateway by name", shop.home)
+    metadata = json.loads(shop.marline("get", "service", "named-marline", "-o", "json"))["metadata"]
+    assert metadata["labels"]["team"] == "edge"
+    assert metadata["annotations"]["contact"] == "edge@shop.test"
+    shop.delete("gateways.gateway.networking.k8s.io", "named")
+
+    def gone() -> bool:
+        return not json.loads(shop.marline("get", "services", "-l", "team=edge", "-o", "json"))["items"]
+
+    eventually(gone, "the Service goes with the Gateway", shop.home)
 
 
 def test_its_proxy_cannot_be_taken_down_but_with_it(shop: Mesh) -> None:

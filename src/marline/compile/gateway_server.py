@@ -3,18 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
 
 from marline.api.resource import Ref
 from marline.compile.gateway_api_rules import RouteSet
 from marline.compile.gateway_tls import Termination
 from marline.compile.routes_active import RuleSet
 from marline.compile.routes_l4 import L4Route
+from marline.mesh.gateways import FIRST_UNPRIVILEGED, UNPRIVILEGED_OFFSET, unprivileged_port
 from marline.mesh.model import Proxy
-
-UNPRIVILEGED_OFFSET: Final = 8000
-"""Where a gateway that may not bind port 80 or 443 listens instead: 8080, 8443."""
-_FIRST_FREE: Final = 1024
 
 
 class Kind(Enum):
@@ -80,16 +76,14 @@ def listen_port(proxy: Proxy, number: int) -> int:
     for mapping in proxy.gateway_ports:
         if mapping.number == number:
             return mapping.listen
-    if number < _FIRST_FREE and not proxy.privileged_ports:
-        return number + UNPRIVILEGED_OFFSET
-    return number
+    return number if proxy.privileged_ports else unprivileged_port(number)
 
 
 def meant_by(proxy: Proxy, listening: int) -> tuple[int, ...]:
     """The ports of which a gateway's listener takes the connections: `listen_port`, the other way round."""
     found = tuple(mapping.number for mapping in proxy.gateway_ports if mapping.listen == listening)
     number = listening - UNPRIVILEGED_OFFSET
-    if not found and 0 < number < _FIRST_FREE and not proxy.privileged_ports:
+    if not found and 0 < number < FIRST_UNPRIVILEGED and not proxy.privileged_ports:
         return (number, listening)
     return found or (listening,)
 

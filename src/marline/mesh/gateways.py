@@ -19,7 +19,15 @@ from marline.mesh.visibility import age
 CLASSES: Final = ("marline", "istio")
 """The names of Gateway classes that need no GatewayClass resource."""
 CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
+UNPRIVILEGED_OFFSET: Final = 8000
+"""Where a gateway that may not bind port 80 or 443 listens instead: 8080, 8443."""
+FIRST_UNPRIVILEGED: Final = 1024
 _IP_ADDRESS: Final = "IPAddress"
+
+
+def unprivileged_port(number: int) -> int:
+    """Where a proxy listens for a port, if it may not bind privileged ones."""
+    return number + UNPRIVILEGED_OFFSET if number < FIRST_UNPRIVILEGED else number
 
 
 def is_managed(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> bool:

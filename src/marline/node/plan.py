@@ -243,7 +243,7 @@ def plan_gateway(
         listen={str(port.number): port.listen for port in listens},
         app_ports={},
         environment={},
-        entry=_gateway_entry(spec, workload, node, listens) if listens else None,
+        entry=_gateway_entry(spec, workload, node, listens),
         service=_gateway_service(spec, node, labels) if listens else None,
     )
 

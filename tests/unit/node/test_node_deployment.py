@@ -5,7 +5,8 @@ import yaml
 from marline.api.decode import decode
 from marline.mesh.model import ChangeSet, MeshSettings
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
-from marline.node.deployment import deployed
+from marline.node.deployment import deployed, undescribed
+from marline.node.gateway_service import service_of
 from marline.node.ports import beginning_with, loopback_addresses
 from marline.node.workload import GatewaySpec
 
@@ -35,11 +36,11 @@ def mesh(text: str) -> MeshSnapshot:
 
 
 def names(text: str, *described: GatewaySpec) -> list[str]:
-    return [spec.name for spec in deployed(mesh(text), described).gateways]
+    return [spec.name for spec in deployed(undescribed(mesh(text), described)).gateways]
 
 
 def test_a_proxy_has_the_gateways_name_in_a_label_and_an_address_of_its_own() -> None:
-    (spec,) = deployed(mesh(gateway("edge")), ()).gateways
+    (spec,) = deployed(undescribed(mesh(gateway("edge")), ())).gateways
     assert (spec.name, spec.namespace, spec.bind, spec.ports) == ("edge-marline", "shop", "", ())
     assert spec.labels == {"gateway.networking.k8s.io/gateway-name": "edge"}
 
@@ -70,3 +71,30 @@ def test_each_owner_prefers_its_own_address_every_time_and_may_have_any() -> Non
     assert len(set(first)) == 3
     assert all(address.startswith("127.77.") for address in first)
     assert sorted(beginning_with("shop/a", range(9))) == list(range(9))
+
+
+INFRASTRUCTURE = """
+  infrastructure:
+    labels: {team: edge}
+    annotations: {contact: edge@shop.test}
+"""
+
+
+def test_its_service_bears_the_gateways_infrastructure_and_belongs_to_it() -> None:
+    (found,) = undescribed(mesh(gateway("edge") + INFRASTRUCTURE), ())
+    made = service_of(found, "edge-marline", "laptop", is_root=True)
+    assert made is not None
+    metadata = made["metadata"]
+    assert metadata["labels"] == {"team": "edge", "gateway.networking.k8s.io/gateway-name": "edge"}
+    assert metadata["annotations"]["contact"] == "edge@shop.test"
+    assert [owner["name"] for owner in metadata["ownerReferences"]] == ["edge"]
+    assert made["spec"]["ports"] == [{"name": "http-80", "port": 80, "protocol": "TCP", "targetPort": 80}]
+    (proxy,) = deployed([found]).gateways
+    assert proxy.labels["team"] == "edge"
+
+
+def test_a_service_leads_to_where_an_ordinary_users_proxy_listens() -> None:
+    (found,) = undescribed(mesh(gateway("edge")), ())
+    made = service_of(found, "edge-marline", "laptop", is_root=False)
+    assert made is not None
+    assert made["spec"]["ports"][0]["targetPort"] == 8080

@@ -167,7 +167,9 @@ def test_a_gateway_listens_where_it_is_told() -> None:
     assert dict(plan.proxy.workloads[0].labels) == {"app": "ingress", "istio": "ingress", "zone": "dmz"}
     assert plan.spiffe_id == "spiffe://cluster.local/ns/istio-system/sa/ingress"
     assert plan.listen == {"80": 8080, "443": 443}
-    assert plan_gateway(GatewaySpec("ingress"), "laptop", "cluster.local", is_root=False).entry is None
+    free = plan_gateway(GatewaySpec("ingress"), "laptop", "cluster.local", is_root=False)
+    assert (free.listen, free.service) == ({}, None)
+    assert free.entry is not None and free.entry["spec"]["ports"] == {}
 
 
 @pytest.mark.parametrize(
