@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from api_gateway import Edge, edge, gateway, route, secret, service, trusting
-from tcp_servers import naming, tcp_server
+from api_gateway import Edge, document, edge, gateway, route, secret, service, trusting
+from tcp_servers import echo, naming, tcp_server
 from tls_servers import WebAuthority, https_server
 
 
@@ -107,3 +107,75 @@ async def test_tls_is_left_alone_or_terminated_by_the_name_that_clients_ask_for(
         for name in ("b.pass.org", "c.elsewhere.org"):
             assert await said(running, 443, trusting(servers.certificate), name) == ""
         assert running.conditions("TLSRoute", "misfit")["Accepted"] == ("False", "NoMatchingListenerHostname")
+
+
+IDLE = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: db, namespace: default}
+spec: {host: db, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 300ms}}}}
+"""
+
+
+async def test_connections_are_treated_as_the_rule_of_their_backend_says() -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(tcp_server(echo))
+        text = gateway("- {name: raw, port: 9000, protocol: TCP}") + service("db", port, protocol="tcp")
+        text += route("TCPRoute", "db", to("db")) + IDLE
+        running = await stack.enter_async_context(edge(text, 9000))
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.listen(9000))
+        writer.write(b"hello")
+        assert await reader.read(5) == b"hello"
+        # Nobody speaks any more, and the gateway ends the connection.
+        assert await asyncio.wait_for(reader.read(1), 10) == b""
+        writer.close()
+
+
+@pytest.mark.proves(
+    "gateway_api.ReferenceGrantSpec.from",
+    "gateway_api.ReferenceGrantSpec.to",
+    "gateway_api.GrantFrom.namespace",
+    "gateway_api.GrantFrom.kind",
+    "gateway_api.GrantTo.kind",
+    "gateway_api.GrantTo.name",
+    "gateway_api.BackendObjectReference.namespace",
+    "gateway_api.BackendRef.namespace",
+)
+async def test_another_namespaces_backends_are_reached_where_a_grant_says_so() -> None:
+    group = "gateway.networking.k8s.io"
+
+    def grant(kind: str, name: str) -> str:
+        origin = {"group": group, "kind": kind, "namespace": "default"}
+        target = {"group": "", "kind": "Service", "name": name}
+        return document("ReferenceGrant", "grant", {"from": [origin], "to": [target]}, "prod")
+
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(tcp_server(naming("db")))
+        text = gateway("- {name: raw, port: 9000, protocol: TCP}") + service(
+            "db", port, "prod", protocol="tcp"
+        )
+        text += route("TCPRoute", "db", "{rules: [{backendRefs: [{name: db, namespace: prod, port: 80}]}]}")
+        for given, reached in (
+            ("", ""), (grant("TCPRoute", "db"), "db"),
+            (grant("TCPRoute", "other"), ""), (grant("TLSRoute", "db"), ""),
+        ):  # fmt: skip
+            async with edge(text + given, 9000) as running:
+                assert await said(running, 9000) == reached
+                reason = ("True", "ResolvedRefs") if reached else ("False", "RefNotPermitted")
+                assert running.conditions("TCPRoute", "db")["ResolvedRefs"] == reason
+
+
+@pytest.mark.proves(
+    "gateway_api.UDPRouteSpec.parentRefs",
+    "gateway_api.UDPRouteSpec.rules",
+    "gateway_api.UDPRouteRule.backendRefs",
+)
+async def test_routes_of_datagrams_are_told_that_nobody_serves_them() -> None:
+    listeners = "- {name: dns, port: 53, protocol: UDP}\n- {name: http, port: 80, protocol: HTTP}"
+    text = gateway(listeners) + route("UDPRoute", "dns", to("dns"))
+    async with edge(text, 53, 80) as running:
+        assert running.conditions("UDPRoute", "dns")["Accepted"] == ("False", "UnsupportedValue")
+        assert list(running.envoy.ports) == ["127.0.0.1_" + str(running.listen(80))]
+        status = next(status for ref, status in running.told() if ref.kind == "Gateway")
+        assert status["listeners"][0]["conditions"][0]["reason"] == "UnsupportedProtocol"

@@ -73,6 +73,19 @@ async def grpc_backend(name: str) -> AsyncIterator[int]:
         await server.stop(0)
 
 
+@pytest.mark.proves(
+    "gateway_api.GRPCRouteSpec.rules",
+    "gateway_api.GRPCRouteRule.matches",
+    "gateway_api.GRPCRouteRule.filters",
+    "gateway_api.GRPCRouteRule.backendRefs",
+    "gateway_api.GRPCRouteMatch.method",
+    "gateway_api.GRPCRouteMatch.headers",
+    "gateway_api.GRPCMethodMatch.type",
+    "gateway_api.GRPCMethodMatch.service",
+    "gateway_api.GRPCMethodMatch.method",
+    "gateway_api.GRPCRouteFilter.type",
+    "gateway_api.GRPCRouteFilter.responseHeaderModifier",
+)
 async def test_calls_are_routed_by_service_method_and_headers() -> None:
     async with AsyncExitStack() as stack:
         ports = {

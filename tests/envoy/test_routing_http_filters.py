@@ -203,6 +203,14 @@ async def test_requests_are_mirrored_to_several_backends_each_by_its_share() -> 
     assert 60 <= counts["few"] <= 140
 
 
+EXTERNAL_AUTH = """
+  filters:
+  - type: ExternalAuth
+    externalAuth: {protocol: HTTP, http: {}, backendRef: {name: auth, port: 80}}
+"""
+
+
+@pytest.mark.proves("gateway_api.HTTPRouteFilter.extensionRef", "gateway_api.HTTPRouteFilter.externalAuth")
 @pytest.mark.parametrize(
     "rule",
     [
@@ -210,11 +218,12 @@ async def test_requests_are_mirrored_to_several_backends_each_by_its_share() -> 
         "matches: [{path: {type: RegularExpression, value: '/(?=a)'}}]",
         "filters: [{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}]",
         "filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [Host]}}]",
+        EXTERNAL_AUTH,
         "sessionPersistence: {absoluteTimeout: 1h}",
     ],
 )
 async def test_requests_of_a_rule_that_cannot_be_applied_get_an_error(rule: str) -> None:
-    rules = f"- {rule}\n  backendRefs: [{{name: app, port: 80}}]\n"
+    rules = f"- {rule.strip()}\n  backendRefs: [{{name: app, port: 80}}]\n"
     plain = "- matches: [{path: {value: /fine}}]\n  backendRefs: [{name: app, port: 80}]\n"
     async with (
         backend("app") as app,

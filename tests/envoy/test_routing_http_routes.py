@@ -2,9 +2,20 @@
 
 import asyncio
 
+import pytest
 from routing_envoy import backend, http_route, http_route_host, routed_hosts
 
 
+@pytest.mark.proves(
+    "gateway_api.HTTPRouteMatch.path",
+    "gateway_api.HTTPRouteMatch.headers",
+    "gateway_api.HTTPRouteMatch.queryParams",
+    "gateway_api.HTTPRouteMatch.method",
+    "gateway_api.HTTPPathMatch.type",
+    "gateway_api.HTTPPathMatch.value",
+    "gateway_api.HeaderMatch.name",
+    "gateway_api.HeaderMatch.value",
+)
 async def test_the_most_specific_match_wins_wherever_it_is_written() -> None:
     older = http_route("""
 - matches: [{path: {type: PathPrefix, value: /}}]
@@ -49,6 +60,14 @@ async def test_the_most_specific_match_wins_wherever_it_is_written() -> None:
             assert (await client.send("/foo", "PUT", x_flag="on")).backend == "method"
 
 
+@pytest.mark.proves(
+    "gateway_api.HTTPRouteFilter.urlRewrite",
+    "gateway_api.HTTPURLRewriteFilter.path",
+    "gateway_api.HTTPURLRewriteFilter.hostname",
+    "gateway_api.HTTPPathModifier.type",
+    "gateway_api.HTTPPathModifier.replaceFullPath",
+    "gateway_api.HTTPPathModifier.replacePrefixMatch",
+)
 async def test_paths_are_replaced_by_segments() -> None:
     cases = {
         "/one": ("/two", "/one/x?q=1", "/two/x?q=1"),
@@ -85,6 +104,14 @@ async def test_paths_are_replaced_by_segments() -> None:
     assert full.body["headers"]["host"] == "to.example"
 
 
+@pytest.mark.proves(
+    "gateway_api.HTTPRouteFilter.requestRedirect",
+    "gateway_api.HTTPRequestRedirectFilter.scheme",
+    "gateway_api.HTTPRequestRedirectFilter.hostname",
+    "gateway_api.HTTPRequestRedirectFilter.path",
+    "gateway_api.HTTPRequestRedirectFilter.port",
+    "gateway_api.HTTPRequestRedirectFilter.statusCode",
+)
 async def test_redirects_name_scheme_host_port_and_path() -> None:
     rules = """
 - matches: [{path: {value: /secure}}]
@@ -131,6 +158,19 @@ async def test_broken_references_answer_500_for_their_share() -> None:
     assert statuses.count(200) + statuses.count(500) == 400
 
 
+@pytest.mark.proves(
+    "gateway_api.HTTPRouteRule.filters",
+    "gateway_api.HTTPRouteRule.timeouts",
+    "gateway_api.HTTPRouteTimeouts.request",
+    "gateway_api.HTTPRouteFilter.type",
+    "gateway_api.HTTPRouteFilter.requestHeaderModifier",
+    "gateway_api.HTTPRouteFilter.responseHeaderModifier",
+    "gateway_api.HTTPHeaderFilter.set",
+    "gateway_api.HTTPHeaderFilter.add",
+    "gateway_api.HTTPHeaderFilter.remove",
+    "gateway_api.HTTPHeader.name",
+    "gateway_api.HTTPHeader.value",
+)
 async def test_header_filters_mirrors_and_timeouts_apply() -> None:
     rules = """
 - matches: [{path: {value: /slow}}]

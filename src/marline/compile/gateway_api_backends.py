@@ -12,12 +12,15 @@ from marline.api.resource import Resource
 from marline.compile.gateway_api_attach import Route
 from marline.compile.gateway_api_grpc import GRPC_ROUTE
 from marline.compile.gateway_lookup import reference_grants
+from marline.compile.routes_active import MESH, Side
+from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings
 from marline.compile.routes_lookup import (
     cluster_hostname,
     find_service,
     service_target,
     source_labels,
     source_namespace,
+    tcp_settings,
 )
 from marline.compile.routes_targets import Target
 from marline.mesh.model import Port, Protocol, Proxy
@@ -46,6 +49,8 @@ class Backend(NamedTuple):
     target: Target | None
     reason: str = "ResolvedRefs"
     message: str = ""
+    settings: TcpSettings = PLAIN_TCP
+    """Of connections that are not read as HTTP."""
 
 
 def resolve_backend(
@@ -72,7 +77,9 @@ def resolve_backend(
     fault = _protocol_fault(route.kind, port)
     if fault:
         return Backend(None, "UnsupportedProtocol", f"port {port.number} of {shown} {fault}")
-    return Backend(service_target(snapshot, client.namespace, client.labels, service, port.number))
+    found = service_target(snapshot, client.namespace, client.labels, service, port.number)
+    side = Side(port.number, MESH, client.labels, client.namespace)
+    return Backend(found, settings=tcp_settings(snapshot, side, hostname, port.number))
 
 
 def _protocol_fault(kind: str, port: Port) -> str:

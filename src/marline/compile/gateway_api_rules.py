@@ -18,6 +18,8 @@ from marline.api.gateway_api.http_route import (
 from marline.api.gateway_api.shared import BackendObjectReference, HeaderMatch
 from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
+from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
+from marline.compile.forward_proxy import resolve_host
 from marline.compile.gateway_api_filters import (
     Filters,
     add_mirror,
@@ -228,6 +230,8 @@ def _forward(
     _backends(made, shares)
     hashes = [target.hash for _, target in shares if target is not None]
     action.hash_policy.extend(hash_policies(hashes))
+    if any(target is not None and target.resolves for _, target in shares):
+        made.typed_per_filter_config[FORWARD_PROXY_FILTER].Pack(resolve_host())
     _limits(action, rule, hashed=any(item is not None for item in hashes))
     authority = header_changes(rule.filters).authority
     if authority:

@@ -16,7 +16,7 @@ from marline.api.resource import Ref, Resource
 from marline.compile.gateway_api import route_set
 from marline.compile.gateway_api_backends import client_of
 from marline.compile.gateway_api_grpc import GRPC_ROUTE, as_http
-from marline.compile.gateway_api_l4 import clusters_of
+from marline.compile.gateway_api_l4 import l4_route
 from marline.compile.gateway_api_rules import RouteSet, ordered_routes
 from marline.compile.routes_l4 import L4Route
 from marline.compile.routes_targets import Target
@@ -71,14 +71,6 @@ def service_l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, po
     client = client_of(proxy)
     routes = snapshot.service_routes(service, port, client.namespace)
     tls = [route for route in routes if route.kind == "TLSRoute"] if port.protocol in _TLS else []
-    named = [
-        L4Route(clusters_of(snapshot, client, route), (host,), source=route.ref)
-        for route in tls
-        for host in route.spec.hostnames
-    ]
+    named = [l4_route(snapshot, client, route, (host,)) for route in tls for host in route.spec.hostnames]
     named.sort(key=lambda item: (item.sni_hosts[0].startswith("*"), -len(item.sni_hosts[0])))
-    return named + [
-        L4Route(clusters_of(snapshot, client, route), source=route.ref)
-        for route in routes
-        if route.kind == "TCPRoute"
-    ]
+    return named + [l4_route(snapshot, client, route, ()) for route in routes if route.kind == "TCPRoute"]
