@@ -44,6 +44,8 @@ class Backend:
     failures: int = 0
     """So many requests are answered with an error first."""
     failure: int = 503
+    grpc_status: str = ""
+    """It answers as a gRPC server without a message, with this status."""
     delays: list[float] = field(default_factory=list)
     """How long the next requests wait, each for one."""
     delay: float = 0.0
@@ -63,6 +65,9 @@ class Backend:
         if self.failures:
             self.failures -= 1
             return web.Response(status=self.failure)
+        if self.grpc_status:
+            said = {"content-type": "application/grpc", "grpc-status": self.grpc_status}
+            return web.Response(headers=said)
         headers = {name.lower(): value for name, value in request.headers.items()}
         return web.json_response(
             {"backend": self.name, "path": request.raw_path, "headers": headers},

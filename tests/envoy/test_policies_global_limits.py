@@ -16,6 +16,17 @@ from marline.ratelimit.__main__ import REDIS_VARIABLE
 from redis_process import running_redis
 
 PATIENCE = 20
+ELSEWHERE = """
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: limits, namespace: default}
+spec:
+  hosts: [limits.test]
+  resolution: STATIC
+  ports: [{number: 8081, name: grpc, protocol: GRPC}]
+  endpoints: [{address: "unix://%s"}]
+"""
 HOUR = "requests: %d, unit: Hour, scope: Global"
 
 
@@ -109,6 +120,22 @@ async def test_when_nobody_counts_requests_pass_or_fail_as_the_policy_says() -> 
 async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
+
+
+@pytest.mark.proves(
+    "policy.GlobalLimits.service",
+    "policy.RateLimitServiceReference.host",
+    "policy.RateLimitServiceReference.port",
+)
+async def test_a_service_of_the_mesh_may_count() -> None:
+    own = "{name: all, %s}" % (HOUR % 1)
+    for host, expected in (("limits.test", [200, 429]), ("nobody.test", [200, 200])):
+        more = f", globalLimits: {{service: {{host: {host}, port: 8081}}}}"
+        async with (
+            counting() as socket,
+            protected_service(limited(own, more=more), ELSEWHERE % socket) as caller,
+        ):
+            assert await caller.statuses(2) == expected, host
 
 
 async def test_counts_in_redis_are_those_of_all_services_and_outlive_them() -> None:

@@ -147,6 +147,17 @@ async def test_what_is_a_success_can_be_said() -> None:
             assert (refused > 0) == rejects, ranges
 
 
+@pytest.mark.proves("policy.SuccessCriteria.grpcStatuses")
+async def test_what_is_a_success_of_grpc_can_be_said() -> None:
+    strict = "admissionControl: {aggression: 10, maxRejectionPercent: 100, success: {grpcStatuses: [%s]}}"
+    for statuses, rejects in (("OK", True), ("OK, NOT_FOUND", False)):
+        async with protected_service(resilient(strict % statuses)) as caller:
+            caller.app.grpc_status = "5"
+            await caller.statuses(30, "/", "POST", content_type="application/grpc")
+            refused = (await caller.stats("server", "rq_rejected"))["admission_control.rq_rejected"]
+            assert (refused > 0) == rejects, statuses
+
+
 @pytest.mark.proves("policy.ResiliencePolicySpec.hedging", "policy.Hedging.after", "policy.Hedging.methods")
 async def test_a_request_that_is_slow_is_sent_once_more_unless_its_method_forbids_it() -> None:
     async with protected_service(resilient("hedging: {after: 300ms, methods: [GET, PUT]}")) as caller:

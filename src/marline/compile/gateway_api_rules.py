@@ -110,7 +110,7 @@ def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
             for number, match in enumerate(rule.matches or (HTTPRouteMatch(),)):
                 field = f"spec.rules[{index}]{f'.matches[{number}]' if rule.matches else ''}"
                 made = list(_routes(routes, rule, match, index, field))
-                limit_routes(made, routes.limiters, index, f"spec.rules[{index}]")
+                limit_routes(made, routes.limiters, index, f"{routes.ref} spec.rules[{index}]")
                 place = order(match)
                 found.extend((place, route) for route in made)
     found.sort(key=lambda item: item[0])

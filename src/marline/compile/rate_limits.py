@@ -134,7 +134,8 @@ def build_filter(wanted: LimitFilter) -> Any:
 def limit_routes(
     routes: Iterable[Any], limiters: tuple[RateLimiter | None, ...], index: int, field: str
 ) -> None:
-    """Let the policy of the rule with this index act on the routes that were made of this field."""
+    """Let the policy of the rule with this index act on the routes that were made of it; `field` says which
+    rule of which resource that is."""
     limiter = limiters[index] if limiters else None
     if limiter is not None:
         for route in routes:

@@ -75,7 +75,7 @@ class RuleSet:
             if active.matches:
                 matches = [(origin.matches[index], rule.match[index]) for index in active.matches]
             made = rule_routes(rule, matches, self.targets, self.port, origin.resource, tls=self.tls)
-            limit_routes(made, self.limiters, number, origin.field)
+            limit_routes(made, self.limiters, number, f"{origin.resource} {origin.field}")
             routes.extend(made)
         return routes
 
