@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from marline.analyze import conflicts, edges, encryption, references, traffic, workloads
+from marline.analyze import conflicts, edges, encryption, references, sidecars, traffic, workloads
 from marline.analyze.annotations import suppressed, unread_annotations
 from marline.analyze.findings import Finding
 from marline.analyze.names import NETWORKING
@@ -61,6 +61,7 @@ def analyze(snapshot: MeshSnapshot, proxies: tuple[Proxy, ...] | None = None) ->
     if proxies is not None:
         found += edges.gateways_without_proxy(snapshot, proxies)
         found += traffic.calls_that_outlive_their_caller(snapshot, proxies)
+        found += sidecars.listeners_without_effect(snapshot, proxies)
     kept = {finding: None for finding in found if not _is_suppressed(snapshot, finding)}
     return tuple(sorted(kept, key=lambda item: (-item.code.severity, item.code.code, item.ref, item.path)))
 

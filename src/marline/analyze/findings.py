@@ -197,6 +197,10 @@ NOT_VISIBLE: Final = Code(
     "The service is not exported to this namespace, so its proxies do not know it: requests fail.",
     "Add the namespace to exportTo of the service.",
 )  # fmt: skip
+LISTENER_WITHOUT_EFFECT: Final = Code(
+    "MAR0109", "ListenerWithoutEffect", _W, "The listener of the Sidecar is not there, or not as it says.",
+    "Remove the field, or run the workload so that it has a meaning.",
+)  # fmt: skip
 
 
 def codes() -> Iterator[Code]:

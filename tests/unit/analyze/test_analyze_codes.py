@@ -15,6 +15,12 @@ ENTRY: Final = "we a-1 {address: 10.0.0.1, labels: {app: a, version: v1, securit
 ROUTE: Final = "route: [{destination: {host: a}}]"
 SERVER: Final = "port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']"
 HTTPS: Final = "port: {number: 443, name: https, protocol: HTTPS}"
+PORT: Final = "port: {number: 80, protocol: HTTP}"
+ALL_HOSTS: Final = "hosts: ['*/*']"
+AT: Final = "defaultEndpoint: '127.0.0.1:81'"
+TLS_PORT: Final = (
+    "port: {number: 80, protocol: HTTPS}, tls: {mode: SIMPLE, serverCertificate: /c, privateKey: /k}"
+)
 GATEWAY: Final = f"gw edge {{selector: {{istio: edge}}, servers: [{{{SERVER}}}]}}\n"
 EDGE: Final = Proxy(
     "edge", Role.GATEWAY, Capture.EXPLICIT, (Workload("default", "edge", labels=(("istio", "edge"),)),),
@@ -37,6 +43,7 @@ class Case(NamedTuple):
 CASES: Final = {
     "IST0101": (
         Case("v spec.http[0].route[0].destination.host", f"{SVC}vs v {{hosts: [a], http: [{{route: [{{destination: {{host: b}}}}]}}]}}", f"{SVC}vs v {{hosts: [a], http: [{{{ROUTE}}}]}}"),
+        Case("v spec.http[0].delegate", f"{SVC}vs v {{hosts: [a], http: [{{delegate: {{name: d}}}}]}}", f"{SVC}vs v {{hosts: [a], http: [{{delegate: {{name: d}}}}]}}\nvs d {{http: [{{{ROUTE}}}]}}"),
         Case("v spec.http[0].mirror.host", f"{SVC}vs v {{hosts: [a], http: [{{{ROUTE}, mirror: {{host: b}}}}]}}", f"{SVC}vs v {{hosts: [a], http: [{{{ROUTE}, mirror: {{host: a}}}}]}}"),
         Case("v spec.http[0].route[0].destination.port.number", f"{SVC}vs v {{hosts: [a], http: [{{route: [{{destination: {{host: a, port: {{number: 81}}}}}}]}}]}}", f"{SVC}vs v {{hosts: [a], http: [{{route: [{{destination: {{host: a, port: {{number: 80}}}}}}]}}]}}"),
         Case("v spec.http[0].route[0].destination.subset", f"{SVC}vs v {{hosts: [a], http: [{{route: [{{destination: {{host: a, subset: v1}}}}]}}]}}", f"{SVC}dr d {{host: a, subsets: [{{name: v1, labels: {{version: v1}}}}]}}\nvs v {{hosts: [a], http: [{{route: [{{destination: {{host: a, subset: v1}}}}]}}]}}"),
@@ -84,6 +91,12 @@ CASES: Final = {
     "MAR0106": (Case("r status.parents[0].conditions[0]", "hr r {parentRefs: []} @{status: {parents: [{conditions: [{type: Accepted, status: 'False', reason: NoMatchingParent}]}]}}", "hr r {parentRefs: []} @{status: {parents: [{conditions: [{type: Accepted, status: 'True'}]}]}}"),),
     "MAR0107": (Case("b spec.selector", f"{SVC}{ENTRY}svc b {{selector: {{app: b}}, ports: [{{name: http, port: 81}}]}}", f"{SVC}{ENTRY}"),),
     "MAR0108": (Case("v spec.http[0].route[0].destination.host", "svc x/a {selector: {app: a}, ports: [{name: http, port: 80}]} @{metadata: {annotations: {networking.istio.io/exportTo: '.'}}}\nvs v {hosts: ['*.x.svc.cluster.local'], http: [{route: [{destination: {host: a.x.svc.cluster.local}}]}]}", "svc x/a {selector: {app: a}, ports: [{name: http, port: 80}]}\nvs v {hosts: ['*.x.svc.cluster.local'], http: [{route: [{destination: {host: a.x.svc.cluster.local}}]}]}"),),
+    "MAR0109": (
+        Case("s spec.egress[0].captureMode", f"sc s {{egress: [{{{PORT}, captureMode: IPTABLES, {ALL_HOSTS}}}]}}", f"sc s {{egress: [{{{PORT}, captureMode: NONE, {ALL_HOSTS}}}]}}", (CALLER,)),
+        Case("s spec.ingress[0].captureMode", f"sc s {{ingress: [{{{PORT}, captureMode: IPTABLES, {AT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
+        Case("s spec.ingress[0].defaultEndpoint", f"sc s {{ingress: [{{{PORT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
+        Case("s spec.ingress[0].tls", f"sc s {{ingress: [{{{TLS_PORT}, {AT}}}]}}", f"sc s {{ingress: [{{{TLS_PORT}, {AT}}}]}}\npa p {{mtls: {{mode: PERMISSIVE}}}}", (CALLER,)),
+    ),
 }  # fmt: skip
 ALL = [
     pytest.param(code, case, id=f"{code}-{number}")
