@@ -42,6 +42,9 @@ class InfrastructureParameters(Model, frozen=True):
 
 
 class GatewayInfrastructure(Model, frozen=True):
+    """Labels become those of the Gateway's own proxy. Annotations are kept with the Gateway: a process has
+    nothing that they could be written on."""
+
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     parameters_ref: InfrastructureParameters | None = None
