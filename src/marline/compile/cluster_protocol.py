@@ -21,12 +21,14 @@ def set_protocol(
     by_request: bool = False,
     verifies: bool = True,
     negotiates: bool = False,
+    follows_client: bool = True,
 ) -> None:
     """Envoy's HTTP protocol options; none for a port that carries no HTTP, unless bytes are tunnelled there.
 
     `by_request`: the cluster connects to the host that the request names; TLS has to expect that host, if it
     `verifies` anything. `negotiates`: its TLS is that of the server, which says by ALPN what it speaks where
-    the port does not.
+    the port does not. `follows_client`: where the port does not say it, requests go on as they came, else
+    as HTTP/1.1.
     """
     http = (pool.http if pool is not None else None) or HTTPSettings()
     tcp = (pool.tcp if pool is not None else None) or TCPSettings()
@@ -53,7 +55,7 @@ def set_protocol(
     elif asks:
         made.auto_config.http_protocol_options.SetInParent()
         _http2(made.auto_config.http2_protocol_options, http)
-    elif protocol is Protocol.AUTO:
+    elif protocol is Protocol.AUTO and follows_client:
         _as_client(made.use_downstream_protocol_config, http)
     else:
         made.explicit_http_config.http_protocol_options.SetInParent()

@@ -27,6 +27,8 @@ class ClusterSpec:
     name: str
     hostname: str
     port: Port
+    follows_client: bool
+    """The port declares no protocol, and requests go on as they came."""
     subset: str
     rule: DestinationPolicy | None
     by_client: bool

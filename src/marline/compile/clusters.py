@@ -73,6 +73,9 @@ def cluster_specs(
                 name=name,
                 hostname=service.hostname,
                 port=port,
+                # Gateways do not, as in Istio: who speaks HTTP/2 to them knows nothing of the backend
+                # (istio.io, "Protocol Selection").
+                follows_client=port.protocol is Protocol.AUTO and proxy.role is not Role.GATEWAY,
                 subset=subset,
                 rule=rule,
                 by_client=service.client_affinity,
@@ -175,6 +178,7 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
         by_request=by_request,
         verifies=_verifies(settings),
         negotiates=spec.backend_tls is not None,
+        follows_client=spec.follows_client,
     )
     set_transport(made, spec, settings.tls)
     set_proxy_protocol(made, settings.proxy_protocol)

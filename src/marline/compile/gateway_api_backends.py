@@ -23,7 +23,7 @@ from marline.compile.routes_lookup import (
     tcp_settings,
 )
 from marline.compile.routes_targets import Target
-from marline.mesh.model import Port, Protocol, Proxy
+from marline.mesh.model import Port, Protocol, Proxy, Role
 from marline.mesh.snapshot import MeshSnapshot
 
 SERVICE: Final = ("", "Service")
@@ -37,10 +37,11 @@ class Client(NamedTuple):
 
     namespace: str
     labels: Mapping[str, str] = {}
+    is_gateway: bool = False
 
 
 def client_of(proxy: Proxy) -> Client:
-    return Client(source_namespace(proxy), source_labels(proxy))
+    return Client(source_namespace(proxy), source_labels(proxy), proxy.role is Role.GATEWAY)
 
 
 class Backend(NamedTuple):
@@ -74,7 +75,7 @@ def resolve_backend(
     port = service.port(backend.port) if backend.port is not None else None
     if port is None:
         return Backend(None, "BackendNotFound", f"{shown} has no port {backend.port}")
-    fault = _protocol_fault(route.kind, port)
+    fault = _protocol_fault(route.kind, port, client)
     if fault:
         return Backend(None, "UnsupportedProtocol", f"port {port.number} of {shown} {fault}")
     found = service_target(snapshot, client.namespace, client.labels, service, port.number)
@@ -82,12 +83,14 @@ def resolve_backend(
     return Backend(found, settings=tcp_settings(snapshot, side, hostname, port.number))
 
 
-def _protocol_fault(kind: str, port: Port) -> str:
+def _protocol_fault(kind: str, port: Port, client: Client) -> str:
     """Why a route of a kind cannot lead to a port, given what the port says of its protocol."""
     if (kind == "UDPRoute") != (port.protocol is Protocol.UDP):
         return f"is {port.protocol.value}, which a {kind} cannot lead to"
     if kind == GRPC_ROUTE and port.protocol in _SPEAKS_HTTP1:
         return "is declared as HTTP/1, over which there is no gRPC; set appProtocol: kubernetes.io/h2c"
+    if kind == GRPC_ROUTE and port.protocol is Protocol.AUTO and client.is_gateway:
+        return "declares no protocol, so that gateways speak HTTP/1 to it; set appProtocol: kubernetes.io/h2c"
     return ""
 
 

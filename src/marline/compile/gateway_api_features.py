@@ -49,6 +49,16 @@ SUPPORTED_FEATURES: Final = (
     "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
     "ListenerSet",
+    "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
+)
+MESH_FEATURES: Final = (
+    "HTTPRoute",
+    "HTTPRouteParentRefPort",
+    "HTTPRouteResponseHeaderModification",
     "Mesh",
     "MeshConsumerRoute",
     "MeshHTTPRouteBackendRequestHeaderModification",
@@ -58,9 +68,5 @@ SUPPORTED_FEATURES: Final = (
     "MeshHTTPRouteRedirectPort",
     "MeshHTTPRouteRewritePath",
     "MeshHTTPRouteSchemeRedirect",
-    "ReferenceGrant",
-    "TCPRoute",
-    "TLSRoute",
-    "TLSRouteModeMixed",
-    "TLSRouteModeTerminate",
 )
+"""Of routes whose parent is a Service; a GatewayClass does not speak of them."""

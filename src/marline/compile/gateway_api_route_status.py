@@ -47,13 +47,12 @@ def route_status(parents: Parents, route: Route, now: str, rejected: str) -> Sta
     """With the entries of other controllers as they are."""
     present = list(route.status.get("parents", ()))
     made = [item for item in present if item.get("controllerName") != CONTROLLER]
-    resolved = _resolved(parents.snapshot, route)
     gateways = [item.gateway for item in parents.served]
     for parent in parents_of(route, gateways):
         accepted = _accepted(parents, route, parent)
         if accepted is None:
             continue
-        verdicts = [*_with_unsupported(route, accepted), resolved]
+        verdicts = [*_with_unsupported(route, accepted), _resolved(parents.snapshot, route, parent)]
         if rejected:
             verdicts.append(Verdict(NOT_TAKEN, False, "RejectedByProxy", rejected))
         reference = {"group": parent.group, "kind": parent.kind} | msgspec.to_builtins(parent)
@@ -163,9 +162,10 @@ def _with_unsupported(route: Route, accepted: Verdict) -> list[Verdict]:
     return [accepted, Verdict("PartiallyInvalid", True, "UnsupportedValue", f"Dropped Rule: {message}")]
 
 
-def _resolved(snapshot: MeshSnapshot, route: Route) -> Verdict:
+def _resolved(snapshot: MeshSnapshot, route: Route, parent: ParentReference) -> Verdict:
+    client = Client(route.namespace, is_gateway=not is_service(parent))
     for backend in backends_of(route):
-        found = resolve_backend(snapshot, Client(route.namespace), route, backend)
+        found = resolve_backend(snapshot, client, route, backend)
         if found.target is None:
             return Verdict("ResolvedRefs", False, found.reason, found.message)
     if isinstance(route.spec, HTTPRouteSpec):

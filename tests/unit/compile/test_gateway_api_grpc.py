@@ -131,3 +131,15 @@ spec:
     for kind, forwards in (("GRPCRoute", True), ("HTTPRoute", False)):
         (route,) = routes(text + grant.replace("KIND", kind))
         assert route.HasField("route") == forwards
+
+
+@pytest.mark.parametrize(
+    ("parent", "reason"),
+    [("{name: edge}", "UnsupportedProtocol"), ("{kind: Service, group: '', name: plain}", "ResolvedRefs")],
+)
+def test_a_gateway_cannot_know_that_a_port_without_protocol_takes_grpc(parent: str, reason: str) -> None:
+    route = grpc_route("[]", backend="plain").replace("{name: edge}", parent)
+    text = MESH + service("plain", 9090).replace("http-9090", "main") + route
+    told = {ref.name: status for ref, status in statuses(mesh(text), "2026-01-01T00:00:00Z")}
+    (found,) = told["grpc"]["parents"]
+    assert {item["reason"] for item in found["conditions"] if item["type"] == "ResolvedRefs"} == {reason}
