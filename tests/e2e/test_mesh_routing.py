@@ -91,7 +91,7 @@ def test_requests_are_mirrored(mesh: Mesh, client: Caller) -> None:
 
 
 def test_failed_calls_are_retried_at_another_endpoint(mesh: Mesh, client: Caller) -> None:
-    """Istio's default: two retries where the server was not reached or said 503."""
+    """Istio's default: two retries where the server was not reached."""
     client.fetch("{ECHO_URL}/seen")
     assert all(item["status"] == 503 for item in client.fetch("{ECHO_URL}/always?status=503"))
     (before,) = client.fetch("{ECHO_URL}/?status=418")

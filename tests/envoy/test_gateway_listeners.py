@@ -45,6 +45,22 @@ async def test_a_gateway_listens_for_the_servers_of_the_gateways_that_select_all
                 await ask(made[81], "shop.example")
 
 
+@pytest.mark.proves("networking.SidecarSpec.egress")
+async def test_what_sidecars_may_call_by_default_says_nothing_of_gateways() -> None:
+    """A Sidecar of the root namespace, without selector, is for all workloads but gateways."""
+    narrow = """
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: istio-system}
+spec: {egress: [{hosts: ["./*"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+"""
+    async with backend("shop") as shop:
+        text = app("shop", shop.port) + gateway(server("'*'")) + route("*", "shop") + narrow
+        async with edge(text, 80) as made:
+            assert (await ask(made[80], "any.example")).backend == "shop"
+
+
 @pytest.mark.proves("networking.Server.bind")
 async def test_a_server_may_bind_to_an_address_or_a_unix_socket_of_its_own(tmp_path: Path) -> None:
     socket, name = tmp_path / "edge.sock", f"marline-{free_port()}"

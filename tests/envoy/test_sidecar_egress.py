@@ -48,6 +48,27 @@ async def test_what_is_not_imported_is_unknown(mode: str, status: int) -> None:
         assert (await mesh.proxied(outside)).status == status
 
 
+@pytest.mark.proves("networking.IstioEgressListener.hosts")
+@pytest.mark.parametrize(("owner", "answering"), [("default", "elsewhere"), ("other", "app")])
+async def test_rules_are_imported_as_services_are_and_with_them_where_they_lead(
+    owner: str, answering: str
+) -> None:
+    """Rules of namespaces that the Sidecar does not name do not count; where the others lead is reached,
+    though the Sidecar does not name it."""
+    rules = f"""
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: away, namespace: {owner}}}
+spec:
+  hosts: [app.default.svc.cluster.local]
+  http: [{{route: [{{destination: {{host: elsewhere.default.svc.cluster.local}}}}]}}]
+"""
+    spec = "{egress: [{hosts: ['default/app.default.svc.cluster.local']}]}"
+    async with called(SIDECAR % spec + rules, "app", "elsewhere") as mesh:
+        assert (await mesh.send("app")).backend == answering
+
+
 @pytest.mark.proves(
     "networking.IstioEgressListener.port",
     "networking.IstioEgressListener.bind",
@@ -81,8 +102,13 @@ async def test_a_listener_may_be_a_unix_socket() -> None:
             assert len(mesh.backends["app"].seen) == 2
 
 
-@pytest.mark.proves("networking.IstioEgressListener.port", "networking.SidecarPort.protocol")
-async def test_bytes_have_listeners_too() -> None:
+@pytest.mark.proves(
+    "networking.IstioEgressListener.port",
+    "networking.SidecarPort.protocol",
+    "networking.ServicePort.protocol",
+)
+@pytest.mark.parametrize("protocol", ["TCP", "MONGO", "mysql", "Redis"])
+async def test_bytes_have_listeners_too(protocol: str) -> None:
     number = free_port()
     entry = """
 ---
@@ -90,12 +116,12 @@ apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: db, namespace: default}
 spec: {hosts: [db.example], resolution: STATIC, endpoints: [{address: 127.0.0.1, ports: {tcp: %d}}],
-  ports: [{number: %d, name: tcp, protocol: TCP}]}
+  ports: [{number: %d, name: tcp, protocol: %s}]}
 """
     listener = f"{{port: {{number: {number}, protocol: TCP}}, captureMode: NONE, hosts: [./db.example]}}"
     async with (
         talker("database") as port,
-        called(entry % (port, number) + SIDECAR % f"{{egress: [{listener}]}}", "app"),
+        called(entry % (port, number, protocol) + SIDECAR % f"{{egress: [{listener}]}}", "app"),
     ):
         assert await answer(number) == "database"
 

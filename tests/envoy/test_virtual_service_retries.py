@@ -97,6 +97,23 @@ async def test_a_failure_is_repeated_if_the_rule_names_it(
     assert app.seen == (2 if status == 200 else 1)
 
 
+@pytest.mark.proves("networking.HTTPRoute.retries", "networking.HTTPRetry.retryOn")
+@pytest.mark.parametrize("retries", ["", "retries: {attempts: 1}, "])
+@pytest.mark.parametrize(
+    ("answer", "repeated"),
+    [(_answer(200, GRPC_ERROR, "grpc-status: 14"), True), (_answer(503), False), (None, False)],
+)
+async def test_by_default_only_what_did_not_reach_the_application_is_repeated(
+    retries: str, answer: bytes | None, repeated: bool
+) -> None:
+    """A 503 may be the application's own, and whoever closes the connection may have acted."""
+    rule = f"- {{{retries}route: [{{destination: {{host: app}}}}]}}"
+    async with failing(answer) as app, routed(virtual_service(rule), {"app": [app.port]}) as client:
+        headers = GRPC if answer and b"grpc" in answer else {}
+        assert (await client.send("/", **headers)).status == (200 if repeated else 503)
+    assert app.seen == (2 if repeated else 1)
+
+
 @pytest.mark.proves("networking.HTTPRetry.retryOn")
 async def test_connections_that_fail_are_tried_again_on_another_host() -> None:
     async with backend("app") as app:

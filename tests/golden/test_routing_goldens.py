@@ -36,7 +36,7 @@ def recipes(snapshot: MeshSnapshot, proxy: Proxy) -> list[Recipe]:
         for service in snapshot.services.values()
         for recipe in virtual_host_recipes(snapshot, proxy, service)
     ]
-    for host in snapshot.unknown_hosts(proxy.workloads[0].namespace):
+    for host in snapshot.unknown_hosts(snapshot.scope(proxy)):
         found.extend(unknown_host_recipes(snapshot, proxy, host))
     for upstream in proxy.workloads[0].upstreams:
         hostname = snapshot.resolve_host(upstream.host, proxy.workloads[0].namespace)

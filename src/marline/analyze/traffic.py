@@ -16,6 +16,7 @@ from marline.api.resource import Resource
 from marline.api.scalars import Duration
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import Scope
 
 
 def weights(snapshot: MeshSnapshot) -> Iterator[Finding]:
@@ -97,7 +98,7 @@ def _outliving(
     namespace: str,
     callee: str,
 ) -> Iterator[Finding]:
-    found = snapshot.virtual_service(snapshot.resolve_host(callee, namespace), namespace)
+    found = snapshot.virtual_service(snapshot.resolve_host(callee, namespace), Scope(namespace))
     if found is None:
         return
     rules = snapshot.merged(found)

@@ -12,6 +12,7 @@ from marline.api.resource import Ref, Resource
 from marline.mesh.endpoints import entry_labels, spiffe_id
 from marline.mesh.model import ChangeSet, Endpoint, MeshSettings, Service
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
+from marline.mesh.visibility import Scope
 from marline.store.interface import ResourceStore
 
 _NETWORKING: Final = "networking.istio.io"
@@ -76,7 +77,7 @@ def service_facts(mesh: MeshSnapshot, ref: Ref) -> tuple[ServiceFacts, ...]:
 
 def _service(mesh: MeshSnapshot, service: Service) -> ServiceFacts:
     rules: list[Ref] = []
-    virtual = mesh.virtual_service(service.hostname, service.namespace)
+    virtual = mesh.virtual_service(service.hostname, Scope(service.namespace))
     if virtual is not None:
         rules.append(virtual.ref)
     policy = mesh.destination_rule(service.hostname, service.namespace, {})

@@ -82,7 +82,7 @@ def _own_units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
 def _hosts(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[str]:
     yield from snapshot.services
     if proxy.role is not Role.GATEWAY:
-        yield from snapshot.unknown_hosts(proxy.workloads[0].namespace)
+        yield from snapshot.unknown_hosts(snapshot.scope(proxy))
 
 
 def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[Unit]:
@@ -140,8 +140,7 @@ def _affected_upstreams(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) ->
 
 def _egress_is_affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> bool:
     """Where bytes go stands in the listeners themselves; requests have virtual hosts."""
-    workload = proxy.workloads[0]
-    scope = snapshot.scope(workload.namespace, dict(workload.labels))
+    scope = snapshot.scope(proxy)
     patterns = {
         pattern
         for listener in own_listeners(proxy, scope)
@@ -212,8 +211,7 @@ def _site(proxy: Proxy, unit: Unit, recipes: tuple[Recipe, ...]) -> Site:
 def _without_patches(
     snapshot: MeshSnapshot, proxy: Proxy, wanted: Iterable[Unit]
 ) -> Iterator[tuple[Unit, tuple[Recipe, ...]]]:
-    workload = proxy.workloads[0]
-    scope = snapshot.scope(workload.namespace, dict(workload.labels))
+    scope = snapshot.scope(proxy)
     common = _common(snapshot, proxy, scope)
     for unit in wanted:
         if isinstance(unit, (HostUnit, EndpointsUnit)):
@@ -304,7 +302,7 @@ def _shared_recipes(
 
 
 def _asked(snapshot: MeshSnapshot, scope: Scope, hostname: str) -> _Asked:
-    routes = snapshot.virtual_service(hostname, scope.namespace)
+    routes = snapshot.virtual_service(hostname, scope)
     labels = routes is not None and _routes_ask_for_labels(snapshot, scope, routes)
     service = snapshot.service(hostname, scope)
     if service is not None and not labels:
@@ -353,7 +351,7 @@ def _host_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: 
         yield from virtual_host_recipes(snapshot, proxy, callable_ports)
         if proxy.capture is Capture.EXPLICIT:
             yield from tunnel_recipes(snapshot, proxy, callable_ports)
-    elif snapshot.is_unknown(hostname, scope.namespace):
+    elif snapshot.is_unknown(hostname, scope):
         yield from unknown_host_recipes(snapshot, proxy, hostname)
 
 

@@ -40,7 +40,6 @@ from marline.compile.routes_match import regex
 from marline.compile.routes_retry import (
     DEFAULT_ATTEMPTS,
     DEFAULT_RETRY_ON,
-    DEFAULT_STATUS_CODES,
     retry_policy,
     set_timeout,
 )
@@ -263,7 +262,7 @@ def _limits(action: Any, rule: HTTPRouteRule, *, hashed: bool) -> None:
     set_timeout(action, timeouts.request if timeouts is not None else None)
     retries = None
     if retry is not None or per_try:
-        codes = DEFAULT_STATUS_CODES if retry is None else retry.codes
+        codes = retry.codes if retry is not None else ()
         attempts = retry.attempts if retry is not None and retry.attempts is not None else DEFAULT_ATTEMPTS
         conditions = DEFAULT_RETRY_ON + (",reset" if retry is not None and per_try else "")
         retries = HTTPRetry(

@@ -101,7 +101,7 @@ def _contents(
     snapshot: MeshSnapshot, scope: Scope, number: int
 ) -> tuple[bool, tuple[tuple[Service, Port], ...]]:
     """Whether HTTP is expected on a port, and the services there that need more than that."""
-    has_http = number == HTTP_PORT and any(True for _ in snapshot.unknown_hosts(scope.namespace))
+    has_http = number == HTTP_PORT and any(True for _ in snapshot.unknown_hosts(scope))
     opaque: list[tuple[Service, Port]] = []
     for hostname in sorted(snapshot.hosts_on_port(number)):
         service = snapshot.service(hostname, scope)

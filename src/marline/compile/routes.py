@@ -122,7 +122,7 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
     rules; what no rule is for goes to the service. No two have equal conditions."""
     namespace = source_namespace(proxy)
     side = Side(port.number, MESH, source_labels(proxy), namespace)
-    virtual_service = snapshot.virtual_service(service.hostname, namespace)
+    virtual_service = snapshot.virtual_service(service.hostname, snapshot.scope(proxy))
     routes = service_l4_routes(snapshot, proxy, service, port)
     if virtual_service is not None and not routes:
         is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)

@@ -51,7 +51,7 @@ def mesh_rules(snapshot: MeshSnapshot, proxy: Proxy, hostname: str, port: int) -
     Several VirtualServices for a host are not merged for sidecars: the snapshot says which one counts.
     """
     namespace = source_namespace(proxy)
-    virtual_service = snapshot.virtual_service(hostname, namespace)
+    virtual_service = snapshot.virtual_service(hostname, snapshot.scope(proxy))
     if virtual_service is None or not virtual_service.spec.http:
         return None
     rules = rule_set(snapshot, virtual_service, Side(port, MESH, source_labels(proxy), namespace))

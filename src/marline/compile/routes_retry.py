@@ -9,10 +9,10 @@ from envoy.extensions.retry.priority.previous_priorities.v3 import previous_prio
 from marline.api.networking.virtual_service import HTTPRetry
 from marline.compile.routes_targets import duration
 
-DEFAULT_RETRY_ON: Final = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
+DEFAULT_RETRY_ON: Final = "connect-failure,refused-stream,unavailable,cancelled"
 DEFAULT_ATTEMPTS: Final = 2
-DEFAULT_STATUS_CODES: Final = (503,)
-"""istio.io, "Traffic Management", Retries: twice, for failures that did not reach the application."""
+"""istio.io, VirtualService reference, `HTTPRoute.retries`: twice, for failures that did not reach the
+application. A 503 may be its own answer, so it is not among them (since Istio 1.24)."""
 HOST_SELECTION_ATTEMPTS: Final = 5
 
 
@@ -27,7 +27,6 @@ def retry_policy(retries: HTTPRetry | None, *, hashed: bool) -> Any | None:
     policy = route_pb.RetryPolicy()
     policy.num_retries.value = DEFAULT_ATTEMPTS if retries is None else retries.attempts
     policy.retry_on = DEFAULT_RETRY_ON
-    policy.retriable_status_codes.extend(DEFAULT_STATUS_CODES)
     avoid_previous = not hashed
     if retries is not None:
         if retries.retry_on:
@@ -53,7 +52,6 @@ def _set_conditions(policy: Any, retry_on: str) -> None:
     if codes and "retriable-status-codes" not in conditions:
         conditions.append("retriable-status-codes")
     policy.retry_on = ",".join(conditions)
-    del policy.retriable_status_codes[:]
     policy.retriable_status_codes.extend(codes)
 
 

@@ -131,9 +131,7 @@ def _without_route(snapshot: MeshSnapshot, proxy: Proxy) -> str:
     """What becomes of requests to hosts that a proxy does not know."""
     if proxy.role is Role.GATEWAY:
         return "answered with 404"
-    workload = proxy.workloads[0]
-    scope = snapshot.scope(workload.namespace, dict(workload.labels))
-    return "passed on around the mesh" if scope.allow_any else "refused"
+    return "passed on around the mesh" if snapshot.scope(proxy).allow_any else "refused"
 
 
 def _reached(old: dict[Key, Reach], new: dict[Key, Reach], without: str) -> Iterator[tuple[str, str]]:

@@ -93,8 +93,7 @@ class _Journey:
 
     def follow(self, target: Target) -> None:
         self.asked = target
-        workload = self.view.proxy.workloads[0]
-        scope = self.snapshot.scope(workload.namespace, dict(workload.labels))
+        scope = self.snapshot.scope(self.view.proxy)
         named = resolve(self.snapshot, scope, target)
         self.asked = named.target
         if self.view.proxy.role is not Role.GATEWAY:

@@ -7,9 +7,9 @@ from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
 from marline.mesh import service_routes
 from marline.mesh.backend_tls import BACKEND_TLS, CONFIG_MAP, Policy, policy_hosts
-from marline.mesh.delegation import is_delegate
+from marline.mesh.delegation import delegate_refs, is_delegate
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
-from marline.mesh.model import Impact, MeshSettings
+from marline.mesh.model import Impact, MeshSettings, Service
 from marline.mesh.overlay import Overlay
 from marline.mesh.patches import ENVOY_FILTER
 from marline.mesh.plugins import WASM_PLUGIN
@@ -33,6 +33,7 @@ from marline.mesh.rules import (
     VIRTUAL_SERVICE,
     Rules,
     RulesDraft,
+    destinations,
     hosts_of,
     passed_hosts,
     speaks_for_gateways,
@@ -208,6 +209,24 @@ class Advance:
         else:
             for item in versions:
                 self._follow_virtual_service(registry, rules, item)
+                if rules.sidecars:
+                    self._follow_led_to(registry, item)
+
+    def _follow_led_to(self, registry: Registry, item: Resource[Any]) -> None:
+        """Whoever has a Sidecar sees where the rules lead that it sees, also by their delegates."""
+        delegates = (self._present(ref) for ref in delegate_refs(item))
+        for rules in (item, *(delegate for delegate in delegates if delegate is not None)):
+            hosts = (
+                host
+                for destination in destinations(rules.spec)
+                for host in possible_hosts(destination.host, rules.namespace, self._settings.cluster_domain)
+            )
+            covered = _covered(registry, hosts)
+            self._hosts |= covered
+            self._ports.update(
+                port.number for service in _claims(registry, covered) for port in service.ports
+            )
+            self._follow_listeners(registry, covered)
 
     def _follow_policy(self, registry: Registry, policy: Resource[Any]) -> None:
         for target in targets_of(policy):
@@ -263,8 +282,8 @@ class Advance:
                 key = service_routes.parent_key(parent, route.namespace, self._settings.cluster_domain)
                 hosts |= _covered(registry, [key])
         self._hosts |= hosts
-        if route.kind in ("TLSRoute", "TCPRoute"):
-            self._follow_listeners(registry, hosts)
+        # Any route of the client's namespace takes the place of all routes of the service's.
+        self._follow_listeners(registry, hosts)
 
     def _follow_backend_tls(self, registry: Registry, policy: Policy) -> None:
         self._hosts |= _covered(registry, policy_hosts(policy, self._settings.cluster_domain))
@@ -284,11 +303,10 @@ class Advance:
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""
-        for host in hosts:
-            for service in registry.claims[host]:
-                endpoints = registry.endpoints.get((service.source, service.hostname), ())
-                self._ports.update(port.number for port in service.ports if may_be_opaque(port))
-                self._addresses |= captured_at(service, endpoints)
+        for service in _claims(registry, hosts):
+            endpoints = registry.endpoints.get((service.source, service.hostname), ())
+            self._ports.update(port.number for port in service.ports if may_be_opaque(port))
+            self._addresses |= captured_at(service, endpoints)
 
     def _follow_authentication(self, registry: Registry, namespace: str) -> None:
         """Clients stop using mTLS where it is turned off, so clusters and endpoints are made anew."""
@@ -324,6 +342,11 @@ def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:
         elif host in registry.services:
             found.add(host)
     return found
+
+
+def _claims(registry: Registry, hosts: Iterable[str]) -> Iterator[Service]:
+    for host in hosts:
+        yield from registry.claims[host]
 
 
 def _routed_by(rules: Rules, host: str) -> Iterator[Resource[Any]]:

@@ -15,14 +15,14 @@ from marline.api.resource import Ref, Resource
 from marline.mesh import delegation
 from marline.mesh.authentication import MtlsMode, PeerPolicy, resolve_policy
 from marline.mesh.change import Advance
-from marline.mesh.delegation import Merged
+from marline.mesh.delegation import Merged, is_delegate
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
-from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Port, Service
+from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Port, Proxy, Role, Service
 from marline.mesh.patches import PatchSet
 from marline.mesh.policies import attached_policy
 from marline.mesh.registry import Registry
-from marline.mesh.rules import Rules
+from marline.mesh.rules import Rules, hosts_of, speaks_for_mesh
 from marline.mesh.service_routes import attached_routes
 from marline.mesh.visibility import Scope, is_exported, scope_of, select_sidecar
 
@@ -58,8 +58,12 @@ class MeshSnapshot:
         return self.registry.services
 
     def service(self, hostname: str, scope: Scope) -> Service | None:
-        """The service of a hostname as a client sees it: of several the one in its namespace."""
-        seen = [item for item in self.registry.claims.get(hostname, ()) if scope.sees(item)]
+        """The service of a hostname as a client sees it: of several the one in its namespace. Where rules
+        that it sees lead is seen, too."""
+        claims = self.registry.claims.get(hostname, ())
+        seen = [item for item in claims if scope.sees(item)]
+        if not seen and claims and self._is_led_to(hostname, scope):
+            seen = [item for item in claims if scope.is_offered(item)]
         own = (item for item in seen if item.namespace == scope.namespace)
         return next(own, seen[0] if seen else None)
 
@@ -96,14 +100,33 @@ class MeshSnapshot:
 
     # Rules
 
-    def virtual_service(self, hostname: str, namespace: str) -> Resource[VirtualServiceSpec] | None:
-        """The VirtualService that counts for a host at sidecars of a namespace: the one with the most
-        specific host, of several the oldest. Its delegates' rules are in place."""
+    def virtual_service(self, hostname: str, scope: Scope) -> Resource[VirtualServiceSpec] | None:
+        """The VirtualService that counts for a host at sidecars: of those that they see the one with the
+        most specific host, of several the oldest. Its delegates' rules are in place."""
         for pattern in patterns_for(hostname):
             for item in self.rules.virtual_services.get(pattern, ()):
-                if is_exported(item.spec.export_to, item.namespace, namespace):
+                if scope.sees_rules(item, pattern):
                     return self.merged(item).resource
         return None
+
+    def _is_led_to(self, hostname: str, scope: Scope) -> bool:
+        """Does a VirtualService that a client's Sidecar lets it see send to a host? Then it has to know that
+        host, whatever its Sidecar says."""
+        if scope.egress is None:
+            return False
+        return any(
+            scope.sees_rules(item, host)
+            for ref in self.rules.referring.get(hostname, ())
+            for item in self._roots(ref)
+            for host in hosts_of(item, self.settings.cluster_domain)
+        )
+
+    def _roots(self, ref: Ref) -> Iterator[Resource[VirtualServiceSpec]]:
+        """A VirtualService for sidecars, or, if it is a delegate, those that delegate to it."""
+        item = self.resource(ref)
+        refs = self.rules.delegating.get(ref, ()) if item is not None and is_delegate(item) else (ref,)
+        found = (self.resource(root) for root in refs)
+        return (root for root in found if root is not None and speaks_for_mesh(root))
 
     def service_routes(self, service: Service, port: Port, namespace: str) -> tuple[Resource[Any], ...]:
         """The routes of the Gateway API for a service's port that count for clients of a namespace."""
@@ -154,17 +177,14 @@ class MeshSnapshot:
         table = self.rules.destination_rules
         return [table[pattern] for pattern in patterns_for(hostname) if pattern in table] if table else []
 
-    def unknown_hosts(self, namespace: str) -> Iterator[str]:
+    def unknown_hosts(self, scope: Scope) -> Iterator[str]:
         """Hosts of VirtualServices that are no service's (and, if wildcards, cover none)."""
-        return (host for host in self.rules.virtual_services if self.is_unknown(host, namespace))
+        return (host for host in self.rules.virtual_services if self.is_unknown(host, scope))
 
-    def is_unknown(self, host: str, namespace: str) -> bool:
-        """Is this a host without any service, of a VirtualService that a namespace sees?"""
-        items = [
-            item
-            for item in self.rules.virtual_services.get(host, ())
-            if is_exported(item.spec.export_to, item.namespace, namespace)
-        ]
+    def is_unknown(self, host: str, scope: Scope) -> bool:
+        """Is this a host without any service, of a VirtualService that a client sees?"""
+        found = self.rules.virtual_services.get(host, ())
+        items = [item for item in found if scope.sees_rules(item, host)]
         if not items or host in self.registry.services:
             return False
         if host.startswith("*"):
@@ -201,9 +221,18 @@ class MeshSnapshot:
                 if item.selection.selects(namespace, labels):
                     yield item
 
-    def scope(self, namespace: str, labels: Mapping[str, str]) -> Scope:
-        """What a workload may see of the mesh."""
-        return scope_of(self.sidecar(namespace, labels), namespace, self.settings.allow_any_outbound)
+    def scope(self, proxy: Proxy) -> Scope:
+        """What a proxy sees of the mesh. Sidecar resources are for sidecars: a gateway sees what is exported
+        to its namespace (istio.io, "Sidecar" reference)."""
+        client = proxy.workloads[0]
+        key = (scope_of, proxy.role, client.namespace, client.labels)
+        found: Scope | None = self.memo.get(key)
+        if found is None:
+            is_gateway = proxy.role is Role.GATEWAY
+            sidecar = None if is_gateway else self.sidecar(client.namespace, dict(client.labels))
+            found = scope_of(sidecar, client.namespace, self.settings.allow_any_outbound)
+            self.memo[key] = found
+        return found
 
     def sidecar(self, namespace: str, labels: Mapping[str, str]) -> Resource[SidecarSpec] | None:
         """The Sidecar that counts for a workload."""

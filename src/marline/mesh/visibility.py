@@ -4,12 +4,12 @@ Istio, "Sidecar" reference: a Sidecar that selects the workload counts, else the
 root namespace's; without any, a workload sees all that is exported to its namespace.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from marline.api.networking.sidecar import IstioEgressListener, SidecarPort, SidecarSpec
-from marline.api.networking.virtual_service import Destination
+from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Resource
 from marline.mesh.hosts import host_matches
 from marline.mesh.model import Service
@@ -45,10 +45,20 @@ class Egress:
 
     def is_for(self, service: Service, namespace: str) -> bool:
         """Is it for a service, as a workload of a namespace sees it?"""
+        return self._is_for(service.namespace, namespace, lambda host: host_matches(host, service.hostname))
+
+    def covers(self, owner: str, host: str, namespace: str) -> bool:
+        """Is it for some of the services that a host (maybe a wildcard) of a rule in a namespace `owner`
+        stands for?"""
+        return self._is_for(
+            owner, namespace, lambda pattern: host_matches(pattern, host) or host_matches(host, pattern)
+        )
+
+    def _is_for(self, owner: str, namespace: str, fits: Callable[[str], bool]) -> bool:
         return any(
-            owner in ("*", service.namespace) or (owner == "." and service.namespace == namespace)
-            for owner, host in self.hosts
-            if host_matches(host, service.hostname)
+            fits(host)
+            for place, host in self.hosts
+            if place in ("*", owner) or (place == "." and owner == namespace)
         )
 
 
@@ -65,7 +75,7 @@ class Scope:
     """Through which service they go then; None: straight to where the application wants."""
 
     def sees(self, service: Service) -> bool:
-        if not is_exported(service.export_to, service.namespace, self.namespace):
+        if not self.is_offered(service):
             return False
         if self.egress is None:
             return True
@@ -74,10 +84,23 @@ class Scope:
             for listener in self.egress
         )
 
+    def is_offered(self, service: Service) -> bool:
+        """May anybody in its namespace call a service?"""
+        return is_exported(service.export_to, service.namespace, self.namespace)
+
+    def sees_rules(self, item: Resource[VirtualServiceSpec], host: str) -> bool:
+        """Does a VirtualService count for one of its hosts? A Sidecar names rules as it names services: by
+        their namespace and host."""
+        if not is_exported(item.spec.export_to, item.namespace, self.namespace):
+            return False
+        return self.egress is None or any(
+            listener.covers(item.namespace, host, self.namespace) for listener in self.egress
+        )
+
     def sees_port(self, service: Service, number: int) -> bool:
-        """Is a port of a service that it sees among those that it may call? Listeners for the port decide,
-        else those for all other ports."""
-        if self.egress is None:
+        """Is a port of a service that it may call among those that it sees? Listeners for the port decide,
+        else those for all other ports. Where only rules lead to the service, they may lead to any."""
+        if self.egress is None or not self.sees(service):
             return True
         of_port = [item for item in self.egress if item.port == number]
         others = [item for item in self.egress if not item.port]

@@ -115,6 +115,10 @@ DOCUMENTS: Final = """
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: parts, namespace: default},
  spec: {hosts: [reviews], http: [{route: [{destination: {host: api.example.com}}]}]}}
 ---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: parts, namespace: default},
+ spec: {http: [{route: [{destination: {host: db.other}, weight: 1}, {destination: {host: reviews}, weight: 1}],
+  mirror: {host: a.wild.com}}]}}
+---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: root, namespace: default},
  spec: {hosts: [ratings, legacy], gateways: [mesh, istio-system/ingress], http: [
   {match: [{uri: {prefix: /}, sourceLabels: {version: v1}}], delegate: {name: parts}},

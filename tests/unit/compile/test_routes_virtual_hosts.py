@@ -30,8 +30,7 @@ def test_a_service_without_rules_gets_istios_defaults() -> None:
     assert route.route.timeout.ToTimedelta().total_seconds() == 0
     retries = route.route.retry_policy
     assert retries.num_retries.value == 2
-    assert retries.retry_on == "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
-    assert list(retries.retriable_status_codes) == [503]
+    assert retries.retry_on == "connect-failure,refused-stream,unavailable,cancelled"
     assert retries.retry_host_predicate[0].name == "envoy.retry_host_predicates.previous_hosts"
     assert retries.host_selection_retry_max_attempts == 5
 

@@ -7,6 +7,7 @@ from mesh_resources import changed, mesh, resource, service
 
 from marline.api.networking.virtual_service import HTTPRoute
 from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import Scope
 
 REVIEWS = "reviews.default.svc.cluster.local"
 
@@ -28,7 +29,7 @@ def under(*match: Any, namespace: str = "", **fields: Any) -> Any:
 
 
 def rules(snapshot: MeshSnapshot) -> tuple[HTTPRoute, ...]:
-    found = snapshot.virtual_service(REVIEWS, "default")
+    found = snapshot.virtual_service(REVIEWS, Scope("default"))
     return found.spec.http if found is not None else ()
 
 
@@ -117,7 +118,7 @@ def test_only_a_delegate_without_hosts_that_is_exported_to_the_root_counts(parts
 def test_each_rule_says_where_it_is_written() -> None:
     parts = delegate(to("x"), {"match": [prefix("/a/y")], **to("y")})
     snapshot = mesh(service("reviews"), root(under(prefix("/a")), to("last")), parts)
-    found = snapshot.virtual_service(REVIEWS, "default")
+    found = snapshot.virtual_service(REVIEWS, Scope("default"))
     assert found is not None
     origins = snapshot.merged(found).origins
     assert [(item.resource.name, item.field, item.matches) for item in origins] == [

@@ -6,8 +6,9 @@ import pytest
 from mesh_resources import changed, mesh, resource, service, workload
 
 from marline.mesh.authentication import MtlsMode
-from marline.mesh.model import MeshSettings
+from marline.mesh.model import Capture, MeshSettings, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.visibility import Scope
 
 REVIEWS = "reviews.default.svc.cluster.local"
 
@@ -18,6 +19,10 @@ def rule(name: str, namespace: str = "default", host: str = REVIEWS, **spec: Any
 
 def simple(name: str) -> dict[str, Any]:
     return {"loadBalancer": {"simple": name}}
+
+
+def proxy_in(namespace: str, role: Role = Role.SIDECAR) -> Proxy:
+    return Proxy("p", role, Capture.TRANSPARENT, (Workload(namespace, "w"),))
 
 
 def chosen(snapshot: MeshSnapshot, namespace: str, **labels: str) -> list[str]:
@@ -93,7 +98,7 @@ def test_the_oldest_virtual_service_for_the_most_specific_host_counts() -> None:
         route("wide", "*.default.svc.cluster.local", created="2025-01-01T00:00:00Z"),
         route("gateway", "reviews", gateways=["ingress"], created="2024-01-01T00:00:00Z"),
     )
-    found = snapshot.virtual_service(REVIEWS, "default")
+    found = snapshot.virtual_service(REVIEWS, Scope("default"))
     assert found is not None and found.name == "old"
 
 
@@ -105,9 +110,9 @@ def test_a_change_of_a_destination_touches_the_routes_that_lead_there() -> None:
 
 def test_a_host_without_service_is_unknown_until_it_has_one() -> None:
     snapshot = mesh(route("r", "legacy"))
-    assert list(snapshot.unknown_hosts("default")) == ["legacy.default.svc.cluster.local"]
+    assert list(snapshot.unknown_hosts(Scope("default"))) == ["legacy.default.svc.cluster.local"]
     after, _ = changed(snapshot, service("legacy"))
-    assert list(after.unknown_hosts("default")) == []
+    assert list(after.unknown_hosts(Scope("default"))) == []
 
 
 def peer(name: str, namespace: str = "default", **spec: Any) -> Any:
@@ -175,8 +180,59 @@ def sidecar(*hosts: str, **spec: Any) -> Any:
 )
 def test_a_sidecar_narrows_what_its_workloads_see(hosts: list[str], seen: set[str]) -> None:
     snapshot = mesh(service("reviews"), service("ratings", namespace="other"), sidecar(*hosts))
-    scope = snapshot.scope("default", {})
+    scope = snapshot.scope(proxy_in("default"))
     assert {item.hostname for item in snapshot.services.values() if scope.sees(item)} == seen
+
+
+def test_sidecars_of_the_root_namespace_leave_gateways_their_view() -> None:
+    general = resource("Sidecar", "all", "istio-system", egress=[{"hosts": ["./*"]}],
+                       outboundTrafficPolicy={"mode": "REGISTRY_ONLY"})  # fmt: skip
+    snapshot = mesh(service("reviews"), general)
+    seen = [
+        snapshot.service(REVIEWS, snapshot.scope(proxy_in("istio-system", role))) is not None
+        for role in (Role.SIDECAR, Role.GATEWAY)
+    ]
+    assert seen == [False, True]
+    assert snapshot.scope(proxy_in("istio-system", Role.GATEWAY)) == Scope("istio-system")
+
+
+RATINGS = "ratings.other.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "counts", "leads"),
+    [
+        (["./*"], True, True),
+        ([f"default/{REVIEWS}"], True, True),
+        ([f"./{REVIEWS}"], True, True),
+        (["other/*"], False, True),
+        (["*/*"], True, True),
+        (["./details.default.svc.cluster.local"], False, False),
+    ],
+)
+def test_a_sidecar_names_rules_as_services_and_shows_where_they_lead(
+    hosts: list[str], counts: bool, leads: bool
+) -> None:
+    snapshot = mesh(
+        service("reviews"), service("ratings", namespace="other"), sidecar(*hosts),
+        resource("VirtualService", "v", hosts=["reviews"],
+                 http=[{"route": [{"destination": {"host": RATINGS}}]}]),
+    )  # fmt: skip
+    scope = snapshot.scope(proxy_in("default"))
+    assert (snapshot.virtual_service(REVIEWS, scope) is not None) is counts
+    assert (snapshot.service(RATINGS, scope) is not None) is leads
+
+
+def test_a_change_of_rules_touches_where_they_lead_if_somebody_has_a_sidecar() -> None:
+    both = [service("reviews"), service("ratings", "tcp:7000", namespace="other"), sidecar("./*")]
+    delegating = [{"delegate": {"name": "parts"}}]
+    parts = resource("VirtualService", "parts", http=[{"route": [{"destination": {"host": RATINGS}}]}])
+    snapshot = mesh(*both, parts)
+    after, impact = changed(snapshot, resource("VirtualService", "v", hosts=["reviews"], http=delegating))
+    seen = [item.service(RATINGS, item.scope(proxy_in("default"))) is not None for item in (snapshot, after)]
+    assert seen == [False, True]
+    assert RATINGS in impact.hosts
+    assert (7000 in impact.ports, ("10.96.0.1", 7000) in impact.addresses) == (True, True)
 
 
 def test_a_sidecar_touches_the_workloads_of_its_namespace_the_roots_all() -> None:
@@ -192,7 +248,7 @@ def test_a_listener_for_a_port_decides_who_is_seen_there() -> None:
     narrow = {"port": port, "hosts": ["./reviews.default.svc.cluster.local"]}
     both = [service("reviews", "http:9080 admin:9090"), service("ratings", "http:9080 admin:9090")]
     snapshot = mesh(*both, resource("Sidecar", "s", egress=[narrow, {"hosts": ["./*"]}]))
-    scope = snapshot.scope("default", {})
+    scope = snapshot.scope(proxy_in("default"))
     found = {item.name: [port.number for port in scope.narrowed(item).ports]
              for item in snapshot.services.values()}  # fmt: skip
     assert found == {"reviews": [9080, 9090], "ratings": [9090]}
@@ -200,8 +256,8 @@ def test_a_listener_for_a_port_decides_who_is_seen_there() -> None:
 
 def test_a_sidecar_says_what_happens_to_unknown_destinations() -> None:
     snapshot = mesh(sidecar("*/*", outboundTrafficPolicy={"mode": "REGISTRY_ONLY"}))
-    assert not snapshot.scope("default", {}).allow_any
-    assert snapshot.scope("other", {}).allow_any is MeshSettings().allow_any_outbound
+    assert not snapshot.scope(proxy_in("default")).allow_any
+    assert snapshot.scope(proxy_in("other")).allow_any is MeshSettings().allow_any_outbound
 
 
 def test_a_service_is_seen_where_it_is_exported_to() -> None:
@@ -209,7 +265,7 @@ def test_a_service_is_seen_where_it_is_exported_to() -> None:
                         ports=[{"port": 80, "name": "http"}])  # fmt: skip
     names = ("default", "web", "else")
     snapshot = mesh(exported)
-    found = [snapshot.service(REVIEWS, snapshot.scope(name, {})) is not None for name in names]
+    found = [snapshot.service(REVIEWS, snapshot.scope(proxy_in(name))) is not None for name in names]
     assert found == [True, True, False]
 
 
@@ -223,5 +279,7 @@ def test_of_two_owners_of_a_host_a_client_sees_its_own() -> None:
         entry("old", "default", "2026-01-01T00:00:00Z"),
     )
     snapshot = mesh(newer, older)
-    owners = [snapshot.service("a.com", snapshot.scope(name, {})) for name in ("web", "default", "else")]
+    owners = [
+        snapshot.service("a.com", snapshot.scope(proxy_in(name))) for name in ("web", "default", "else")
+    ]
     assert [item.name if item else "" for item in owners] == ["new", "old", "old"]

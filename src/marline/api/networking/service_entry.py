@@ -36,8 +36,8 @@ REFUSED: Final[Refusals] = {
     "endpoints[].network": "multi-network meshes",
 }
 
-_NAMING_HOSTS: Final = ("HTTP", "HTTP2", "GRPC", "HTTPS", "TLS")
-_PROTOCOLS: Final = (*_NAMING_HOSTS, "TCP")
+_NAMING_HOSTS: Final = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS")
+_PROTOCOLS: Final = (*_NAMING_HOSTS, "TCP", "MONGO", "MYSQL", "REDIS")
 
 
 def validate(resource: Resource[ServiceEntrySpec], faults: Faults) -> None:
