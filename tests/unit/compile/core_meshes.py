@@ -116,8 +116,8 @@ DOCUMENTS: Final = """
  spec: {hosts: [reviews], http: [{route: [{destination: {host: api.example.com}}]}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: parts, namespace: default},
- spec: {http: [{route: [{destination: {host: db.other}, weight: 1}, {destination: {host: reviews}, weight: 1}],
-  mirror: {host: a.wild.com}}]}}
+ spec: {http: [{mirror: {host: a.wild.com},
+  route: [{destination: {host: db.other}, weight: 1}, {destination: {host: reviews}, weight: 1}]}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: root, namespace: default},
  spec: {hosts: [ratings, legacy], gateways: [mesh, istio-system/ingress], http: [
