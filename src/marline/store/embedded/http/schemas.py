@@ -23,6 +23,7 @@ _NAMES: Final = {
     "": "io.k8s.api.core",
     "discovery.k8s.io": "io.k8s.api.discovery",
     "events.k8s.io": "io.k8s.api.events",
+    "extensions.istio.io": "io.istio.extensions",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "networking.istio.io": "io.istio.networking",
     "policy.marline.io": "io.marline.policy",
