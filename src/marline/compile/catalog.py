@@ -90,7 +90,9 @@ def affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterable[U
     the change."""
     touched = _affected(snapshot, proxy, impact)
     if impact.everything or any(item.namespace in impact.scopes for item in proxy.workloads):
-        return dict.fromkeys((*units(snapshot, proxy), *touched))
+        # Rules that a Sidecar no longer lets a proxy see may have had hosts that no service has.
+        hosts = (HostUnit(hostname) for hostname in snapshot.rules.virtual_services)
+        return dict.fromkeys((*units(snapshot, proxy), *hosts, *touched))
     return dict.fromkeys(touched)
 
 

@@ -220,7 +220,7 @@ DOCUMENTS: Final = """
 {apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: all, namespace: istio-system},
  spec: {egress: [{port: {number: 443, protocol: TLS}, bind: 127.0.0.9, captureMode: NONE, hosts: ["*/*"]}]}}
 ---
-{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: own, namespace: default},
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: narrow, namespace: default},
  spec: {egress: [{hosts: ["./*", "other/*.wild.com"]}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: producer, namespace: default},
