@@ -183,12 +183,12 @@ class Advance:
                 self._scopes.add(ref.namespace)
         elif kind in service_routes.SERVICE_ROUTES:
             for item in versions:
-                self._follow_route(registry, item)
+                self._follow_route(registry, rules, item)
         elif kind == BACKEND_TLS:
             for item in versions:
                 self._follow_backend_tls(registry, item)
         elif kind == service_routes.REFERENCE_GRANT:
-            self._follow_routes(registry, rules.crossing.get(ref.namespace, ()))
+            self._follow_routes(registry, rules, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
             self._follow_authentication(registry, ref.namespace)
         elif kind in (RATE_LIMIT, RESILIENCE):
@@ -261,13 +261,13 @@ class Advance:
         if item.spec.tcp or item.spec.tls:
             self._follow_listeners(registry, covered)
 
-    def _follow_routes(self, registry: Registry, refs: Iterable[Ref]) -> None:
+    def _follow_routes(self, registry: Registry, rules: Rules, refs: Iterable[Ref]) -> None:
         for ref in refs:
             route = self._present(ref)
             if route is not None:
-                self._follow_route(registry, route)
+                self._follow_route(registry, rules, route)
 
-    def _follow_route(self, registry: Registry, route: Resource[Any]) -> None:
+    def _follow_route(self, registry: Registry, rules: Rules, route: Resource[Any]) -> None:
         """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
         self._gateways |= service_routes.speaks_for_gateways(route)
         self._routes = True
@@ -283,7 +283,10 @@ class Advance:
                 hosts |= _covered(registry, [key])
         self._hosts |= hosts
         # Any route of the client's namespace takes the place of all routes of the service's.
-        self._follow_listeners(registry, hosts)
+        keys = service_routes.route_keys(route, self._settings.cluster_domain)
+        displaced = (other for key in keys for other in rules.service_routes.get(key, ()))
+        if any(service_routes.is_for_connections(item) for item in (route, *displaced)):
+            self._follow_listeners(registry, hosts)
 
     def _follow_backend_tls(self, registry: Registry, policy: Policy) -> None:
         self._hosts |= _covered(registry, policy_hosts(policy, self._settings.cluster_domain))
@@ -326,7 +329,7 @@ class Advance:
                 names = hosts_of(item, self._settings.cluster_domain)
                 self._hosts.update(name for name in names if name not in registry.services)
             self._routes |= host in rules.service_routes
-            self._follow_routes(registry, rules.backing.get(host, ()))
+            self._follow_routes(registry, rules, rules.backing.get(host, ()))
             for ref in rules.referring.get(host, ()):
                 leading = self._present(ref)
                 if leading is not None:

@@ -61,6 +61,11 @@ def speaks_for_gateways(route: Resource[Any]) -> bool:
     )
 
 
+def is_for_connections(route: Resource[Any]) -> bool:
+    """Does it say where bytes go, rather than requests?"""
+    return route.kind in ("TLSRoute", "TCPRoute")
+
+
 def backend_hosts(route: Resource[Any], cluster_domain: str) -> set[str]:
     """The hosts that a route sends or mirrors to."""
     found: set[str] = set()

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from core_meshes import DOCUMENTS, resources
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_gateway_secrets import config_map_yaml, pair, secret_yaml
 
@@ -56,11 +56,20 @@ POOL = (
     *resources(config_map_yaml("authority", "default", CERTIFICATE)),
     *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
 )
+PLACES = {
+    (item.kind, item.namespace, item.metadata.name): index for index, item in reversed([*enumerate(POOL)])
+}
+"""Where documents stand in the pool; of those that share a name, the first."""
 View = dict[Unit, tuple[Recipe, ...]]
 
 steps = st.lists(
     st.lists(st.tuples(st.integers(0, len(POOL) - 1), st.booleans()), min_size=1, max_size=4), max_size=12
 )
+
+
+def arrivals(*documents: tuple[str, str, str]) -> list[list[tuple[int, bool]]]:
+    """Changes that put one document each."""
+    return [[(PLACES[document], True)] for document in documents]
 
 
 def whole(snapshot: MeshSnapshot, proxy: Proxy) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -116,6 +125,16 @@ def test_the_order_in_which_resources_come_does_not_matter(order: list[int], cut
 
 @settings(max_examples=120, deadline=None)
 @given(steps)
+@example(
+    arrivals(
+        ("Service", "default", "reviews"),
+        ("Service", "other", "db"),
+        ("ReferenceGrant", "other", "grant"),
+        ("TCPRoute", "default", "bytes"),
+        ("GRPCRoute", "other", "consumer"),
+    )
+)
+@example(arrivals(("VirtualService", "other", "wide"), ("Sidecar", "default", "narrow")))
 def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tuple[int, bool]]]) -> None:
     state: dict[Ref, Resource[Any]] = {}
     snapshot, _ = advance(empty(MeshSettings()), ChangeSet((), (), "0"))
