@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,8 +18,6 @@ import (
 
 	"marline.dev/marline/conformance/cluster"
 )
-
-var podSubnet = &net.IPNet{IP: net.IPv4(172, 31, 248, 0), Mask: net.CIDRMask(22, 32)}
 
 func TestConformance(t *testing.T) {
 	kubeconfig := os.Getenv("MARLINE_KUBECONFIG")
@@ -38,7 +35,6 @@ func TestConformance(t *testing.T) {
 			"echo-advanced": os.Getenv("MARLINE_ECHO_ADVANCED"),
 		},
 		Directory: t.TempDir(),
-		Subnet:    podSubnet,
 		Mesh: cluster.Mesh{
 			Run:      []string{os.Getenv("MARLINE"), "--home", filepath.Dir(kubeconfig), "run"},
 			Records:  filepath.Join(filepath.Dir(kubeconfig), "run", "w"),

@@ -10,7 +10,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -34,8 +33,6 @@ type Options struct {
 	Images map[string]string
 	// Directory is for the files of Pods; it is the caller's to remove.
 	Directory string
-	// Subnet is where Pods have their addresses.
-	Subnet *net.IPNet
 	// Mesh says which Pods are workloads of the mesh.
 	Mesh Mesh
 }
@@ -78,7 +75,7 @@ func Start(options Options) (*Cluster, *rest.Config, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("Marline's address: %w", err)
 	}
-	network, err := makeNetwork(options.Subnet)
+	network, err := makeNetwork()
 	if err != nil {
 		return nil, nil, err
 	}

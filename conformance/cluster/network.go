@@ -4,31 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-const bridge = "mrl-conformance"
+const (
+	bridgePrefix = "mrlb"
+	vethPrefix   = "mrlc"
+	prefix       = 22
+)
+
+// pool is where networks of Pods are: each takes a part that nobody has.
+var pool = net.IPNet{IP: net.IPv4(172, 31, 0, 0), Mask: net.CIDRMask(16, 32)}
 
 // network is a bridge with an address for each Pod.
 type network struct {
+	bridge string
 	subnet *net.IPNet
 	lock   sync.Mutex
 	taken  map[string]bool
 }
 
-func makeNetwork(subnet *net.IPNet) (*network, error) {
-	made := &network{subnet: subnet, taken: map[string]bool{}}
-	made.remove() // what a run that was killed has left
+func makeNetwork() (*network, error) {
+	removeLeftovers()
+	subnet, err := freeSubnet(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	made := &network{bridge: bridgePrefix + strconv.Itoa(os.Getpid()), subnet: subnet, taken: map[string]bool{}}
 	gateway := made.nth(1)
 	made.taken[gateway.String()] = true
-	ones, _ := subnet.Mask.Size()
 	for _, arguments := range [][]string{
-		{"link", "add", bridge, "type", "bridge"},
-		{"addr", "add", fmt.Sprintf("%s/%d", gateway, ones), "dev", bridge},
-		{"link", "set", bridge, "up"},
+		{"link", "add", made.bridge, "type", "bridge"},
+		{"addr", "add", fmt.Sprintf("%s/%d", gateway, prefix), "dev", made.bridge},
+		{"link", "set", made.bridge, "up"},
 	} {
 		if err := ip(arguments...); err != nil {
 			made.remove()
@@ -40,7 +53,42 @@ func makeNetwork(subnet *net.IPNet) (*network, error) {
 
 func (n *network) remove() {
 	// It may not be there, and is not wanted either way.
-	_ = ip("link", "del", bridge)
+	_ = ip("link", "del", n.bridge)
+}
+
+// removeLeftovers takes away the bridges of runs that were killed: they are named after the process.
+func removeLeftovers() {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return // whoever makes a bridge will say so
+	}
+	for _, item := range interfaces {
+		pid, found := strings.CutPrefix(item.Name, bridgePrefix)
+		if _, err := os.Stat("/proc/" + pid); found && pid != "" && os.IsNotExist(err) {
+			_ = ip("link", "del", item.Name) // another run may be faster
+		}
+	}
+}
+
+// freeSubnet is one in which this machine has no address; those who choose at the same time begin elsewhere.
+func freeSubnet(start int) (*net.IPNet, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	count := 1 << (prefix - 16)
+	for step := range count {
+		third := (start + step) % count << (24 - prefix)
+		subnet := &net.IPNet{IP: net.IPv4(pool.IP.To4()[0], pool.IP.To4()[1], byte(third), 0), Mask: net.CIDRMask(prefix, 32)}
+		used := slices.ContainsFunc(addresses, func(address net.Addr) bool {
+			known, ok := address.(*net.IPNet)
+			return ok && (subnet.Contains(known.IP) || known.Contains(subnet.IP))
+		})
+		if !used {
+			return subnet, nil
+		}
+	}
+	return nil, fmt.Errorf("no part of %s is free", &pool)
 }
 
 func (n *network) nth(number int) net.IP {
@@ -56,8 +104,7 @@ func (n *network) nth(number int) net.IP {
 func (n *network) take() (net.IP, error) {
 	n.lock.Lock()
 	defer n.lock.Unlock()
-	ones, bits := n.subnet.Mask.Size()
-	for number := 2; number < 1<<(bits-ones)-1; number++ {
+	for number := 2; number < 1<<(32-prefix)-1; number++ {
 		if address := n.nth(number); !n.taken[address.String()] {
 			n.taken[address.String()] = true
 			return address, nil
@@ -68,14 +115,13 @@ func (n *network) take() (net.IP, error) {
 
 // attach gives the network namespace of a process its interface.
 func (n *network) attach(pid int, address net.IP) error {
-	ones, _ := n.subnet.Mask.Size()
-	link := fmt.Sprintf("mrlc%d", pid)
+	link := vethPrefix + strconv.Itoa(pid)
 	inside := []string{"-t", strconv.Itoa(pid), "-n", "ip"}
 	steps := [][]string{
 		{"ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(pid)},
-		{"ip", "link", "set", link, "master", bridge, "up"},
+		{"ip", "link", "set", link, "master", n.bridge, "up"},
 		append(append([]string{"nsenter"}, inside...), "link", "set", "lo", "up"),
-		append(append([]string{"nsenter"}, inside...), "addr", "add", fmt.Sprintf("%s/%d", address, ones), "dev", "eth0"),
+		append(append([]string{"nsenter"}, inside...), "addr", "add", fmt.Sprintf("%s/%d", address, prefix), "dev", "eth0"),
 		append(append([]string{"nsenter"}, inside...), "link", "set", "eth0", "up"),
 		append(append([]string{"nsenter"}, inside...), "route", "add", "default", "via", n.nth(1).String()),
 	}

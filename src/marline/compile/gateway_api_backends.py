@@ -67,7 +67,8 @@ def resolve_backend(
     else:
         return Backend(None, "InvalidKind", f"a backend of kind {backend.group}/{backend.kind} is not known")
     source, target = (GROUP, route.kind, route.namespace), (*kind, namespace, backend.name)
-    if not is_granted(reference_grants(snapshot), source, target):
+    # Whom a workload of the mesh calls is its own affair (GEP-1294, "Namespace boundaries").
+    if client.is_gateway and not is_granted(reference_grants(snapshot), source, target):
         return Backend(None, "RefNotPermitted", f"no ReferenceGrant allows the reference to {shown}")
     service = find_service(snapshot, hostname)
     if service is None:

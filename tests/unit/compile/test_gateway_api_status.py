@@ -186,3 +186,11 @@ spec:
         "Accepted": ("False", "ListenersNotValid"),
         "Programmed": ("False", "ListenersNotValid"),
     }
+
+
+def test_a_route_of_a_service_may_lead_to_any_namespace_without_a_grant() -> None:
+    parent = "{kind: Service, group: '', name: web, namespace: prod}"
+    backend = "{name: web, namespace: prod, port: 80}"
+    status = told(service("web", 80, namespace="prod") + route(parent, backend))["HTTPRoute"]
+    (found,) = status["parents"]
+    assert verdicts(found["conditions"])["ResolvedRefs"] == ("True", "ResolvedRefs")
