@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	bridgePrefix = "mrlb"
-	vethPrefix   = "mrlc"
+	// Not of the form of Marline's own interfaces, of which those of other meshes may be there.
+	bridgePrefix = "conf-br-"
+	vethPrefix   = "conf-p-"
 	prefix       = 22
 )
 
@@ -63,8 +64,12 @@ func removeLeftovers() {
 		return // whoever makes a bridge will say so
 	}
 	for _, item := range interfaces {
-		pid, found := strings.CutPrefix(item.Name, bridgePrefix)
-		if _, err := os.Stat("/proc/" + pid); found && pid != "" && os.IsNotExist(err) {
+		text, found := strings.CutPrefix(item.Name, bridgePrefix)
+		pid, err := strconv.Atoi(text)
+		if !found || err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); os.IsNotExist(err) {
 			_ = ip("link", "del", item.Name) // another run may be faster
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // call sends requests, and prints the answers: lines of `Name=value`, and a blank one after each answer.
@@ -22,8 +21,11 @@ func call(arguments []string) error {
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
 	}
+	if strings.HasPrefix(arguments[0], "grpc://") {
+		return callGRPC(arguments[0], *count)
+	}
 	client := &http.Client{
-		Timeout:       10 * time.Second,
+		Timeout:       patience,
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -1,5 +1,5 @@
 // Command echo stands in for the suite's image `echo-advanced`, which is Istio's echo application: what its Pods
-// serve over HTTP, and the `client` that tests of meshes execute in them. It speaks that application's text
+// serve over HTTP and gRPC, and the `client` that tests of meshes execute in them. It speaks that application's text
 // format, which the suite reads (sigs.k8s.io/gateway-api/conformance/utils/echo).
 package main
 
@@ -52,9 +52,8 @@ func serve(arguments []string) error {
 	for _, port := range tcp {
 		go func() { failed <- serveTCP(port) }()
 	}
-	// Nobody calls its gRPC service: it is there so that the port answers.
 	for _, port := range grpc {
-		go func() { failed <- serveTCP(port) }()
+		go func() { failed <- serveGRPC(port) }()
 	}
 	return <-failed
 }

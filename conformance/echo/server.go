@@ -39,10 +39,6 @@ func serveHTTP(port string, encrypted bool) error {
 
 func answer(writer http.ResponseWriter, request *http.Request, port string) {
 	address, _, _ := net.SplitHostPort(request.RemoteAddr)
-	hostname, _ := os.Hostname()
-	if told := os.Getenv("HOSTNAME"); told != "" {
-		hostname = told
-	}
 	for _, field := range [][2]string{
 		{"ServiceVersion", os.Getenv("VERSION")},
 		{"ServicePort", port},
@@ -51,7 +47,7 @@ func answer(writer http.ResponseWriter, request *http.Request, port string) {
 		{"Method", request.Method},
 		{"Proto", request.Proto},
 		{"IP", address},
-		{"Hostname", hostname},
+		{"Hostname", hostname()},
 	} {
 		fmt.Fprintf(writer, "%s=%s\n", field[0], field[1])
 	}
@@ -60,6 +56,18 @@ func answer(writer http.ResponseWriter, request *http.Request, port string) {
 			fmt.Fprintf(writer, "RequestHeader=%s:%s\n", name, value)
 		}
 	}
+}
+
+// hostname is the Pod's name.
+func hostname() string {
+	if told := os.Getenv("HOSTNAME"); told != "" {
+		return told
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
 }
 
 func serveTCP(port string) error {

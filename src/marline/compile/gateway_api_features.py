@@ -56,7 +56,11 @@ SUPPORTED_FEATURES: Final = (
     "TLSRouteModeTerminate",
 )
 MESH_FEATURES: Final = (
+    "GRPCRoute",
     "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
     "HTTPRouteParentRefPort",
     "HTTPRouteResponseHeaderModification",
     "Mesh",
