@@ -8,11 +8,14 @@ Of a page these blocks are read, in their order:
   ```` ```console exit=1 ```` expects that exit code of its last command, ```` ```console eventually ````
   repeats it until it prints what is expected.
 
-Port 8080, on which the pages' gateways listen, is another one for each run.
+Ports 8080 and 8081, on which the pages' gateways and servers listen, are others for each run.
 """
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -99,9 +102,12 @@ class Shell:
         raise AssertionError(f"the shell ended at: {command}\n{''.join(lines)}")
 
     def close(self) -> None:
+        """End it with what it has left in the background."""
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
 
 
 def run_page(page: str, folder: Path, shell: Shell) -> int:

@@ -18,7 +18,7 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "tasks").glob("[0-9]*.md"))
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
 def test_what_the_page_says_is_what_happens(page: Path, kubectl_binaries: Path) -> None:
-    text = page.read_text().replace("8080", str(free_port()))
+    text = page.read_text().replace("8080", str(free_port())).replace("8081", str(free_port()))
     missing = [name for name in ("curl", "bash", "openssl") if name in text and not shutil.which(name)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")

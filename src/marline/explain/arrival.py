@@ -1,7 +1,7 @@
 """What the proxy at the other end does with a connection: does its policy take it, and who answers?"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from marline.api.resource import Ref
@@ -23,7 +23,7 @@ from marline.explain.upstreams import Upstream
 from marline.explain.view import CompiledView
 from marline.mesh.authentication import MtlsMode
 from marline.mesh.endpoints import entry_labels, spiffe_id
-from marline.mesh.model import Capture, Proxy, Workload
+from marline.mesh.model import Capture, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 _WORKLOAD_ENTRY: Final = ("networking.istio.io", "WorkloadEntry")
@@ -70,15 +70,21 @@ def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Re
     if known is None:
         return _by_policy(snapshot, upstream)
     proxy, index = known
-    view = CompiledView.of(snapshot, proxy, (InboundUnit(index),))
+    is_gateway = proxy.role is Role.GATEWAY
+    view = CompiledView.of(snapshot, proxy, None if is_gateway else (InboundUnit(index),))
     listener = _listener(view, proxy, upstream.port)
     if listener is None:
         return Arrival(False, f"its proxy does not listen on port {upstream.port}")
-    return _at_listener(view, listener, proxy.workloads[index], upstream, request)
+    found = _at_listener(view, listener, proxy.workloads[index], upstream, request)
+    if is_gateway and found.accepted and not found.status:
+        onward = f"{found.text}; `marline explain {upstream.workload}` tells where it is sent on"
+        return replace(found, text=onward)
+    return found
 
 
 def _listener(view: CompiledView, proxy: Proxy, port: int) -> Any | None:
-    wanted = proxy.inbound_capture_port if proxy.capture is Capture.TRANSPARENT else port
+    captured = proxy.capture is Capture.TRANSPARENT and proxy.role is not Role.GATEWAY
+    wanted = proxy.inbound_capture_port if captured else port
     found = (item for item in view.listeners() if item.address.socket_address.port_value == wanted)
     return next(found, None)
 
