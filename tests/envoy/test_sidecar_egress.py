@@ -69,6 +69,21 @@ spec:
         assert (await mesh.send("app")).backend == answering
 
 
+@pytest.mark.proves("networking.IstioEgressListener.hosts")
+async def test_where_routes_of_an_imported_service_lead_is_imported_with_it() -> None:
+    route = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: away, namespace: default}
+spec:
+  parentRefs: [{group: "", kind: Service, name: app}]
+  rules: [{backendRefs: [{name: elsewhere, port: 9080}]}]
+"""
+    async with called(SIDECAR % f"{{egress: [{{{ONE_HOST}}}]}}" + route, "app", "elsewhere") as mesh:
+        assert (await mesh.send("app")).backend == "elsewhere"
+
+
 @pytest.mark.proves(
     "networking.IstioEgressListener.port",
     "networking.IstioEgressListener.bind",

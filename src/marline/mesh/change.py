@@ -153,6 +153,7 @@ class Advance:
         self._inbound |= found.selecting
         for ref, old, new in self._changed_rules:
             self._follow_rule(registry, rules, ref, [item for item in (old, new) if item is not None])
+        self._follow_parents(registry, rules, found.hosts)
         self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
         self._gateways |= bool(self._hosts) and any(kind in self._kinds for kind in _GATEWAYS)
@@ -184,6 +185,8 @@ class Advance:
         elif kind in service_routes.SERVICE_ROUTES:
             for item in versions:
                 self._follow_route(registry, rules, item)
+                if rules.sidecars and self._lead_elsewhere(versions):
+                    self._show(registry, service_routes.backend_hosts(item, self._settings.cluster_domain))
         elif kind == BACKEND_TLS:
             for item in versions:
                 self._follow_backend_tls(registry, item)
@@ -209,24 +212,45 @@ class Advance:
         else:
             for item in versions:
                 self._follow_virtual_service(registry, rules, item)
-                if rules.sidecars:
+            if rules.sidecars and self._lead_elsewhere(versions):
+                for item in versions:
                     self._follow_led_to(registry, item)
+
+    def _lead_elsewhere(self, versions: list[Resource[Any]]) -> bool:
+        """Do rules begin or cease to lead somewhere, or somebody there? New shares, say, do not."""
+        domain = self._settings.cluster_domain
+        leading: list[object] = []
+        for item in versions:
+            spec = item.spec
+            if (item.group, item.kind) == VIRTUAL_SERVICE:
+                hosts = {destination.host for destination in destinations(spec)}
+                leading.append((spec.hosts, spec.gateways, spec.export_to, set(delegate_refs(item)), hosts))
+            else:
+                leading.append((spec.parent_refs, service_routes.backend_hosts(item, domain)))
+        return len(leading) == 1 or leading[0] != leading[-1]
 
     def _follow_led_to(self, registry: Registry, item: Resource[Any]) -> None:
         """Whoever has a Sidecar sees where the rules lead that it sees, also by their delegates."""
         delegates = (self._present(ref) for ref in delegate_refs(item))
         for rules in (item, *(delegate for delegate in delegates if delegate is not None)):
-            hosts = (
-                host
-                for destination in destinations(rules.spec)
-                for host in possible_hosts(destination.host, rules.namespace, self._settings.cluster_domain)
-            )
-            covered = _covered(registry, hosts)
-            self._hosts |= covered
-            self._ports.update(
-                port.number for service in _claims(registry, covered) for port in service.ports
-            )
-            self._follow_listeners(registry, covered)
+            for destination in destinations(rules.spec):
+                hosts = possible_hosts(destination.host, rules.namespace, self._settings.cluster_domain)
+                self._show(registry, hosts)
+
+    def _show(self, registry: Registry, hosts: Iterable[str]) -> None:
+        """Services may come into view, or go."""
+        covered = _covered(registry, hosts)
+        self._hosts |= covered
+        self._ports.update(port.number for service in _claims(registry, covered) for port in service.ports)
+        self._follow_listeners(registry, covered)
+
+    def _follow_parents(self, registry: Registry, rules: Rules, changed: Iterable[str]) -> None:
+        """Whoever has a Sidecar sees where the routes of the services lead that it sees."""
+        entries = (ref for ref in self._policy_targets if (ref.group, ref.kind) == SERVICE_ENTRY)
+        keys = {*changed, *(service_routes.entry_key(ref.namespace, ref.name) for ref in entries)}
+        for key in keys if rules.sidecars else ():
+            for route in rules.service_routes.get(key, ()):
+                self._show(registry, service_routes.backend_hosts(route, self._settings.cluster_domain))
 
     def _follow_policy(self, registry: Registry, policy: Resource[Any]) -> None:
         for target in targets_of(policy):
@@ -271,19 +295,11 @@ class Advance:
         """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
         self._gateways |= service_routes.speaks_for_gateways(route)
         self._routes = True
-        hosts: set[str] = set()
-        for parent in route.spec.parent_refs:
-            if not service_routes.is_service(parent):
-                continue
-            if parent.kind == "ServiceEntry":
-                ref = Ref(*SERVICE_ENTRY, parent.namespace or route.namespace, parent.name)
-                hosts.update(item.hostname for item in registry.sources.get(ref, ()))
-            else:
-                key = service_routes.parent_key(parent, route.namespace, self._settings.cluster_domain)
-                hosts |= _covered(registry, [key])
+        domain = self._settings.cluster_domain
+        hosts = {service.hostname for service in service_routes.parent_services(registry, route, domain)}
         self._hosts |= hosts
         # Any route of the client's namespace takes the place of all routes of the service's.
-        keys = service_routes.route_keys(route, self._settings.cluster_domain)
+        keys = service_routes.route_keys(route, domain)
         displaced = (other for key in keys for other in rules.service_routes.get(key, ()))
         if any(service_routes.is_for_connections(item) for item in (route, *displaced)):
             self._follow_listeners(registry, hosts)

@@ -12,6 +12,7 @@ from marline.api.gateway_api.http_route import HTTPRouteFilter
 from marline.api.gateway_api.shared import BackendObjectReference, ParentReference
 from marline.api.resource import Ref, Resource
 from marline.mesh.model import Port, Service
+from marline.mesh.registry import SERVICE_ENTRY, Registry
 
 GROUP: Final = "gateway.networking.k8s.io"
 SERVICE_ROUTES: Final = frozenset(
@@ -35,10 +36,10 @@ def parent_key(parent: ParentReference, namespace: str, cluster_domain: str) -> 
         return f"{parent.name}.{own}.svc.{cluster_domain}"
     if parent.kind == "Hostname":
         return parent.name.lower()
-    return _entry_key(own, parent.name)
+    return entry_key(own, parent.name)
 
 
-def _entry_key(namespace: str, name: str) -> str:
+def entry_key(namespace: str, name: str) -> str:
     return f"{namespace}/{name}"
 
 
@@ -46,13 +47,25 @@ def keys_of(service: Service) -> Iterator[str]:
     """By what the routes of a service are found."""
     yield service.hostname
     if service.source.kind == "ServiceEntry":
-        yield _entry_key(service.source.namespace, service.source.name)
+        yield entry_key(service.source.namespace, service.source.name)
 
 
 def route_keys(route: Resource[Any], cluster_domain: str) -> list[str]:
     """The services that a route is attached to, each once."""
     parents = (item for item in route.spec.parent_refs if is_service(item))
     return list(dict.fromkeys(parent_key(item, route.namespace, cluster_domain) for item in parents))
+
+
+def parent_services(registry: Registry, route: Resource[Any], cluster_domain: str) -> Iterator[Service]:
+    """The services that a route is attached to, as all those describe them that claim their hosts."""
+    for parent in route.spec.parent_refs:
+        if not is_service(parent):
+            continue
+        if parent.kind == "ServiceEntry":
+            ref = Ref(*SERVICE_ENTRY, parent.namespace or route.namespace, parent.name)
+            yield from registry.sources.get(ref, ())
+        else:
+            yield from registry.claims.get(parent_key(parent, route.namespace, cluster_domain), ())
 
 
 def speaks_for_gateways(route: Resource[Any]) -> bool:

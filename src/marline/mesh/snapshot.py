@@ -23,7 +23,7 @@ from marline.mesh.patches import PatchSet
 from marline.mesh.policies import attached_policy
 from marline.mesh.registry import Registry
 from marline.mesh.rules import Rules, hosts_of, speaks_for_mesh
-from marline.mesh.service_routes import attached_routes
+from marline.mesh.service_routes import attached_routes, parent_services
 from marline.mesh.visibility import Scope, is_exported, scope_of, select_sidecar
 
 __all__ = ["MeshSnapshot", "advance", "empty"]
@@ -110,15 +110,25 @@ class MeshSnapshot:
         return None
 
     def _is_led_to(self, hostname: str, scope: Scope) -> bool:
-        """Does a VirtualService that a client's Sidecar lets it see send to a host? Then it has to know that
-        host, whatever its Sidecar says."""
+        """Does a VirtualService, or a route of a service, that a client's Sidecar lets it see send to a host?
+        Then it has to know that host, whatever its Sidecar says."""
         if scope.egress is None:
             return False
+        routes = (self.resource(ref) for ref in self.rules.backing.get(hostname, ()))
+        if any(route is not None and self._sees_route(route, scope) for route in routes):
+            return True
         return any(
             scope.sees_rules(item, host)
             for ref in self.rules.referring.get(hostname, ())
             for item in self._roots(ref)
             for host in hosts_of(item, self.settings.cluster_domain)
+        )
+
+    def _sees_route(self, route: Resource[Any], scope: Scope) -> bool:
+        """May a route of the Gateway API count for a client, being attached to a service that it sees?"""
+        return any(
+            scope.sees(service) and route.namespace in (service.namespace, scope.namespace)
+            for service in parent_services(self.registry, route, self.settings.cluster_domain)
         )
 
     def _roots(self, ref: Ref) -> Iterator[Resource[VirtualServiceSpec]]:

@@ -16,6 +16,7 @@ _KINDS = {
     "EndpointSlice": "discovery.k8s.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
     "ProxyConfig": "networking.istio.io/v1beta1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
 }
 
 

@@ -235,6 +235,35 @@ def test_a_change_of_rules_touches_where_they_lead_if_somebody_has_a_sidecar() -
     assert (7000 in impact.ports, ("10.96.0.1", 7000) in impact.addresses) == (True, True)
 
 
+def test_a_sidecar_shows_where_the_routes_of_its_services_lead() -> None:
+    backends = [{"backendRefs": [{"name": "ratings", "namespace": "other", "port": 7000}]}]
+
+    def route(namespace: str) -> Any:
+        parent = {"group": "", "kind": "Service", "name": "reviews", "namespace": "default"}
+        return resource("HTTPRoute", "r", namespace, parentRefs=[parent], rules=backends)
+
+    snapshot = mesh(service("ratings", "tcp:7000", namespace="other"), sidecar("./*"))
+    steps = [service("reviews"), route("web"), route("default")]
+    seen, ports = [], []
+    for item in steps:
+        snapshot, impact = changed(snapshot, item)
+        seen.append(snapshot.service(RATINGS, snapshot.scope(proxy_in("default"))) is not None)
+        ports.append(7000 in impact.ports)
+    assert seen == [False, False, True]
+    assert ports == [False, True, True]
+
+
+def test_new_shares_do_not_touch_the_listeners_of_where_rules_lead() -> None:
+    def shares(first: int) -> Any:
+        weights = zip((REVIEWS, RATINGS), (first, 100 - first), strict=True)
+        to = [{"destination": {"host": host}, "weight": weight} for host, weight in weights]
+        return resource("VirtualService", "v", hosts=["reviews"], http=[{"route": to}])
+
+    both = [service("reviews"), service("ratings", "tcp:7000", namespace="other")]
+    _, impact = changed(mesh(*both, sidecar("./*"), shares(90)), shares(80))
+    assert (REVIEWS in impact.hosts, 7000 in impact.ports) == (True, False)
+
+
 def test_a_sidecar_touches_the_workloads_of_its_namespace_the_roots_all() -> None:
     snapshot = mesh(service("reviews"))
     _, own = changed(snapshot, sidecar("./*"))
