@@ -18,6 +18,8 @@ from marline.mesh.model import Proxy, Role
 from marline.mesh.snapshot import MeshSnapshot
 
 GATEWAY_API: Final = "gateway.networking.k8s.io"
+_FAULTS: Final = ("Conflicted", "OverlappingTLSConfig", "PartiallyInvalid")
+"""Types of conditions that say what is wrong, so that False is good."""
 _ROUTES: Final = ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
 
 
@@ -89,9 +91,10 @@ def negative_conditions(snapshot: MeshSnapshot) -> Iterator[Finding]:
             continue  # a workload that is not ready is no mistake in its resource
         for item in sorted(snapshot.resources(kind.group, kind.kind), key=lambda each: each.ref):
             for path, condition in _conditions(item.status, "status"):
-                if condition.get("status") == "False":
+                status = "True" if condition.get("type") in _FAULTS else "False"
+                if condition.get("status") == status:
                     reason, said = condition.get("reason", ""), condition.get("message", "")
-                    message = f"{condition.get('type')} is False ({reason}): {said}".rstrip(": ")
+                    message = f"{condition.get('type')} is {status} ({reason}): {said}".rstrip(": ")
                     yield Finding(NEGATIVE_CONDITION, item.ref, path, message)
 
 

@@ -68,7 +68,11 @@ def _conflict(
         accepted = _accepted(snapshot, endpoint, names[endpoint.service_port])
         if mode == "DISABLE" and accepted is MtlsMode.STRICT:
             return f"{endpoint.workload or endpoint.address} accepts mTLS only"
-        if mode == "ISTIO_MUTUAL" and accepted in (None, MtlsMode.DISABLE):
+        if (
+            mode == "ISTIO_MUTUAL"
+            and accepted in (None, MtlsMode.DISABLE)
+            and not _is_edge(snapshot, endpoint)
+        ):
             return f"{endpoint.workload or endpoint.address} does not speak mTLS"
     return ""
 
@@ -79,6 +83,17 @@ def _accepted(snapshot: MeshSnapshot, endpoint: Endpoint, port: int) -> MtlsMode
         return None
     policy = snapshot.peer_policy(endpoint.namespace, dict(endpoint.labels))
     return policy.for_port(endpoint.port, port)
+
+
+def _is_edge(snapshot: MeshSnapshot, endpoint: Endpoint) -> bool:
+    """Is it a gateway that speaks mTLS with the mesh, as egress gateways do? Its Gateways say so."""
+    labels = dict(endpoint.labels).items()
+    return any(
+        server.tls is not None and server.tls.mode == "ISTIO_MUTUAL"
+        for item in gateways(snapshot)
+        if item.spec.selector.items() <= labels
+        for server in item.spec.servers
+    )
 
 
 def unusable_credentials(snapshot: MeshSnapshot) -> Iterator[Finding]:

@@ -11,6 +11,11 @@ from marline.mesh.model import Capture, GatewayPort, Proxy, Role, Upstream, Work
 
 SVC: Final = "svc a {selector: {app: a}, ports: [{name: http, port: 80}]}\n"
 TWO: Final = "svc a {selector: {app: a}, ports: [{name: http, port: 80}, {name: grpc, port: 90}]}\n"
+EXIT: Final = (
+    "svc a {selector: {app: exit}, ports: [{name: tcp, port: 80}]}\nwe e {address: 10.0.0.9, labels: {app: exit}}\n"
+    "dr d {host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}\n"
+)
+"""A gateway of the mesh, called by mTLS."""
 ENTRY: Final = "we a-1 {address: 10.0.0.1, labels: {app: a, version: v1, security.istio.io/tlsMode: istio}}\n"
 ROUTE: Final = "route: [{destination: {host: a}}]"
 SERVER: Final = "port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']"
@@ -59,6 +64,7 @@ CASES: Final = {
     "IST0113": (
         Case("d spec.trafficPolicy.tls.mode", f"{SVC}{ENTRY}dr d {{host: a, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}", f"{SVC}{ENTRY}dr d {{host: a, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}\npa p {{mtls: {{mode: PERMISSIVE}}}}"),
         Case("d spec.trafficPolicy.tls.mode", f"{SVC}{ENTRY}dr d {{host: a, trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL}}}}}}\npa p {{mtls: {{mode: DISABLE}}}}", f"{SVC}{ENTRY}dr d {{host: a, trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL}}}}}}"),
+        Case("d spec.trafficPolicy.tls.mode", f"{EXIT}", f"{EXIT}gw g {{selector: {{app: exit}}, servers: [{{{HTTPS}, hosts: ['*'], tls: {{mode: ISTIO_MUTUAL}}}}]}}"),
     ),
     "IST0116": (Case("b spec.ports[0]", f"{SVC}{ENTRY}svc b {{selector: {{app: a}}, ports: [{{name: grpc, port: 80}}]}}", f"{SVC}{ENTRY}svc b {{selector: {{app: a}}, ports: [{{name: http, port: 80}}]}}"),),
     "IST0118": (Case("b spec.ports[0].name", "svc b {selector: {app: a}, ports: [{name: web, port: 80}]}", "svc b {selector: {app: a}, ports: [{name: http-web, port: 80}]}"),),
@@ -88,7 +94,10 @@ CASES: Final = {
         Case("v spec.gateways", f"{SVC}{GATEWAY.replace('istio: edge', 'istio: other')}vs v {{hosts: ['*'], gateways: [edge], http: [{{{ROUTE}}}]}}", f"{SVC}{GATEWAY}vs v {{hosts: ['*'], gateways: [edge], http: [{{{ROUTE}}}]}}", (EDGE,)),
     ),
     "MAR0105": (Case("w spec.http[0]", f"{SVC}{SVC.replace('svc a', 'svc b')}vs v {{hosts: [a], http: [{{{ROUTE}, timeout: 2s}}]}}\nvs w {{hosts: [b], http: [{{{ROUTE}, retries: {{attempts: 2, perTryTimeout: 1s}}}}]}}", f"{SVC}{SVC.replace('svc a', 'svc b')}vs v {{hosts: [a], http: [{{{ROUTE}, timeout: 3s}}]}}\nvs w {{hosts: [b], http: [{{{ROUTE}, retries: {{attempts: 2, perTryTimeout: 1s}}}}]}}", (CALLER,)),),
-    "MAR0106": (Case("r status.parents[0].conditions[0]", "hr r {parentRefs: []} @{status: {parents: [{conditions: [{type: Accepted, status: 'False', reason: NoMatchingParent}]}]}}", "hr r {parentRefs: []} @{status: {parents: [{conditions: [{type: Accepted, status: 'True'}]}]}}"),),
+    "MAR0106": (
+        Case("r status.parents[0].conditions[0]", "hr r {parentRefs: []} @{status: {parents: [{conditions: [{type: Accepted, status: 'False', reason: NoMatchingParent}]}]}}", "hr r {parentRefs: []} @{status: {parents: [{conditions: [{type: Accepted, status: 'True'}]}]}}"),
+        Case("g status.conditions[0]", "gw g {servers: []} @{status: {conditions: [{type: Conflicted, status: 'True', reason: PortConflict}]}}", "gw g {servers: []} @{status: {conditions: [{type: Conflicted, status: 'False', reason: NoConflicts}]}}"),
+    ),
     "MAR0107": (Case("b spec.selector", f"{SVC}{ENTRY}svc b {{selector: {{app: b}}, ports: [{{name: http, port: 81}}]}}", f"{SVC}{ENTRY}"),),
     "MAR0108": (Case("v spec.http[0].route[0].destination.host", "svc x/a {selector: {app: a}, ports: [{name: http, port: 80}]} @{metadata: {annotations: {networking.istio.io/exportTo: '.'}}}\nvs v {hosts: ['*.x.svc.cluster.local'], http: [{route: [{destination: {host: a.x.svc.cluster.local}}]}]}", "svc x/a {selector: {app: a}, ports: [{name: http, port: 80}]}\nvs v {hosts: ['*.x.svc.cluster.local'], http: [{route: [{destination: {host: a.x.svc.cluster.local}}]}]}"),),
     "MAR0109": (
