@@ -75,14 +75,15 @@ class RejectionStatuses:
             resource = await self.store.get(ref)
         except NotFound:
             return
-        conditions = [self.rejections.condition(ref)]
+        conditions = []
         if (ref.group, ref.kind) in PATCHING:
             conditions.append(self.matches.condition(resource))
         if (ref.group, ref.kind) == WASM_PLUGIN:
             conditions.append(_module_condition(self.module_fault(ref)))
-        before = status = dict(resource.status)
+        now, before = rfc3339(self.clock()), dict(resource.status)
+        status = with_condition(before, self.rejections.condition(ref), now) or before
         for condition in conditions:
-            status = with_condition(status, condition, rfc3339(self.clock())) or status
+            status = with_condition(status, condition, now, always=True) or status
         if status is not before:
             await write_status(self.store, ref, status)
 

@@ -82,12 +82,15 @@ class Rejections:
         return message[:MAX_MESSAGE]
 
 
-def with_condition(status: dict[str, Any], condition: dict[str, Any], now: str) -> dict[str, Any] | None:
-    """The status with this condition set, or None if it says so already. `now` is RFC 3339."""
+def with_condition(
+    status: dict[str, Any], condition: dict[str, Any], now: str, *, always: bool = False
+) -> dict[str, Any] | None:
+    """The status with this condition set, or None if it says so already. `now` is RFC 3339. A condition that
+    is True and was never anything else is left out, unless it is `always` told."""
     conditions = [dict(item) for item in status.get("conditions", [])]
     current = next((item for item in conditions if item.get("type") == condition["type"]), None)
     if current is None:
-        if condition["status"] == "True":
+        if condition["status"] == "True" and not always:
             return None
         conditions.append({**condition, "lastTransitionTime": now})
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from marline.api.resource import Ref
+from marline.api.resource import Ref, Resource
 from marline.compile.gateway_api_conditions import CONTROLLER
 from marline.compile.resource import LISTENER, VIRTUAL_HOST
 from marline.controllers.gateway_statuses import GatewayStatuses
@@ -193,12 +193,26 @@ async def test_a_gateway_whose_listener_is_rejected_says_so_beside_what_else_it_
         await conditions(store, ref, "Programmed", "True")
 
 
-async def test_a_patch_that_matches_nothing_is_told_until_it_matches(store: EmbeddedStore) -> None:
+async def _envoy_filter(store: EmbeddedStore) -> Resource[Any]:
     patch = {"applyTo": "CLUSTER", "patch": {"operation": "REMOVE"}}
     head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
-    made = await store.create(
+    return await store.create(
         {**head, "metadata": {"name": "x", "namespace": "default"}, "spec": {"configPatches": [patch]}}
     )
+
+
+async def test_a_patch_that_matches_from_the_first_is_told_to_match(store: EmbeddedStore) -> None:
+    made = await _envoy_filter(store)
+    statuses = RejectionStatuses(store, Clock())
+    statuses.patched(proxy("a"), frozenset({PatchId(made.ref, 0)}))
+    async with running(statuses.run()):
+        statuses.changed(ChangeSet((made,)))
+        await conditions(store, made.ref, "Matched", "True")
+        assert [item["type"] for item in (await store.get(made.ref)).status["conditions"]] == ["Matched"]
+
+
+async def test_a_patch_that_matches_nothing_is_told_until_it_matches(store: EmbeddedStore) -> None:
+    made = await _envoy_filter(store)
     statuses = RejectionStatuses(store, Clock())
     async with running(statuses.run()):
         statuses.changed(ChangeSet((made,)))
