@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from marline.analyze import conflicts, edges, encryption, references, sidecars, traffic, workloads
+from marline.analyze import (
+    conflicts,
+    edges,
+    encryption,
+    envoy_filters,
+    references,
+    sidecars,
+    traffic,
+    workloads,
+)
 from marline.analyze.annotations import suppressed, unread_annotations
 from marline.analyze.findings import Finding
 from marline.analyze.names import NETWORKING
@@ -36,6 +45,7 @@ _OF_RESOURCES: Final[tuple[Check, ...]] = (
     edges.unbound_routes,
     edges.subsets_that_the_edge_does_not_know,
     edges.negative_conditions,
+    envoy_filters.relative_operations,
     unread_annotations,
 )
 _OF_WORKLOADS: Final[tuple[Check, ...]] = (

@@ -145,6 +145,16 @@ CONFLICTING_GATEWAYS: Final = Code(
     "Of several servers for the same port and host one counts: that of the oldest Gateway.",
     "Give them different hosts, or merge them.",
 )  # fmt: skip
+RELATIVE_OPERATION: Final = Code(
+    "IST0151", "EnvoyFilterUsesRelativeOperation", _W,
+    "EnvoyFilters of one priority are applied by age: what the patch refers to may come only after it.",
+    "Set a priority, or use INSERT_FIRST or ADD.",
+)  # fmt: skip
+RELATIVE_OPERATION_AT_VERSION: Final = Code(
+    "IST0155", "EnvoyFilterUsesRelativeOperationWithProxyVersion", _W,
+    "EnvoyFilters of one priority are applied by age: for another version made anew, it may come elsewhere.",
+    "Set a priority, or use INSERT_FIRST or ADD.",
+)  # fmt: skip
 BAD_CREDENTIAL: Final = Code(
     "IST0161", "InvalidGatewayCredential", _E, "The server cannot terminate TLS: handshakes fail.",
     "Put a certificate and its key into the Secret.",

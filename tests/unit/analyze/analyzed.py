@@ -18,6 +18,7 @@ SHORT = {
     "gw": ("networking.istio.io/v1", "Gateway"),
     "se": ("networking.istio.io/v1", "ServiceEntry"),
     "sc": ("networking.istio.io/v1", "Sidecar"),
+    "ef": ("networking.istio.io/v1alpha3", "EnvoyFilter"),
     "pa": ("security.istio.io/v1", "PeerAuthentication"),
     "hr": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     "secret": ("v1", "Secret"),

@@ -31,6 +31,8 @@ EDGE: Final = Proxy(
     "edge", Role.GATEWAY, Capture.EXPLICIT, (Workload("default", "edge", labels=(("istio", "edge"),)),),
     gateway_ports=(GatewayPort(80, 8080),),
 )  # fmt: skip
+PATCH: Final = "applyTo: CLUSTER, patch: {operation: REMOVE}"
+VERSION: Final = "match: {proxy: {proxyVersion: '^1'}}"
 CALLER: Final = Proxy(
     "a", Role.SIDECAR, Capture.EXPLICIT,
     (Workload("default", "a-1", labels=(("app", "a"),), upstreams=(Upstream("b", 80, 31000),)),),
@@ -82,6 +84,8 @@ CASES: Final = {
     "IST0138": (Case("h spec.servers[0].tls.credentialName", f"secret c {{}}\ngw g {{selector: {{a: b}}, servers: [{{{HTTPS}, hosts: [x.com], tls: {{mode: SIMPLE, credentialName: c}}}}]}}\ngw h {{selector: {{a: b}}, servers: [{{{HTTPS}, hosts: [y.com], tls: {{mode: SIMPLE, credentialName: c}}}}]}}", ""),),
     "IST0140": (Case("w spec.http[0].route[0].destination.subset", f"{SVC}{GATEWAY}dr d {{host: a, subsets: [{{name: v1, labels: {{}}}}]}}\nvs v {{hosts: ['*'], gateways: [edge], http: [{{{ROUTE}}}]}}\nvs w {{hosts: [a], http: [{{route: [{{destination: {{host: a, subset: v1}}}}]}}]}}", f"{SVC}vs w {{hosts: [a], http: [{{{ROUTE}}}]}}"),),
     "IST0145": (Case("other spec.servers[0].hosts", GATEWAY + GATEWAY.replace("gw edge", "gw other"), GATEWAY + GATEWAY.replace("gw edge", "gw other").replace("number: 80", "number: 81")),),
+    "IST0151": (Case("e spec.configPatches[0].patch.operation", f"ef e {{configPatches: [{{{PATCH}}}]}}", f"ef e {{priority: 1, configPatches: [{{{PATCH}}}]}}"),),
+    "IST0155": (Case("e spec.configPatches[0].patch.operation", f"ef e {{configPatches: [{{{PATCH}, {VERSION}}}]}}", f"ef e {{configPatches: [{{{PATCH}}}]}}"),),
     "IST0161": (Case("g spec.servers[0].tls.credentialName", f"secret c {{data: {{tls.crt: eA==}}}}\ngw g {{selector: {{a: b}}, servers: [{{{HTTPS}, hosts: ['*'], tls: {{mode: SIMPLE, credentialName: c}}}}]}}", ""),),
     "IST0162": (Case("edge spec.servers[0].port.number", GATEWAY.replace("number: 80", "number: 81"), GATEWAY, (EDGE,)),),
     "IST0173": (Case("d spec.subsets[0].labels", f"{SVC}{ENTRY}dr d {{host: a, subsets: [{{name: v2, labels: {{version: v2}}}}]}}", f"{SVC}{ENTRY}dr d {{host: a, subsets: [{{name: v1, labels: {{version: v1}}}}]}}"),),
