@@ -39,7 +39,7 @@ def _ordered(value: Any, *, is_map: bool = False) -> Any:
     if not isinstance(value, dict):
         return value
     items = sorted(value.items()) if is_map else value.items()
-    return {name: _ordered(item, is_map=name in _MAPS) for name, item in items}
+    return {name: _ordered(item, is_map=is_map or name in _MAPS) for name, item in items}
 
 
 async def validate(config: dict[str, Any]) -> str:
