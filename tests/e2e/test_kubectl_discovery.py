@@ -37,7 +37,7 @@ def test_explain_goes_down_to_one_field_of_one_version(cli: Cli) -> None:
 def test_explain_says_what_is_not_acted_on(cli: Cli) -> None:
     text = " ".join(cli.kubectl("explain", "svc.spec").split())
     assert "externalIPs <[]string> Not acted on: addresses outside the mesh." in text
-    assert "NodePort is not acted on: ports on nodes; expose a service with a Gateway." in text
+    assert "ExternalName is not acted on: aliases; use a ServiceEntry with resolution DNS." in text
 
 
 def test_the_kinds_are_listed_as_definitions_that_nobody_can_change(cli: Cli) -> None:
