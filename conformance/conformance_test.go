@@ -62,6 +62,7 @@ func TestConformance(t *testing.T) {
 	options.UsableNetworkAddresses = addresses("127.77.255.1")
 	options.UnusableNetworkAddresses = addresses("192.0.2.1") // TEST-NET-1 (RFC 5737)
 	options.ManifestFS = []fs.FS{withoutDNS{conformance.Manifests}}
+	options.SkipTests = append(options.SkipTests, needsDNS)
 	conformance.RunConformanceWithOptions(t, options)
 }
 

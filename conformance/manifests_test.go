@@ -10,8 +10,11 @@ import (
 
 const base = "base/manifests.yaml"
 
-// withoutDNS is the suite's manifests without the DNS server that its tests of UDPRoute use: Marline refuses
-// Services with UDP ports, since it carries none, and the suite would not begin.
+// needsDNS is the test that asks the DNS server of the suite's manifests, which comes in an image of its own:
+// here Pods are processes of the suite's echo server.
+const needsDNS = "UDPRoute"
+
+// withoutDNS is the suite's manifests without that server, for which the suite would wait in vain.
 type withoutDNS struct{ fs.FS }
 
 func (m withoutDNS) Open(name string) (fs.File, error) {

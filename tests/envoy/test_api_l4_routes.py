@@ -164,18 +164,3 @@ async def test_another_namespaces_backends_are_reached_where_a_grant_says_so() -
                 assert await said(running, 9000) == reached
                 reason = ("True", "ResolvedRefs") if reached else ("False", "RefNotPermitted")
                 assert running.conditions("TCPRoute", "db")["ResolvedRefs"] == reason
-
-
-@pytest.mark.proves(
-    "gateway_api.UDPRouteSpec.parentRefs",
-    "gateway_api.UDPRouteSpec.rules",
-    "gateway_api.UDPRouteRule.backendRefs",
-)
-async def test_routes_of_datagrams_are_told_that_nobody_serves_them() -> None:
-    listeners = "- {name: dns, port: 53, protocol: UDP}\n- {name: http, port: 80, protocol: HTTP}"
-    text = gateway(listeners) + route("UDPRoute", "dns", to("dns"))
-    async with edge(text, 53, 80) as running:
-        assert running.conditions("UDPRoute", "dns")["Accepted"] == ("False", "UnsupportedValue")
-        assert list(running.envoy.ports) == ["127.0.0.1_" + str(running.listen(80))]
-        status = next(status for ref, status in running.told() if ref.kind == "Gateway")
-        assert status["listeners"][0]["conditions"][0]["reason"] == "UnsupportedProtocol"

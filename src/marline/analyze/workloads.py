@@ -110,7 +110,7 @@ def _at_odds(entry: Resource[Any], one: Service, other: Service) -> Iterator[tup
     for mine in one.ports:
         for index, theirs in enumerate(other.ports):
             target = _target(entry, mine)
-            if not target or target != _target(entry, theirs):
+            if not target or target != _target(entry, theirs) or _transport(mine) != _transport(theirs):
                 continue
             path = f"spec.ports[{index}]"
             both = f"{one.source} sends to port {target} of {entry.name} too"
@@ -120,6 +120,11 @@ def _at_odds(entry: Resource[Any], one: Service, other: Service) -> Iterator[tup
             elif mine.number != theirs.number:
                 message = f"{both}, from its port {mine.number} instead of {theirs.number}"
                 yield Finding(CONFLICTING_TARGETS, other.source, path, message), target
+
+
+def _transport(port: Port) -> str:
+    """What a port is one of: the same number of the other one is another port."""
+    return "UDP" if port.protocol is Protocol.UDP else "TCP"
 
 
 def _target(entry: Resource[Any], port: Port) -> int:

@@ -121,13 +121,13 @@ REFUSED_SERVICE: Final[Refusals] = {
     "type=ExternalName": "aliases; use a ServiceEntry with resolution DNS",
     "externalIPs": "addresses outside the mesh",
     "ipFamilyPolicy=RequireDualStack": "the mesh's virtual addresses are IPv4",
-    "ports[].protocol=UDP": "the mesh carries TCP",
-    "ports[].protocol=SCTP": "the mesh carries TCP",
+    "ports[].protocol=SCTP": "the mesh carries TCP, and gateways UDP",
     "externalName": "aliases; use a ServiceEntry with resolution DNS",
     "ipFamilies[]=IPv6": "the mesh's virtual addresses are IPv4",
 }
 
 INEFFECTIVE_SERVICE: Final[Refusals] = {
+    "ports[].protocol=UDP": "proxies of workloads carry no datagrams; a gateway leads there by a UDPRoute",
     "type=NodePort": _NO_NODES,
     "type=LoadBalancer": _NO_BALANCER,
     "sessionAffinityConfig.clientIP.timeoutSeconds": "affinity lasts as long as the endpoint does",

@@ -367,5 +367,5 @@ def _routes_by_host(proxy: Proxy) -> bool:
 def _endpoints_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, hostname: str) -> Iterator[Recipe]:
     service = snapshot.service(hostname, scope)
     if service is not None and discovery_of(service, proxy) is Discovery.EDS:
-        yield from endpoint_recipes(snapshot, service, proxy.workloads[0])
+        yield from endpoint_recipes(snapshot, proxy, service, proxy.workloads[0])
         yield from passed_endpoint_recipes(snapshot, proxy, service, proxy.workloads[0])

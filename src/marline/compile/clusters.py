@@ -20,13 +20,20 @@ from marline.compile.cluster_protocol import set_protocol
 from marline.compile.cluster_spec import ClusterSpec, Discovery
 from marline.compile.cluster_tls import set_proxy_protocol, set_transport
 from marline.compile.credentials import may_use_credentials
-from marline.compile.endpoints import build_assignment, callable_endpoints, port_endpoints
+from marline.compile.endpoints import (
+    build_assignment,
+    callable_endpoints,
+    clustered_ports,
+    port_cluster,
+    port_endpoints,
+    port_subsets,
+)
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.locality import ANYWHERE, LocalityPolicy, locality_policy
-from marline.compile.policy import Effective, effective, subset_names
+from marline.compile.policy import Effective, effective
 from marline.compile.resilience import resilience_policy, retry_budget
 from marline.compile.resource import CLUSTER, Recipe
-from marline.compile.routes_targets import duration, outbound_cluster
+from marline.compile.routes_targets import duration
 from marline.compile.telemetry import METADATA
 from marline.compile.tls import credential_secret
 from marline.mesh.destinations import DestinationPolicy
@@ -58,16 +65,14 @@ def cluster_specs(
     rule = snapshot.destination_rule(service.hostname, client.namespace, dict(client.labels))
     every = callable_endpoints(snapshot, service)
     discovery = discovery_of(service, proxy)
-    for port in service.ports:
-        if port.protocol is Protocol.UDP:
-            continue
+    for port in clustered_ports(service, proxy):
         policy = resilience_policy(snapshot, service, port.name)
-        for subset in subset_names(rule):
+        for subset in port_subsets(rule, port):
             chosen = port_endpoints(every, port, rule, subset)
             # Those of the whole port, ready or not: what is expected does not change with health.
             sans = identities(port_endpoints(snapshot.all_endpoints(service), port, None, ""))
             found = _passes_through(rule, port, subset, proxy, discovery)
-            name = outbound_cluster(service.hostname, port.number, subset)
+            name = port_cluster(service.hostname, port, subset)
             expected = tuple(sorted({*sans, *service.subject_alt_names}))
             yield ClusterSpec(
                 name=name,
@@ -180,8 +185,9 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
         negotiates=spec.backend_tls is not None,
         follows_client=spec.follows_client,
     )
-    set_transport(made, spec, settings.tls)
-    set_proxy_protocol(made, settings.proxy_protocol)
+    if spec.port.protocol is not Protocol.UDP:
+        set_transport(made, spec, settings.tls)
+        set_proxy_protocol(made, settings.proxy_protocol)
     return made
 
 

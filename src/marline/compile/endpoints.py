@@ -15,10 +15,10 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from marline.compile.locality import ANYWHERE, LocalityPolicy, grouped, locality_policy
 from marline.compile.policy import effective, in_subset, subset_names
 from marline.compile.resource import ENDPOINT, Recipe
-from marline.compile.routes_targets import outbound_cluster
+from marline.compile.routes_targets import datagram_cluster, outbound_cluster
 from marline.compile.telemetry import METADATA
 from marline.mesh.destinations import DestinationPolicy
-from marline.mesh.model import Endpoint, Locality, Port, Protocol, Service, Workload
+from marline.mesh.model import Endpoint, Locality, Port, Protocol, Proxy, Role, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 TRANSPORT_MATCH = "envoy.transport_socket_match"
@@ -26,15 +26,33 @@ MTLS_MODE = ("tlsMode", "istio")
 """The endpoint metadata that chooses mTLS, named as in Istio."""
 
 
-def endpoint_recipes(snapshot: MeshSnapshot, service: Service, client: Workload) -> Iterator[Recipe]:
+def clustered_ports(service: Service, proxy: Proxy) -> tuple[Port, ...]:
+    """The ports for which a proxy has clusters: only gateways forward datagrams."""
+    if proxy.role is Role.GATEWAY:
+        return service.ports
+    return tuple(port for port in service.ports if port.protocol is not Protocol.UDP)
+
+
+def port_subsets(rule: DestinationPolicy | None, port: Port) -> Iterable[str]:
+    """The subsets for which a port has clusters; no UDPRoute can name any."""
+    return ("",) if port.protocol is Protocol.UDP else subset_names(rule)
+
+
+def port_cluster(host: str, port: Port, subset: str) -> str:
+    if port.protocol is Protocol.UDP:
+        return datagram_cluster(host, port.number)
+    return outbound_cluster(host, port.number, subset)
+
+
+def endpoint_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, service: Service, client: Workload
+) -> Iterator[Recipe]:
     """The endpoints of every port and subset of a service, as a client sees them."""
     rule = snapshot.destination_rule(service.hostname, client.namespace, dict(client.labels))
     every = callable_endpoints(snapshot, service)
-    for port in service.ports:
-        if port.protocol is Protocol.UDP:
-            continue
-        for subset in subset_names(rule):
-            name = outbound_cluster(service.hostname, port.number, subset)
+    for port in clustered_ports(service, proxy):
+        for subset in port_subsets(rule, port):
+            name = port_cluster(service.hostname, port, subset)
             chosen = port_endpoints(every, port, rule, subset)
             prefers = locality_policy(effective(rule, port.number, subset), service, client)
             yield Recipe(ENDPOINT, name, build_assignment, (name, chosen, prefers), (service.source,))

@@ -19,6 +19,7 @@ from marline.compile.gateway_lookup import secret_recipes
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port, merge_hosts
 from marline.compile.gateway_table import build_table, table_limiters, table_sources
 from marline.compile.gateway_tls import Termination
+from marline.compile.gateway_udp import build_udp_listener
 from marline.compile.rate_limits import limit_filters
 from marline.compile.resource import LISTENER, ROUTE, Recipe
 from marline.compile.routes_l4 import disjoint
@@ -38,10 +39,14 @@ class Place:
     port: int
     also: str = ""
     """A second address with this port."""
+    datagrams: bool = False
+    """UDP, whose ports are others than those of TCP."""
 
     @property
     def listener(self) -> str:
-        return self.address if self.address.startswith(UNIX) else f"{self.address}_{self.port}"
+        if self.address.startswith(UNIX):
+            return self.address
+        return f"{'udp_' if self.datagrams else ''}{self.address}_{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,9 @@ def _place(proxy: Proxy, server: Server) -> Place:
     port = listen_port(proxy, server.number)
     if server.bind:
         return Place(server.bind, port)
-    return Place(proxy.bind_address or ANY_ADDRESS, port, proxy.mesh_address)
+    return Place(
+        proxy.bind_address or ANY_ADDRESS, port, proxy.mesh_address, datagrams=server.kind is Kind.UDP
+    )
 
 
 def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
@@ -107,6 +114,11 @@ def _shown_to_backends(snapshot: MeshSnapshot, proxy: Proxy) -> Iterable[tuple[T
 def _place_recipes(place: Place, servers: tuple[Server, ...], reporter: Reporter) -> Iterable[Recipe]:
     name = place.listener
     sources = tuple(dict.fromkeys(server.source for server in servers))
+    if place.datagrams:
+        route = servers[0].l4[0]
+        inputs = (name, place.address, place.port, route.clusters, place.also, route.settings.by_source)
+        yield Recipe(LISTENER, name, build_udp_listener, inputs, sources)
+        return
     chains, tables = port_contents(servers)
     if not chains:
         return

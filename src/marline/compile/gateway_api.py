@@ -133,6 +133,8 @@ def _server(snapshot: MeshSnapshot, proxy: Proxy, served: ServedGateway, bound: 
         )
     pairs = [(route, served.own_hosts(bound, route)) for route in routes]
     l4 = l4_routes(snapshot, client_of(proxy), bound, pairs)
+    if protocol == "UDP":
+        return Server(Kind.UDP, **common, l4=l4)
     if bound.passes_through:
         return Server(Kind.PASSTHROUGH, **common, l4=l4)
     kind = Kind.TLS if protocol == "TLS" else Kind.TCP

@@ -22,11 +22,12 @@ from marline.compile.routes_lookup import (
     source_namespace,
     tcp_settings,
 )
-from marline.compile.routes_targets import Target
-from marline.mesh.model import Port, Protocol, Proxy, Role
+from marline.compile.routes_targets import Target, datagram_cluster
+from marline.mesh.model import Port, Protocol, Proxy, Role, Service
 from marline.mesh.snapshot import MeshSnapshot
 
 SERVICE: Final = ("", "Service")
+UDP_ROUTE: Final = "UDPRoute"
 HOSTNAME: Final = ("networking.istio.io", "Hostname")
 """A host of the mesh, whatever resource it is from (istio.io, "Kubernetes Gateway API")."""
 _SPEAKS_HTTP1: Final = (Protocol.HTTP,)
@@ -73,20 +74,30 @@ def resolve_backend(
     service = find_service(snapshot, hostname)
     if service is None:
         return Backend(None, "BackendNotFound", f"{shown} does not exist")
-    port = service.port(backend.port) if backend.port is not None else None
+    port = _port(service, route.kind, backend.port) if backend.port is not None else None
     if port is None:
         return Backend(None, "BackendNotFound", f"{shown} has no port {backend.port}")
     fault = _protocol_fault(route.kind, port, client)
+    if port.protocol is Protocol.UDP and hostname.startswith("*"):
+        fault = fault or "is of many hosts, of which datagrams name none"
     if fault:
         return Backend(None, "UnsupportedProtocol", f"port {port.number} of {shown} {fault}")
     found = service_target(snapshot, client.namespace, client.labels, service, port.number)
+    if port.protocol is Protocol.UDP:
+        found = Target(datagram_cluster(service.hostname, port.number))
     side = Side(port.number, MESH, client.labels, client.namespace)
     return Backend(found, settings=tcp_settings(snapshot, side, hostname, port.number))
 
 
+def _port(service: Service, kind: str, number: int) -> Port | None:
+    """The port that a route of a kind means; one of the other transport only if there is no such."""
+    connections, datagrams = service.port(number), service.datagram_port(number)
+    return datagrams or connections if kind == UDP_ROUTE else connections or datagrams
+
+
 def _protocol_fault(kind: str, port: Port, client: Client) -> str:
     """Why a route of a kind cannot lead to a port, given what the port says of its protocol."""
-    if (kind == "UDPRoute") != (port.protocol is Protocol.UDP):
+    if (kind == UDP_ROUTE) != (port.protocol is Protocol.UDP):
         return f"is {port.protocol.value}, which a {kind} cannot lead to"
     if kind == GRPC_ROUTE and port.protocol in _SPEAKS_HTTP1:
         return "is declared as HTTP/1, over which there is no gRPC; set appProtocol: kubernetes.io/h2c"

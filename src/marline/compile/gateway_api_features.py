@@ -54,6 +54,7 @@ SUPPORTED_FEATURES: Final = (
     "TLSRoute",
     "TLSRouteModeMixed",
     "TLSRouteModeTerminate",
+    "UDPRoute",
 )
 MESH_FEATURES: Final = (
     "GRPCRoute",

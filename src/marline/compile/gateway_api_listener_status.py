@@ -165,7 +165,7 @@ def _verdicts(snapshot: MeshSnapshot, served: ServedGateway, bound: BoundListene
 def _is_accepted(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], bound: BoundListener) -> Verdict:
     listener = bound.listener
     if not bound.route_kinds:
-        message = f"protocol {listener.protocol} is not served; HTTP, HTTPS, TLS and TCP are"
+        message = f"protocol {listener.protocol} is not served; HTTP, HTTPS, TLS, TCP and UDP are"
         return Verdict("Accepted", False, "UnsupportedProtocol", message)
     if bound.conflict:
         return Verdict("Accepted", False, bound.conflict, "Another listener has the same port")

@@ -23,6 +23,7 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "HTTPS": HTTP_ROUTES,
     "TLS": ("TLSRoute",),
     "TCP": ("TCPRoute",),
+    "UDP": ("UDPRoute",),
 }
 """The routes that a listener of a protocol can have."""
 _SHARED_PORT: Final = {"HTTPS": "TLS", "TLS": "TLS"}

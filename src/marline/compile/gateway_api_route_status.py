@@ -77,9 +77,6 @@ def _known(present: Sequence[Mapping[str, Any]], reference: Status) -> Sequence[
 
 def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdict | None:
     """None when the parent is another controller's to speak of."""
-    if route.kind == "UDPRoute":
-        message = "UDPRoutes are not served: gateways and sidecars carry TCP"
-        return Verdict("Accepted", False, "UnsupportedValue", message)
     if is_service(parent):
         return _attached_to_service(parents.snapshot, route, parent)
     if parent.group != GROUP or parent.kind not in ("Gateway", "ListenerSet"):

@@ -6,11 +6,14 @@ Traffic management"), without saying what lost; here that goes into the status o
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from marline.compile.gateway_server import Kind, Server
 
 _ANY_NAME = ""
 """A connection with any server name, or none."""
+_INDIVISIBLE: Final = (Kind.TCP, Kind.UDP)
+"""Nothing tells the traffic of one server from that of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,13 @@ class Conflict:
 
 def sort_out(servers: Iterable[Server]) -> tuple[tuple[Server, ...], tuple[Conflict, ...]]:
     """The servers of one port that are served, those of the oldest resource first, and what is not: a port
-    is all of plain HTTP, or all of TLS, or one server's TCP, and a server name is one server's."""
+    is all of plain HTTP, or all of TLS, or one server's TCP, and a server name is one server's. Datagrams are
+    one server's; their port is another one than that of connections."""
     served: list[Server] = []
     conflicts: list[Conflict] = []
     names: dict[str, Server] = {}
     for server in servers:
-        if served and (_layer(server) != _layer(served[0]) or server.kind is Kind.TCP):
+        if served and (_layer(server) != _layer(served[0]) or server.kind in _INDIVISIBLE):
             message = f"port {server.number} is {_layer(served[0])} of {_owner(served[0])}"
             conflicts.append(Conflict(server, "PortConflict", message))
             continue
@@ -40,7 +44,7 @@ def sort_out(servers: Iterable[Server]) -> tuple[tuple[Server, ...], tuple[Confl
 
 
 def _layer(server: Server) -> str:
-    return server.kind.value if server.kind in (Kind.HTTP, Kind.TCP) else "TLS"
+    return server.kind.value if server.kind in (Kind.HTTP, *_INDIVISIBLE) else "TLS"
 
 
 def _name_conflicts(server: Server, names: dict[str, Server]) -> Iterator[Conflict]:
@@ -56,7 +60,7 @@ def _name_conflicts(server: Server, names: dict[str, Server]) -> Iterator[Confli
 
 def _server_names(server: Server) -> Iterable[str]:
     """What connections are told apart by."""
-    if server.kind is Kind.HTTP or server.kind is Kind.TCP:
+    if server.kind is Kind.HTTP or server.kind in _INDIVISIBLE:
         return ()
     if server.kind is Kind.PASSTHROUGH:
         return {name: None for route in server.l4 for name in route.sni_hosts or (_ANY_NAME,)}

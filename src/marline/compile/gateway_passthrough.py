@@ -20,7 +20,7 @@ from marline.compile.gateway_lookup import istio_gateways
 from marline.compile.resource import CLUSTER, ENDPOINT, Recipe
 from marline.compile.tls import SNI_SUFFIX, mesh_sni
 from marline.mesh.hosts import host_matches
-from marline.mesh.model import Proxy, Role, Service, Workload
+from marline.mesh.model import Protocol, Proxy, Role, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 AUTO_PASSTHROUGH: Final = "AUTO_PASSTHROUGH"
@@ -92,7 +92,8 @@ def _passed_specs(
     if not any(host.covers(service) for host in passed_hosts(snapshot, proxy)):
         return
     for spec in cluster_specs(snapshot, proxy, service, client):
-        if spec.discovery is Discovery.EDS and not spec.external:
+        carries_tls = spec.port.protocol is not Protocol.UDP
+        if carries_tls and spec.discovery is Discovery.EDS and not spec.external:
             name = mesh_sni(service.hostname, spec.port.number, spec.subset).lower()
             yield replace(spec, name=name)
 

@@ -26,6 +26,8 @@ class Kind(Enum):
     AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
     """As that, to the service of the mesh that the SNI names."""
     TCP = "TCP"
+    UDP = "UDP"
+    """Datagrams are forwarded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from marline.compile.routes_targets import (
     default_port,
     outbound_cluster,
 )
-from marline.mesh.model import Proxy, Resolution, Service
+from marline.mesh.model import Protocol, Proxy, Resolution, Service
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age
 
@@ -103,7 +103,8 @@ def _port_of(
     if destination.port is not None and destination.port.number:
         return hostname, destination.port.number
     service = find_service(snapshot, hostname)
-    numbers = () if service is None else tuple(port.number for port in service.ports)
+    ports = () if service is None else service.ports
+    numbers = tuple(port.number for port in ports if port.protocol is not Protocol.UDP)
     return hostname, default_port(numbers, side.port)
 
 

@@ -44,6 +44,11 @@ def outbound_cluster(host: str, port: int, subset: str = "") -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def datagram_cluster(host: str, port: int) -> str:
+    """The name of the cluster for a service's UDP port, which may have the number of a TCP port."""
+    return f"udp|{port}||{host}"
+
+
 def default_port(ports: tuple[int, ...], listener_port: int) -> int:
     """The port of a destination that names none: the service's only port, else the one the request
     was sent to (istio.io, VirtualService reference, `Destination.port`)."""

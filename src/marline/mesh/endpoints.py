@@ -77,6 +77,7 @@ def _endpoints(
 ) -> list[Endpoint]:
     mtls = labels.get(TLS_MODE_LABEL) == "istio" and not service.external
     account = spec.service_account or ("default" if mtls else "")
+    identity = spiffe_id(trust_domain, namespace, account) if account else ""
     sorted_labels = labels_of(labels)
     return [
         Endpoint(
@@ -84,8 +85,9 @@ def _endpoints(
             address=spec.address,
             port=_target(port, spec.ports),
             labels=sorted_labels,
-            spiffe_id=spiffe_id(trust_domain, namespace, account) if account else "",
-            mtls=mtls,
+            # Datagrams go to the application itself, which has no identity to show.
+            spiffe_id=identity if port.protocol is not Protocol.UDP else "",
+            mtls=mtls and port.protocol is not Protocol.UDP,
             locality=parse_locality(spec.locality),
             weight=spec.weight,
             workload=name,
@@ -93,7 +95,7 @@ def _endpoints(
             network=spec.network,
         )
         for port in service.ports
-        if port.protocol is not Protocol.UDP and _target(port, spec.ports)
+        if _target(port, spec.ports)
     ]
 
 
@@ -110,11 +112,11 @@ def _target(port: Port, named: Mapping[str, int]) -> int:
 def slice_endpoints(service: Service, slices: Iterable[Resource[EndpointSliceBody]]) -> list[Endpoint]:
     """The endpoints of EndpointSlices; a slice without port names serves a service's only port."""
     found: list[Endpoint] = []
+    transports = {port.name: "UDP" if port.protocol is Protocol.UDP else "TCP" for port in service.ports}
     for item in sorted(slices, key=lambda each: each.name):
         for port in item.spec.ports:
             name = port.name or ""
-            known = any(own.name == name for own in service.ports)
-            if port.port is None or not known or port.protocol not in (None, "TCP"):
+            if port.port is None or transports.get(name) != (port.protocol or "TCP"):
                 continue
             for endpoint in item.spec.endpoints:
                 conditions = endpoint.conditions

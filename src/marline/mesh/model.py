@@ -97,7 +97,22 @@ class Service:
     """Only endpoints on the client's own node count (`internalTrafficPolicy: Local`)."""
 
     def port(self, number: int) -> Port | None:
-        return next((port for port in self.ports if port.number == number), None)
+        """The port of this number that takes connections."""
+        return self._port(number, datagrams=False)
+
+    def datagram_port(self, number: int) -> Port | None:
+        """The port of this number that takes datagrams: a service may have both."""
+        return self._port(number, datagrams=True)
+
+    def _port(self, number: int, *, datagrams: bool) -> Port | None:
+        return next(
+            (
+                port
+                for port in self.ports
+                if port.number == number and (port.protocol is Protocol.UDP) == datagrams
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

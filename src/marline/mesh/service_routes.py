@@ -11,7 +11,7 @@ from typing import Any, Final
 from marline.api.gateway_api.http_route import HTTPRouteFilter
 from marline.api.gateway_api.shared import BackendObjectReference, ParentReference
 from marline.api.resource import Ref, Resource
-from marline.mesh.model import Port, Service
+from marline.mesh.model import Port, Protocol, Service
 from marline.mesh.registry import SERVICE_ENTRY, Registry
 
 GROUP: Final = "gateway.networking.k8s.io"
@@ -132,5 +132,7 @@ def of_clients(
 
 
 def names_port(parent: ParentReference, port: Port) -> bool:
-    """Is a port of a service meant? The name of a section is that of a port."""
+    """Is a port of a service meant? The name of a section is that of a port. Datagrams are not routed."""
+    if port.protocol is Protocol.UDP:
+        return False
     return parent.port in (None, port.number) and parent.section_name in (None, port.name)

@@ -316,7 +316,7 @@ def test_rules_of_services() -> None:
     assert faults("Service", {"ports": []}, "") == ["ports"]
     assert faults("Service", {"ports": [{**port, "targetPort": 0}]}, "") == ["ports[0].targetPort"]
     assert faults("Service", {"ports": [port], "clusterIP": "x"}, "") == ["clusterIP"]
-    assert faults("Service", {"ports": [{**port, "protocol": "UDP"}]}, "") == ["ports[0].protocol"]
+    assert faults("Service", {"ports": [{**port, "protocol": "SCTP"}]}, "") == ["ports[0].protocol"]
     unasked = {"ports": [port], "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}
     assert faults("Service", unasked, "") == ["sessionAffinityConfig"]
 

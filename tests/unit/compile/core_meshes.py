@@ -239,6 +239,19 @@ DOCUMENTS: Final = """
  spec: {parentRefs: [{group: "", kind: Service, name: reviews, sectionName: tcp}, {name: edge}],
   rules: [{backendRefs: [{name: db, namespace: other, port: 5432}]}]}}
 ---
+{apiVersion: gateway.networking.k8s.io/v1, kind: UDPRoute, metadata: {name: datagrams, namespace: default},
+ spec: {parentRefs: [{name: edge}],
+  rules: [{backendRefs: [{name: clock, port: 123, weight: 2}, {name: absent, port: 123}]}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: clock, namespace: default},
+ spec: {selector: {app: clock}, ports: [{name: ntp, port: 123, protocol: UDP}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: clock, namespace: default}, spec: {sessionAffinity: ClientIP,
+ selector: {app: clock}, ports: [{name: tcp, port: 123}, {name: ntp, port: 123, protocol: UDP}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {name: clock, namespace: default},
+ spec: {address: 10.0.0.123, labels: {app: clock}}}
+---
 {apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {name: secure, namespace: default},
  spec: {parentRefs: [{group: networking.istio.io, kind: ServiceEntry, name: external}],
   hostnames: [www.example.com], rules: [{backendRefs: [{name: reviews, port: 9000}]}]}}
@@ -249,7 +262,8 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
  spec: {gatewayClassName: marline, allowedListeners: {namespaces: {from: All}},
-  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tcp, port: 9000, protocol: TCP}]}}
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tcp, port: 9000, protocol: TCP},
+   {name: udp, port: 9000, protocol: UDP}]}}
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {name: more, namespace: other},
  spec: {parentRef: {name: edge, namespace: default}, listeners: [{name: http, port: 81, protocol: HTTP}]}}

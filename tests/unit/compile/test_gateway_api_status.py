@@ -161,9 +161,7 @@ def test_a_gateways_address_is_that_of_the_proxy_with_its_name() -> None:
 
 def test_a_gateway_none_of_whose_listeners_is_served_is_not_accepted() -> None:
     unknown = GATEWAY.replace("protocol: HTTP,", "protocol: GOPHER,").replace("HTTPS,", "GOPHERS,")
-    unknown = unknown.replace("protocol: TCP", "protocol: UDP").replace(
-        ", tls: {certificateRefs: [{name: none}]}", ""
-    )
+    unknown = unknown.replace(", tls: {certificateRefs: [{name: none}]}", "")
     status = told(unknown)["Gateway"]
     assert verdicts(status["conditions"]) == {
         "Accepted": ("False", "ListenersNotValid"),
