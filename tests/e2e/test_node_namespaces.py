@@ -49,10 +49,10 @@ class Mesh:
     stack: AsyncExitStack
     tmp: Path
 
-    async def workload(self, namespace: str = "default") -> Place:
+    async def workload(self, namespace: str = "default", datagrams: tuple[int, ...] = ()) -> Place:
         short_id = secrets.token_hex(5)
         return await self.stack.enter_async_context(
-            self.network.place(namespace, short_id, self.tmp / f"{short_id}.conf")
+            self.network.place(namespace, short_id, self.tmp / f"{short_id}.conf", datagrams)
         )
 
 
@@ -110,6 +110,54 @@ async def test_connections_of_peers_and_of_the_machine_arrive_at_the_inbound_lis
         place = await made.workload()
         found = await original_destination(place, network.INBOUND_PORT, "", (place.address, 9080))
         assert found == (place.address, 9080)
+
+
+async def sent(from_netns: str, place: Place, port: int) -> bool:
+    """Does a datagram to a port of a workload arrive there?"""
+    loop = asyncio.get_running_loop()
+    with (
+        socket_in(place.netns, socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket_in(from_netns, socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind(("", port))
+        await loop.sock_sendto(client, b"hello", (place.address, port))
+        try:
+            async with asyncio.timeout(1):
+                return await loop.sock_recv(server, 10) == b"hello"
+        except TimeoutError:
+            return False
+
+
+async def test_datagrams_arrive_at_declared_ports_only(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        place, peer = await made.workload(datagrams=(7000, 7002)), await made.workload()
+        for sender in ("", peer.netns):
+            assert [await sent(sender, place, port) for port in (7000, 7001, 7002)] == [True, False, True]
+        assert not await sent(place.netns, peer, 7000)
+
+
+async def test_connections_to_a_port_that_takes_datagrams_are_captured_still(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        place = await made.workload(datagrams=(9080,))
+        found = await original_destination(place, network.INBOUND_PORT, "", (place.address, 9080))
+        assert found == (place.address, 9080)
+
+
+async def test_answers_to_a_workloads_own_datagrams_arrive(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with mesh(tmp_path) as made:
+        place = await made.workload()
+        gateway = str(network.find_bridge(made.config.mesh_id).gateway)  # type: ignore[union-attr]
+        with (
+            socket_in("", socket.AF_INET, socket.SOCK_DGRAM) as server,
+            socket_in(place.netns, socket.AF_INET, socket.SOCK_DGRAM) as client,
+        ):
+            server.bind((gateway, 0))
+            async with asyncio.timeout(5):
+                await loop.sock_sendto(client, b"question", server.getsockname())
+                _, asking = await loop.sock_recvfrom(server, 10)
+                await loop.sock_sendto(server, b"answer", asking)
+                assert await loop.sock_recv(client, 10) == b"answer"
 
 
 async def test_envoys_own_connections_are_not_captured(tmp_path: Path) -> None:

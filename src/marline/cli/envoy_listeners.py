@@ -40,13 +40,14 @@ def listener_rows(listeners: Iterable[Object]) -> Iterator[ListenerRow]:
         if "default_filter_chain" in listener:
             chains.append(listener["default_filter_chain"])
         for chain in chains or [{}]:
+            datagrams = "udp_listener_config" in listener
             yield ListenerRow(
                 name=str(listener.get("name", "")),
                 address=address,
                 port=port,
                 direction=str(listener.get("traffic_direction", "-")).lower(),
-                match=_match(chain),
-                destination=_destination(chain),
+                match="UDP" if datagrams else _match(chain),
+                destination=_datagram_destination(listener) if datagrams else _destination(chain),
                 source=listener,
             )
 
@@ -100,6 +101,18 @@ def _tcp_destination(config: Object) -> str:
     if weighted:
         return "Clusters: " + ", ".join(f"{item['name']} ({item.get('weight', 0)})" for item in weighted)
     return f"Cluster: {config.get('cluster', '-')}"
+
+
+def _datagram_destination(listener: Object) -> str:
+    """The clusters that the matcher of a UDP proxy chooses from."""
+    found: list[str] = []
+    for item in listener.get("listener_filters", ()):
+        matcher: dict[str, Any] = item.get("typed_config", {}).get("matcher", {})
+        chosen = [each.get("on_match", {}) for each in matcher.get("matcher_list", {}).get("matchers", ())]
+        for action in (*chosen, matcher.get("on_no_match", {})):
+            cluster = action.get("action", {}).get("typed_config", {}).get("cluster", "")
+            found += [cluster] if cluster else []
+    return f"Cluster{'s' if len(found) > 1 else ''}: {', '.join(found) or '-'}"
 
 
 COLUMNS: Final = (

@@ -99,7 +99,8 @@ class CompiledView:
         return self._message(LISTENER, name)
 
     def listeners(self) -> Iterator[Any]:
-        return self._all(LISTENER)
+        """Those that take connections. A gateway may have one for datagrams at a port of the same number."""
+        return (item for item in self._all(LISTENER) if not item.HasField("udp_listener_config"))
 
     def virtual_hosts(self) -> Iterator[Any]:
         """Those that are resources of their own."""

@@ -210,7 +210,7 @@ def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) ->
         upstreams=upstreams,
         working_directory=item.working_directory,
         user=str(item.user),
-        readiness=_probe(item.probes, bool(ports), faults.at("probes").at("readiness")),
+        readiness=_probe(item.probes, ports, faults.at("probes").at("readiness")),
         locality=item.locality,
         restart=item.restart,
         grace_seconds=float(item.stop_grace),
@@ -251,11 +251,17 @@ def _text(value: Scalar) -> str:
 
 def _check_ports(ports: Sequence[PortSpec], faults: Faults) -> None:
     rules.named_once([port.name for port in ports], faults, "port")
-    rules.named_once([str(port.port) for port in ports], faults, "port")
-    if len({port.port for port in ports}) == len(ports):
+    numbers = [_number(port.port, port) for port in ports]
+    rules.named_once(numbers, faults, "port")
+    if len(set(numbers)) == len(ports):
         # Envoy tells ports by where connections arrive, which under transparent capture is here.
-        targets = [str(port.target_port or port.port) for port in ports]
+        targets = [_number(port.target_port or port.port, port) for port in ports]
         rules.named_once(targets, faults, "target port")
+
+
+def _number(number: int, port: PortSpec) -> str:
+    """UDP has the same numbers for other ports."""
+    return f"{number}/UDP" if port.takes_datagrams else str(number)
 
 
 def _check_labels(labels: Mapping[str, str], faults: Faults) -> None:
@@ -335,15 +341,16 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and 1 <= int(text) <= 65535
 
 
-def _probe(probes: ProbesItem | None, has_ports: bool, faults: Faults) -> ProbeSpec | None:
+def _probe(probes: ProbesItem | None, ports: Sequence[PortSpec], faults: Faults) -> ProbeSpec | None:
     item = probes.readiness if probes is not None else None
     if item is None:
         return None
+    has_ports = any(not port.takes_datagrams for port in ports)
     if sum(check is not None for check in (item.http, item.tcp, item.grpc, item.exec)) != 1:
         faults.add("says one of http, tcp, grpc and exec")
     for kind, asked in (("http", item.http), ("tcp", item.tcp), ("grpc", item.grpc)):
         if asked is not None and not asked.port and not has_ports:
-            faults.at(kind).at("port").add("is required, since the service has no ports")
+            faults.at(kind).at("port").add("is required, since the service has no ports for connections")
     for header, text in (item.http.headers if item.http else {}).items():
         rules.header_name(header, faults.at("http").at("headers").key(header))
         rules.header_value(text, faults.at("http").at("headers").key(header))

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +125,9 @@ class TransparentNetwork:
         self._reservations.release()
 
     @asynccontextmanager
-    async def place(self, namespace: str, short_id: str, resolv_conf: Path) -> AsyncIterator[Place]:
+    async def place(
+        self, namespace: str, short_id: str, resolv_conf: Path, datagrams: Collection[int] = ()
+    ) -> AsyncIterator[Place]:
         """See `machine.Network`."""
         from marline.node import network
 
@@ -136,7 +138,9 @@ class TransparentNetwork:
         veth = network.veth_name(self._config.mesh_id, short_id)
         descriptor = -1
         try:
-            descriptor = await asyncio.to_thread(network.make_namespace, self._bridge, address, veth)
+            descriptor = await asyncio.to_thread(
+                network.make_namespace, self._bridge, address, veth, datagrams
+            )
             netns = f"/proc/{os.getpid()}/fd/{descriptor}"
             write_resolv_conf(resolv_conf, namespace, self._config.cluster_domain)
             app = Resolver(namespace, lambda: self._names.table)

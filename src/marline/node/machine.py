@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,12 @@ ServeIdentity = Callable[[str, Path, Callable[[], int]], AbstractAsyncContextMan
 class Network(Protocol):
     """Transparent capture: gives each workload a network namespace."""
 
-    def place(self, namespace: str, short_id: str, resolv_conf: Path) -> AbstractAsyncContextManager[Place]:
+    def place(
+        self, namespace: str, short_id: str, resolv_conf: Path, datagrams: Collection[int] = ()
+    ) -> AbstractAsyncContextManager[Place]:
         """A namespace of its own, captured and with DNS, that goes away at the end. `namespace` is the
-        Kubernetes namespace in which short names are resolved."""
+        Kubernetes namespace in which short names are resolved; `datagrams` are the ports to which others may
+        send UDP."""
         ...
 
     def address(self, owner: str) -> AbstractAsyncContextManager[str]:

@@ -73,14 +73,22 @@ def in_thread(action: Callable[[], Result]) -> Result:
     return outcome[0]
 
 
-def capture_table() -> Table:
+def capture_table(datagrams: Collection[int] = ()) -> Table:
     """What redirects a workload's traffic, inside its namespace.
 
     As Istio's iptables rules do (istio.io, "Understanding Traffic Routing"; istio-iptables): Envoy's own
     traffic is known by its group, loopback is left alone, and Envoy's calls of its own workload's address
     go in by the front door. 127.0.0.6 is where the inbound passthrough comes from.
+
+    No proxy stands before UDP, which has no identity: nothing arrives but at the ports `datagrams`, and
+    answers to what the workload itself has sent.
     """
-    tcp = nftables.protocol("tcp")
+    tcp, udp = nftables.protocol("tcp"), nftables.protocol("udp")
+    from_peers = nftables.interface("iifname", INTERFACE)
+    admission: list[nftables.Rule] = [
+        (from_peers, udp, nftables.destination_port(port), nftables.accept()) for port in sorted(datagrams)
+    ]
+    admission.append((from_peers, udp, nftables.new_connection(), nftables.drop()))
     envoy, loopback = nftables.group(PROXY_GID), nftables.leaves_by_loopback()
     dns: list[nftables.Rule] = []
     for transport in ("udp", "tcp"):
@@ -109,6 +117,7 @@ def capture_table() -> Table:
         (
             Chain("output", "nat", nftables.OUTPUT, nftables.DNAT_PRIORITY, output),
             Chain("prerouting", "nat", nftables.PREROUTING, nftables.DNAT_PRIORITY, arriving),
+            Chain("input", "filter", nftables.INPUT, nftables.FILTER_PRIORITY, tuple(admission)),
         ),
     )
 
@@ -306,8 +315,9 @@ _ABSENT: Final = (2, 93, 95, 97)
 """ENOENT; and what a kernel without nf_tables says."""
 
 
-def make_namespace(bridge: Bridge, address: str, veth: str) -> int:
-    """A network namespace with one interface on the bridge, captured. Returns a descriptor that holds it.
+def make_namespace(bridge: Bridge, address: str, veth: str, datagrams: Collection[int] = ()) -> int:
+    """A network namespace with one interface on the bridge, captured; UDP arrives at the ports `datagrams`.
+    Returns a descriptor that holds it.
 
     Raises `CaptureUnavailable`.
     """
@@ -322,7 +332,7 @@ def make_namespace(bridge: Bridge, address: str, veth: str) -> int:
                 host.link("add", ifname=veth, kind="veth", peer=peer)
                 master = host.link_lookup(ifname=bridge_name(bridge.mesh_id))[0]
                 host.link("set", index=host.link_lookup(ifname=veth)[0], master=master, state="up")
-                _furnish(bridge, address)
+                _furnish(bridge, address, datagrams)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -353,7 +363,7 @@ def _delete_link(route: Any, index: int) -> None:
             raise
 
 
-def _furnish(bridge: Bridge, address: str) -> None:
+def _furnish(bridge: Bridge, address: str, datagrams: Collection[int]) -> None:
     """From inside: addresses, routes, rules."""
     _set("net/ipv6/conf/all/disable_ipv6", "1")
     _set("net/ipv4/ip_unprivileged_port_start", "0")
@@ -364,7 +374,7 @@ def _furnish(bridge: Bridge, address: str) -> None:
         inside.addr("add", index=index, address=address, prefixlen=bridge.subnet.prefixlen)
         inside.link("set", index=index, state="up")
         inside.route("add", dst="default", gateway=bridge.gateway)
-    nftables.install(capture_table())
+    nftables.install(capture_table(datagrams))
 
 
 def hardware_address(address: str) -> str:

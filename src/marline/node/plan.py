@@ -52,7 +52,7 @@ class Plan:
     listen: Mapping[str, int]
     """Where peers connect, by port name."""
     app_ports: Mapping[int, int]
-    """The service's port → the application's."""
+    """The service's port → the application's, of ports that take connections."""
     environment: Mapping[str, str]
     """What the application is told, besides what its user says."""
     entry: dict[str, Any] | None
@@ -109,7 +109,11 @@ def plan_workload(
         proxy=proxy,
         cluster=f"{spec.service}.{spec.namespace}",
         listen=listen,
-        app_ports={port.port: served.app_port for port, served in zip(spec.ports, inbound, strict=True)},
+        app_ports={
+            port.port: served.app_port
+            for port, served in zip(spec.ports, inbound, strict=True)
+            if not port.takes_datagrams
+        },
         environment=_environment(spec, workload),
         entry=_entry(spec, name, node, place, labels, listen),
         service=_service(spec, node) if spec.ports else None,
@@ -118,6 +122,9 @@ def plan_workload(
 
 def _inbound(port: PortSpec, explicit: bool, free_port: Callable[[], int]) -> InboundPort:
     protocol = select_protocol(port.port, port.name, port.app_protocol or None)
+    if explicit and port.takes_datagrams:
+        number = port.target_port or free_port()
+        return InboundPort(port.name, number, LOOPBACK, number, protocol)
     if explicit:
         return InboundPort(port.name, free_port(), LOOPBACK, port.target_port or free_port(), protocol)
     number = port.target_port or port.port
@@ -174,7 +181,8 @@ def _entry_object(name: str, namespace: str, node: str, body: dict[str, Any]) ->
 def _service(spec: WorkloadSpec, node: str) -> dict[str, Any]:
     ports = []
     for port in spec.ports:
-        item: dict[str, Any] = {"name": port.name, "port": port.port, "protocol": "TCP"}
+        transport = "UDP" if port.takes_datagrams else "TCP"
+        item: dict[str, Any] = {"name": port.name, "port": port.port, "protocol": transport}
         if port.target_port:
             item["targetPort"] = port.target_port
         if port.app_protocol:

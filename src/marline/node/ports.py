@@ -83,13 +83,13 @@ class Reservations:
         return True
 
     def port(self, address: str = "127.0.0.1") -> int:
-        """A free TCP port of a local address. Raises `Exhausted`."""
+        """A number that is free as a TCP and as a UDP port of a local address. Raises `Exhausted`."""
         for number in _candidates():
             if self.claim(f"port/{address}/{number}"):
-                if can_bind(address, number):
+                if can_bind(address, number) and can_bind(address, number, socket.SOCK_DGRAM):
                     return number
                 self._held.pop(f"port/{address}/{number}").close()
-        raise Exhausted(f"no TCP port of {address} is free")
+        raise Exhausted(f"no port of {address} is free")
 
     def listen(self, address: str, number: int) -> None:
         """Reserve a given TCP port. Raises `PortTaken`."""
@@ -139,14 +139,16 @@ def _candidates() -> Iterable[int]:
     return (quiet[(start + step) % len(quiet)] for step in range(len(quiet)))
 
 
-def can_bind(address: str, port: int) -> bool:
+def can_bind(address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:
     """May this process listen there now? Port 0: on any port of the address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family, kind) as trial:
         try:
+            if kind == socket.SOCK_STREAM:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((address, port))
-            trial.listen(1)
+            if kind == socket.SOCK_STREAM:
+                trial.listen(1)
         except OSError:
             return False
     return True

@@ -175,8 +175,8 @@ class Registration:
                 return
             return
         assert isinstance(found.spec, ServiceSpec)  # noqa: S101 (tells the type checker)
-        known = {port.port for port in found.spec.ports}
-        missing = [port for port in service["spec"]["ports"] if port["port"] not in known]
+        known = {(port.port, port.protocol) for port in found.spec.ports}
+        missing = [port for port in service["spec"]["ports"] if (port["port"], port["protocol"]) not in known]
         if missing and MANAGED_BY in found.metadata.annotations:
             kept = [_port_object(port) for port in found.spec.ports]
             spec = {**service["spec"], "ports": [*kept, *missing]}

@@ -100,7 +100,8 @@ class WorkloadRunner(Runner):
         resolv_conf = self.machine.home.workload(self.id).resolv_conf
         resolv_conf.parent.mkdir(mode=0o700)
         try:
-            async with network.place(self.spec.namespace, self.id, resolv_conf) as place:
+            datagrams = [item.target_port or item.port for item in self.spec.ports if item.takes_datagrams]
+            async with network.place(self.spec.namespace, self.id, resolv_conf, datagrams) as place:
                 yield place
         finally:
             shutil.rmtree(resolv_conf.parent, ignore_errors=True)

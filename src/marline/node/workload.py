@@ -5,6 +5,9 @@ Plain frozen values that also travel over the agent's control socket, as JSON.
 
 import msgspec
 
+from marline.mesh.model import Protocol
+from marline.mesh.protocol import select_protocol
+
 
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """A value of this room that has a JSON form."""
@@ -14,13 +17,18 @@ class PortSpec(Frozen, frozen=True):
     """A port that a workload serves."""
 
     name: str
-    """Says the protocol, as in Istio: `http`, `grpc-api`, `tcp`."""
+    """Says the protocol, as in Istio: `http`, `grpc-api`, `tcp`, `udp-dns`."""
     port: int
     """The service's port: what callers name."""
     target_port: int = 0
     """Where the application listens. 0: the same number in transparent mode, a free one in explicit mode,
     told in `PORT` and `PORT_<NAME>`."""
     app_protocol: str = ""
+
+    @property
+    def takes_datagrams(self) -> bool:
+        """Does no proxy stand in front of it? Gateways send to the application itself."""
+        return select_protocol(self.port, self.name, self.app_protocol or None) is Protocol.UDP
 
 
 class UpstreamSpec(Frozen, frozen=True):

@@ -62,6 +62,20 @@ def test_listeners_have_a_row_for_each_kind_of_connection() -> None:
     assert not any(row.fits("", 80, "") for row in rows)
 
 
+def test_a_listener_for_datagrams_says_where_they_may_go() -> None:
+    def to(cluster: str) -> dict[str, Any]:
+        return {"action": {"name": "route", "typed_config": {"cluster": cluster}}}
+
+    matcher = {"matcher_list": {"matchers": [{"on_match": to("a")}]}, "on_no_match": to("b")}
+    made = listener("udp", 53)
+    made["active_state"]["listener"] |= {
+        "udp_listener_config": {},
+        "listener_filters": [{"name": "udp_proxy", "typed_config": {"matcher": matcher}}],
+    }
+    (row,) = listener_rows(parse_dump(dump_of(Listeners={"dynamic_listeners": [made]})).listeners())
+    assert (row.match, row.destination) == ("UDP", "Clusters: a, b")
+
+
 def test_a_listener_that_is_still_warming_is_shown() -> None:
     warming = {"name": "new", "warming_state": listener("new", 80)["active_state"]}
     dump = parse_dump(dump_of(Listeners={"dynamic_listeners": [warming, {"name": "error only"}]}))

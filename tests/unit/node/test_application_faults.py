@@ -33,6 +33,12 @@ def said(text: str) -> list[str]:
         ("ports: [http:80, http:81]", "ports[1]", "'http' is there twice"),
         ("ports: [http:80, other:80]", "ports[1]", "'80' is there twice"),
         ("ports: [http:80, other:81:80]", "ports[1]", "target port '80' is there twice"),
+        ("ports: [tcp:80, udp:80, udp-b:80]", "ports[2]", "port '80/UDP' is there twice"),
+        (
+            "ports: [udp:80] | probes: {readiness: {tcp: {}}}",
+            "readiness.tcp.port",
+            "no ports for connections",
+        ),
         ("upstreams: [ratings]", "upstreams[0]", "HOST:PORT, such as ratings:9080, or NAME=HOST:PORT"),
         ("upstreams: [ratings:http]", "upstreams[0]", "HOST:PORT"),
         ("upstreams: ['1A=ratings:80']", "upstreams[0]", "NAME=HOST:PORT"),

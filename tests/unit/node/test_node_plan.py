@@ -53,6 +53,26 @@ def test_explicit_ports_are_free_ones_but_where_the_application_says_its_own() -
     assert workload.http_proxy_port == 20007
 
 
+@pytest.mark.parametrize(
+    ("place", "listening", "told"),
+    [(Place(Capture.EXPLICIT), [20000, 20002], "20002"), (TRANSPARENT, [53, 53], "53")],
+)
+def test_no_proxy_stands_before_a_udp_port(place: Place, listening: list[int], told: str) -> None:
+    spec = msgspec.structs.replace(
+        SPEC, ports=(PortSpec("tcp-dns", 53), PortSpec("udp-dns", 53)), upstreams=()
+    )
+    plan = planned(place, spec)
+    assert [port.listen for port in plan.proxy.workloads[0].inbound] == listening
+    assert plan.environment["PORT_UDP_DNS"] == told
+    assert plan.listen["udp-dns"] == int(told)
+    assert list(plan.app_ports) == [53]
+    assert plan.service is not None
+    assert plan.service["spec"]["ports"] == [
+        {"name": "tcp-dns", "port": 53, "protocol": "TCP"},
+        {"name": "udp-dns", "port": 53, "protocol": "UDP"},
+    ]
+
+
 def test_transparent_ports_are_the_applications() -> None:
     (workload,) = planned(TRANSPARENT).proxy.workloads
     assert [(port.listen, port.app_port) for port in workload.inbound] == [
