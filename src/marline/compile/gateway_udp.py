@@ -73,15 +73,17 @@ def _ending(first: int, count: int) -> str:
 
 
 def shares(clusters: tuple[WeightedTarget, ...]) -> tuple[int, ...]:
-    """Hundredths in proportion to weights, at least one each; what rounding leaves over goes to those that
-    lack most."""
+    """Hundredths in proportion to weights, at least one each, at the cost of the largest; what rounding
+    leaves over goes to those that lack most."""
     total = sum(target.weight for target in clusters)
     exact = [target.weight * _SHARES / total for target in clusters]
     found = [max(1, int(share)) for share in exact]
-    while (rest := _SHARES - sum(found)) != 0:
-        step = 1 if rest > 0 else -1
-        lacking = max(range(len(found)), key=lambda index: (exact[index] - found[index]) * step)
-        found[lacking] += step
+    while sum(found) < _SHARES:
+        lacking = max(range(len(found)), key=lambda index: exact[index] - found[index])
+        found[lacking] += 1
+    while sum(found) > _SHARES:
+        richest = max((index for index in range(len(found)) if found[index] > 1), key=found.__getitem__)
+        found[richest] -= 1
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from mesh_resources import changed, mesh, resource, service, workload
 
+from marline.api.resource import Resource
 from marline.mesh.model import ChangeSet, Endpoint, Impact, Resolution
 from marline.mesh.snapshot import MeshSnapshot, advance
 
@@ -113,6 +114,33 @@ def test_slices_add_their_ready_endpoints() -> None:
     snapshot = mesh(service("reviews"))
     after, impact = changed(snapshot, made)
     assert (reached(after), impact.endpoints) == ([("10.1.0.1", 8080)], {REVIEWS})
+
+
+def dns() -> Resource[Any]:
+    ports = [{"name": "tcp", "port": 53}, {"name": "udp", "port": 53, "protocol": "UDP"}]
+    return resource("Service", "reviews", ports=ports, selector={"app": "reviews"})
+
+
+def test_a_udp_port_has_endpoints_without_identity() -> None:
+    snapshot = mesh(dns(), workload("reviews", ports={"tcp": 31000, "udp": 31001}))
+    tcp, udp = snapshot.endpoints(snapshot.services[REVIEWS])
+    assert (tcp.service_port, tcp.port, tcp.mtls, bool(tcp.spiffe_id)) == ("tcp", 31000, True, True)
+    assert (udp.service_port, udp.port, udp.mtls, bool(udp.spiffe_id)) == ("udp", 31001, False, False)
+
+
+def test_a_slice_serves_ports_of_its_own_transport_only() -> None:
+    made = resource(
+        "EndpointSlice",
+        "reviews-x",
+        labels={"kubernetes.io/service-name": "reviews"},
+        addressType="IPv4",
+        ports=[
+            {"name": "udp", "port": 5353, "protocol": "UDP"},
+            {"name": "tcp", "port": 1, "protocol": "UDP"},
+        ],
+        endpoints=[{"addresses": ["10.1.0.1"]}],
+    )
+    assert reached(mesh(dns(), made)) == [("10.1.0.1", 5353)]
 
 
 def test_a_service_entry_with_dns_and_no_endpoint_is_its_host() -> None:
