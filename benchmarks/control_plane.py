@@ -46,7 +46,7 @@ async def control_plane(home: Home) -> AsyncIterator[ControlPlane]:
     ports = Reservations()
     try:
         save_config(home, MeshConfig(mesh_id=new_mesh_id(), api_port=ports.port()))
-        plane = ControlPlane(home, asyncio.Event())
+        plane = ControlPlane(home, asyncio.Event(), lambda: None)
         async with plane.running():
             yield plane
     finally:
