@@ -18,11 +18,11 @@ from google.protobuf import json_format
 
 from marline.api.decode import decode
 from marline.api.resource import Resource
-from marline.compile.gateway import port_contents
 from marline.compile.gateway_api_rules import RouteSet, backend_key, references
 from marline.compile.gateway_listener import build_listener
+from marline.compile.gateway_plan import filter_chains, tables_of
 from marline.compile.gateway_server import HostTable, Server
-from marline.compile.gateway_table import build_table
+from marline.compile.gateway_table import build_host, build_table
 from marline.compile.routes_active import RuleSet, Side, active_rules, destinations_of
 from marline.compile.routes_hosts import build_virtual_host
 from marline.compile.routes_targets import Target, Targets
@@ -291,15 +291,25 @@ def http_route(rules: str, name: str = "routes", created: str = "2026-01-01T00:0
 
 def http_route_host(*routes: RouteSet) -> Any:
     """The virtual host for `*` of some HTTPRoutes, as a gateway has it."""
-    return build_table("http.80", (HostTable("*", route_sets=routes),)).virtual_hosts[0]
+    return build_host("http.80", HostTable("*", route_sets=routes))
 
 
-def static_gateway(servers: list[Server]) -> dict[str, Any]:
+def static_tables(servers: list[Server], hosts: Iterable[HostTable]) -> dict[str, Any]:
+    """The route tables of some servers, each with these hosts in it."""
+    made: dict[str, Any] = {}
+    for name in tables_of(servers):
+        made[name] = json_format.MessageToDict(build_table(name))
+        del made[name]["vhds"]
+        made[name]["virtualHosts"] = [json_format.MessageToDict(build_host(name, host)) for host in hosts]
+    return made
+
+
+def static_gateway(servers: list[Server], *hosts: HostTable) -> dict[str, Any]:
     """The compiled listener with its route tables inlined and its Secrets taken from the bootstrap."""
-    chains, tables = port_contents(servers)
+    chains = filter_chains(servers, {})
     listener = build_listener("gateway", "127.0.0.1", 0, chains, REPORTER)
     made = json_format.MessageToDict(listener)
-    routes = {name: json_format.MessageToDict(build_table(name, hosts)) for name, hosts in tables}
+    routes = static_tables(servers, hosts)
     for chain in made["filterChains"]:
         config = chain["filters"][0]["typedConfig"]
         if "rds" in config:

@@ -1,6 +1,7 @@
 """A real Envoy as a gateway: what strangers' requests become."""
 
 import asyncio
+from typing import Any
 
 import aiohttp
 from routing_envoy import RoutedClient, backend, cluster, run_envoy, static_gateway, virtual_service
@@ -14,14 +15,14 @@ ROUTE = "- route: [{destination: {host: app}}]"
 _COUNTER = "envoy_istio_requests_total{"
 
 
-def http(*hosts: HostTable) -> Server:
-    return Server(Kind.HTTP, 80, GATEWAY, "http", table="http.80", hosts=hosts)
+def http(*hosts: HostTable) -> dict[str, Any]:
+    return static_gateway([Server(Kind.HTTP, 80, GATEWAY, "http", table="http.80")], *hosts)
 
 
 async def test_claims_of_strangers_are_removed_and_paths_normalised() -> None:
-    server = http(HostTable("*", (virtual_service(ROUTE),)))
+    listener = http(HostTable("*", (virtual_service(ROUTE),)))
     async with backend("app") as app:
-        static = {"listeners": [static_gateway([server])], "clusters": [cluster("app", [app.port])]}
+        static = {"listeners": [listener], "clusters": [cluster("app", [app.port])]}
         async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
             client = RoutedClient(session, envoy.ports["gateway"])
             reply = await client.send(
@@ -38,14 +39,14 @@ async def test_claims_of_strangers_are_removed_and_paths_normalised() -> None:
 
 
 async def test_the_most_specific_host_decides_and_ports_do_not_count() -> None:
-    server = http(
+    listener = http(
         HostTable("one.example", (virtual_service("- route: [{destination: {host: one}}]"),)),
         HostTable("*.example", (virtual_service("- route: [{destination: {host: wild}}]"),)),
         HostTable("secure.example", require_tls=True),
     )
     async with backend("one") as one, backend("wild") as wild:
         clusters = [cluster("one", [one.port]), cluster("wild", [wild.port])]
-        static = {"listeners": [static_gateway([server])], "clusters": clusters}
+        static = {"listeners": [listener], "clusters": clusters}
         async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
             client = RoutedClient(session, envoy.ports["gateway"])
             assert (await client.send("/", Host="one.example:8080")).backend == "one"
@@ -56,9 +57,9 @@ async def test_the_most_specific_host_decides_and_ports_do_not_count() -> None:
 
 
 async def test_requests_are_counted_as_the_gateways() -> None:
-    server = http(HostTable("*", (virtual_service(ROUTE),)))
+    listener = http(HostTable("*", (virtual_service(ROUTE),)))
     async with backend("app") as app:
-        static = {"listeners": [static_gateway([server])], "clusters": [cluster("app", [app.port])]}
+        static = {"listeners": [listener], "clusters": [cluster("app", [app.port])]}
         async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
             await RoutedClient(session, envoy.ports["gateway"]).send("/")
             async with asyncio.timeout(5):
@@ -71,9 +72,9 @@ async def test_requests_are_counted_as_the_gateways() -> None:
 
 
 async def test_websockets_pass_through_the_gateway() -> None:
-    server = http(HostTable("*", (virtual_service(ROUTE),)))
+    listener = http(HostTable("*", (virtual_service(ROUTE),)))
     async with backend("app") as app:
-        static = {"listeners": [static_gateway([server])], "clusters": [cluster("app", [app.port])]}
+        static = {"listeners": [listener], "clusters": [cluster("app", [app.port])]}
         async with run_envoy(static) as envoy, aiohttp.ClientSession() as session:
             client = RoutedClient(session, envoy.ports["gateway"])
             async with client.websocket("/ws") as socket:

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from routing_envoy import REPORTER, cluster, http_route, validate, virtual_service
+from routing_envoy import REPORTER, cluster, http_route, static_tables, validate, virtual_service
 
 from marline.api.resource import Ref
-from marline.compile.gateway import port_contents
 from marline.compile.gateway_listener import build_listener
+from marline.compile.gateway_plan import filter_chains, tables_of
 from marline.compile.gateway_server import HostTable, Kind, Server
-from marline.compile.gateway_table import build_table
 from marline.compile.gateway_tls import Termination
 from marline.compile.routes_l4 import L4Route, WeightedTarget
 
@@ -24,11 +23,11 @@ STRICT = Termination(
     (), ("a" * 64,), "TLSV1_2", "TLSV1_3", ("ECDHE-ECDSA-AES128-GCM-SHA256",),
 )  # fmt: skip
 CASES = {
-    "http": [Server(Kind.HTTP, 80, GATEWAY, "http", table="http.80", hosts=TABLE)],
+    "http": [Server(Kind.HTTP, 80, GATEWAY, "http", table="http.80")],
     "tls": [
-        Server(Kind.HTTPS, 443, GATEWAY, "a", ("a.example",), "https.a", TABLE, STRICT),
-        Server(Kind.HTTPS, 443, GATEWAY, "b", ("a.example", "*.b.example"), "https.b", TABLE, STRICT),
-        Server(Kind.HTTPS, 443, GATEWAY, "broken", ("c.example",), "https.c", TABLE, None),
+        Server(Kind.HTTPS, 443, GATEWAY, "a", ("a.example",), "https.a", termination=STRICT),
+        Server(Kind.HTTPS, 443, GATEWAY, "b", ("a.example", "*.b.example"), "https.b", termination=STRICT),
+        Server(Kind.HTTPS, 443, GATEWAY, "broken", ("c.example",), "https.c"),
         Server(
             Kind.PASSTHROUGH, 443, GATEWAY, "raw",
             l4=(
@@ -36,7 +35,7 @@ CASES = {
                 L4Route((WeightedTarget("app", 1), WeightedTarget("b", 2)), ("e.example",), ("10.0.0.0/8",)),
             ),
         ),
-        Server(Kind.HTTPS, 443, GATEWAY, "rest", (), "https.rest", TABLE, STRICT),
+        Server(Kind.HTTPS, 443, GATEWAY, "rest", (), "https.rest", termination=STRICT),
     ],
     "tcp": [
         Server(
@@ -65,20 +64,20 @@ def bootstrap(listener: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_a_listener_of_each_kind_is_valid(case: str) -> None:
-    chains, tables = port_contents(CASES[case])
+    chains = filter_chains(CASES[case], {})
     listener = build_listener("gateway", "127.0.0.1", 18080, chains, REPORTER)
-    assert {name for name, _ in tables} == {chain.table for chain in chains if chain.table}
+    assert set(tables_of(CASES[case])) == {chain.table for chain in chains if chain.table}
     config = bootstrap(json_format.MessageToDict(listener))
     assert await validate(config) == ""
 
 
 @pytest.mark.parametrize("case", ["http", "tls"])
 async def test_the_route_tables_are_valid(case: str) -> None:
-    chains, tables = port_contents(CASES[case])
-    for name, hosts in tables:
+    chains = filter_chains(CASES[case], {})
+    for table in static_tables(CASES[case], TABLE).values():
         listener = build_listener("gateway", "127.0.0.1", 18080, chains[:1], REPORTER)
         made = json_format.MessageToDict(listener)
         manager = made["filterChains"][0]["filters"][0]["typedConfig"]
         del manager["rds"]
-        manager["routeConfig"] = json_format.MessageToDict(build_table(name, hosts))
+        manager["routeConfig"] = table
         assert await validate(bootstrap(made)) == ""

@@ -11,7 +11,7 @@ import pytest
 from golden_cases import check, load, validate
 from google.protobuf import json_format
 
-from marline.compile.gateway import gateway_recipes
+from marline.compile.gateway import gateway_host_recipes, gateway_hosts, gateway_recipes
 from marline.compile.resource import LISTENER, ROUTE, SECRET, VIRTUAL_HOST, Recipe
 from marline.compile.routes import unknown_host_recipes, upstream_route_recipe, virtual_host_recipes
 from marline.compile.tls import SDS_CLUSTER
@@ -30,7 +30,9 @@ _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 def recipes(snapshot: MeshSnapshot, proxy: Proxy) -> list[Recipe]:
     if proxy.role is Role.GATEWAY:
-        return list(gateway_recipes(snapshot, proxy))
+        hosts = sorted(gateway_hosts(snapshot))
+        routed = (recipe for host in hosts for recipe in gateway_host_recipes(snapshot, proxy, host))
+        return [*gateway_recipes(snapshot, proxy), *routed]
     found = [
         recipe
         for service in snapshot.services.values()
@@ -66,13 +68,14 @@ def bootstrap(made: list[Recipe]) -> dict[str, Any]:
     plain = {recipe.type_url: {} for recipe in made}
     for recipe in made:
         plain[recipe.type_url][recipe.name] = json_format.MessageToDict(recipe.build(*recipe.inputs))
-    tables = list(plain.get(ROUTE, {}).values())
-    by_table: dict[str, list[Any]] = {}
+    by_table = {name: {"virtualHosts": [], **table} for name, table in plain.get(ROUTE, {}).items()}
     for name, host in plain.get(VIRTUAL_HOST, {}).items():
-        by_table.setdefault(name.partition("/")[0], []).append(host)
-    tables += [{"name": name, "virtualHosts": hosts} for name, hosts in by_table.items()]
+        table = name.rpartition("/")[0]
+        by_table.setdefault(table, {"name": table, "virtualHosts": []})["virtualHosts"].append(host)
+    tables = list(by_table.values())
     for table in tables:
         table["validateClusters"] = False
+        table.pop("vhds", None)
     listeners = [_listener(20000 + index, table) for index, table in enumerate(tables)]
     ads = {"api_type": "DELTA_GRPC", "transport_api_version": "V3"}
     clusters = [

@@ -18,12 +18,18 @@ from marline.compile.credentials import credential_recipes
 from marline.compile.egress import egress_host_recipes, egress_recipes, is_http, own_listeners
 from marline.compile.endpoints import endpoint_recipes
 from marline.compile.explicit import http_proxy_recipes, tunnel_recipes, upstream_recipes
-from marline.compile.gateway import gateway_recipes
+from marline.compile.gateway import (
+    gateway_host_recipes,
+    gateway_hosts,
+    gateway_recipes,
+    touched_hosts,
+)
 from marline.compile.gateway_passthrough import (
     passed_cluster_recipes,
     passed_endpoint_recipes,
     passed_hosts,
 )
+from marline.compile.gateway_plan import gateway_plan
 from marline.compile.gateway_server import meant_by
 from marline.compile.inbound import inbound_recipes
 from marline.compile.outbound import address_recipes, port_recipes, virtual_outbound_recipe
@@ -31,7 +37,7 @@ from marline.compile.passthrough import passthrough_recipes
 from marline.compile.patch_match import GATEWAY, INBOUND, OUTBOUND, Site
 from marline.compile.patched import added_recipes, patched, patches_of
 from marline.compile.policy import every_policy
-from marline.compile.resource import LISTENER, Recipe
+from marline.compile.resource import Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
 from marline.compile.units import (
     AddedUnit,
@@ -39,6 +45,7 @@ from marline.compile.units import (
     CredentialUnit,
     EgressUnit,
     EndpointsUnit,
+    GatewayHostUnit,
     GatewayUnit,
     HostUnit,
     HttpProxyUnit,
@@ -70,6 +77,8 @@ def units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
 
 def _own_units(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Unit]:
     yield from _fixed(proxy)
+    if proxy.role is Role.GATEWAY:
+        yield from (GatewayHostUnit(host) for host in gateway_hosts(snapshot))
     if _captures(proxy):
         for address, port in snapshot.registry.by_address:
             yield AddressUnit(address, port)
@@ -109,8 +118,7 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
     for name in impact.credentials:
         yield CredentialUnit(name)
     if proxy.role is Role.GATEWAY:
-        if impact.gateways:
-            yield GatewayUnit()
+        yield from _affected_gateway(snapshot, proxy, impact)
         return
     if _captures(proxy):
         yield from (AddressUnit(address, port) for address, port in impact.addresses)
@@ -126,6 +134,14 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
             or any(_is_selected(item, workload) for item in impact.selected)
         ):
             yield InboundUnit(index)
+
+
+def _affected_gateway(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
+    hosts: Iterable[str] = touched_hosts(snapshot, proxy, impact.gateway_hosts)
+    if impact.gateways:
+        yield GatewayUnit()
+        hosts = gateway_hosts(snapshot) | impact.gateway_hosts
+    yield from (GatewayHostUnit(host) for host in hosts)
 
 
 def _is_selected(selection: Selection, workload: Workload) -> bool:
@@ -191,19 +207,18 @@ def compile_units(
         elif isinstance(unit, AddedUnit):
             yield unit, tuple(added_recipes(patches, proxy.role))
         else:
-            yield unit, patched(recipes, patches, _site(proxy, unit, recipes))
+            yield unit, patched(recipes, patches, _site(snapshot, proxy, unit))
 
 
-def _site(proxy: Proxy, unit: Unit, recipes: tuple[Recipe, ...]) -> Site:
+def _site(snapshot: MeshSnapshot, proxy: Proxy, unit: Unit) -> Site:
     """Where the resources of a unit stand, in the words in which patches speak of it."""
     match unit:
         case InboundUnit():
             return Site(INBOUND)
         case UpstreamUnit(upstream):
             return Site(OUTBOUND, ((upstream.listen, upstream.port),))
-        case GatewayUnit():
-            names = (recipe.name for recipe in recipes if recipe.type_url == LISTENER)
-            listening = [int(name.rpartition("_")[2]) for name in names]
+        case GatewayUnit() | GatewayHostUnit():
+            listening = dict.fromkeys(item.place.port for item in gateway_plan(snapshot, proxy).listeners)
             return Site(
                 GATEWAY, tuple((port, number) for port in listening for number in meant_by(proxy, port))
             )
@@ -230,6 +245,8 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
             return credential_recipes(snapshot, proxy, name)
         case GatewayUnit():
             return gateway_recipes(snapshot, proxy)
+        case GatewayHostUnit(host):
+            return gateway_host_recipes(snapshot, proxy, host)
         case PortUnit(port):
             return port_recipes(snapshot, proxy, scope, port)
         case AddressUnit(address, port):

@@ -4,123 +4,61 @@ Behaviour: gateway-api.sigs.k8s.io. What is not served is said in the resources'
 (`gateway_api_status`), which follows the same decisions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
+from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of, route_hosts
+from marline.compile.gateway_api_attach import Route
 from marline.compile.gateway_api_backends import Client, client_of, resolve_backend
+from marline.compile.gateway_api_grpc import GRPC_ROUTE, as_http
 from marline.compile.gateway_api_l4 import l4_routes
-from marline.compile.gateway_api_listeners import (
-    HTTP_ROUTES,
-    BoundListener,
-    attached_sets,
-    gateway_listeners,
-    overlapping,
-)
+from marline.compile.gateway_api_listeners import HTTP_ROUTES, BoundListener, overlapping
 from marline.compile.gateway_api_rules import RouteSet, backend_key, references
+from marline.compile.gateway_api_served import (
+    ServedGateway,
+    attached_routes,
+    gateway_with_listeners,
+    host_routes,
+)
 from marline.compile.gateway_api_tls import termination_of
-from marline.compile.gateway_hosts import ANY, common_host
-from marline.compile.gateway_limits import route_limiters
-from marline.compile.gateway_lookup import api_routes, namespace_labels
+from marline.compile.gateway_hosts import ANY
+from marline.compile.gateway_limits import gateway_limiters, limited_routes, route_limiters
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port
+from marline.compile.rate_limits import RateLimiter
 from marline.mesh.gateways import serving
-from marline.mesh.hosts import host_matches
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
-
-
-@dataclass(frozen=True, slots=True)
-class ServedGateway:
-    """A Gateway with its listeners and the routes that each of them has, oldest first."""
-
-    gateway: Resource[GatewaySpec]
-    listeners: tuple[BoundListener, ...]
-    routes: dict[tuple[Ref, str], list[Route]]
-    """By `BoundListener.key`."""
-
-    def own_hosts(self, bound: BoundListener, route: Route) -> tuple[str, ...]:
-        """The hosts of a route that are a listener's own. A host belongs to the listener with the narrowest
-        name for it, so that the routes of another one, for more hosts, do not count there."""
-        place = (bound.listener.port, bound.listener.protocol)
-        narrower = [
-            other.hostname
-            for other in self.listeners
-            if not other.conflict
-            and (other.listener.port, other.listener.protocol) == place
-            and other.is_narrower(bound)
-        ]
-        return tuple(
-            host
-            for host in route_hosts(bound, route.spec)
-            if not any(host_matches(name, host) for name in narrower)
-        )
 
 
 def api_servers(snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[Server]:
     """The servers of all Gateways for a proxy, those of the oldest Gateway first."""
     for gateway in serving(snapshot, proxy):
-        served = served_gateway(snapshot, gateway)
+        served = gateway_with_listeners(snapshot, gateway)
         for bound in served.listeners:
             if bound.is_served:
                 yield _server(snapshot, proxy, served, bound)
 
 
 def served_gateway(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> ServedGateway:
-    """Found once for a snapshot, however many proxies and statuses ask."""
+    """Found once for a snapshot, however many statuses ask."""
     key = (served_gateway, gateway.ref)
     found: ServedGateway | None = snapshot.memo.get(key)
     if found is None:
-        found = snapshot.memo[key] = _served(snapshot, gateway)
+        found = snapshot.memo[key] = gateway_with_listeners(snapshot, gateway)
     return found
 
 
-def _served(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> ServedGateway:
-    """HTTPRoutes and GRPCRoutes do not share hosts of a listener: the older route has them
-    (`GRPCRouteSpec.hostnames`)."""
-    namespaces = namespace_labels(snapshot)
-    sets = attached_sets(snapshot, gateway, namespaces)
-    listeners = gateway_listeners(gateway, sets)
-    owners: list[Resource[Any]] = [gateway, *sets]
-    found: dict[tuple[Ref, str], list[Route]] = {}
-    for route in api_routes(snapshot):
-        for parent in parents_of(route, (gateway,)):
-            owner = next((item for item in owners if names_owner(parent, route.namespace, item)), None)
-            if owner is None:
-                continue
-            for bound in attach(route, parent, owner, listeners, namespaces).listeners:
-                known = found.setdefault(bound.key, [])
-                if route not in known and not _is_taken(bound, route, known):
-                    known.append(route)
-    return ServedGateway(gateway, listeners, found)
-
-
-def _is_taken(bound: BoundListener, route: Route, attached: list[Route]) -> bool:
-    """Does a listener have a route of the other kind for a host of this one?"""
-    if route.kind not in HTTP_ROUTES:
-        return False
-    hosts = route_hosts(bound, route.spec)
-    return any(
-        common_host(own, taken)
-        for other in attached
-        if other.kind != route.kind
-        for taken in route_hosts(bound, other.spec)
-        for own in hosts
-    )
-
-
 def _server(snapshot: MeshSnapshot, proxy: Proxy, served: ServedGateway, bound: BoundListener) -> Server:
-    routes = served.routes.get(bound.key, [])
     protocol, number = bound.listener.protocol, bound.listener.port
     owner = bound.owner
     common: dict[str, Any] = {"number": number, "source": owner.ref, "name": bound.listener.name}
     sni_hosts = () if bound.hostname == ANY else (bound.hostname,)
     if protocol == "HTTP":
-        hosts = _hosts(snapshot, proxy, served, bound, routes)
-        return Server(Kind.HTTP, **common, table=f"http.{number}", hosts=hosts)
+        return Server(Kind.HTTP, **common, table=f"http.{number}", routes=ListenerRoutes(served, bound))
     termination = termination_of(snapshot, served.gateway, bound)
     if protocol == "HTTPS":
         return Server(
@@ -128,9 +66,11 @@ def _server(snapshot: MeshSnapshot, proxy: Proxy, served: ServedGateway, bound: 
             **common,
             sni_hosts=sni_hosts,
             table=f"https.{number}.{bound.listener.name}.{owner.name}.{owner.namespace}",
-            hosts=(*_hosts(snapshot, proxy, served, bound, routes), *_misdirected(served, bound)),
+            routes=ListenerRoutes(served, bound),
+            misdirected=tuple(dict.fromkeys(item.hostname for item in overlapping(bound, served.listeners))),
             termination=termination,
         )
+    routes = attached_routes(snapshot, served).get(bound.key, ())
     pairs = [(route, served.own_hosts(bound, route)) for route in routes]
     l4 = l4_routes(snapshot, client_of(proxy), bound, pairs)
     if protocol == "UDP":
@@ -143,35 +83,46 @@ def _server(snapshot: MeshSnapshot, proxy: Proxy, served: ServedGateway, bound: 
     )
 
 
-def _hosts(
-    snapshot: MeshSnapshot,
-    proxy: Proxy,
-    served: ServedGateway,
-    bound: BoundListener,
-    routes: Sequence[Route],
-) -> tuple[HostTable, ...]:
-    """What is routed for each host of a listener."""
-    scheme = "https" if bound.listener.protocol == "HTTPS" else "http"
-    listen = listen_port(proxy, bound.listener.port)
-    # An empty table for the listener's own host keeps its requests from a listener for more hosts.
-    found = [HostTable(bound.hostname)] if bound.hostname != ANY else []
-    own = bound.owner.ref == served.gateway.ref
-    outer = (served.gateway.ref, bound.listener.name if own else "")
-    for route in routes:
-        made = route_set(snapshot, client_of(proxy), cast("Resource[HTTPRouteSpec]", route), scheme, listen)
-        limiters = route_limiters(
-            snapshot, [(route.ref, rule.name or "") for rule in made.resource.spec.rules], route.ref, outer
-        )
-        made = replace(made, limiters=limiters)
-        found.extend(HostTable(host, route_sets=(made,)) for host in served.own_hosts(bound, route))
-    return tuple(found)
+@dataclass(frozen=True, slots=True, eq=False)
+class ListenerRoutes:
+    """The requests of one listener."""
 
+    served: ServedGateway
+    bound: BoundListener
 
-def _misdirected(served: ServedGateway, bound: BoundListener) -> Iterator[HostTable]:
-    """Requests for another listener that came over this one's connection are sent back with 421, so that the
-    client makes a connection for that listener (RFC 9110, 15.5.20)."""
-    for other in overlapping(bound, served.listeners):
-        yield HostTable(other.hostname, misdirected=True)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.bound.hostname,)
+
+    def tables(self, snapshot: MeshSnapshot, proxy: Proxy, host: str) -> Iterator[HostTable]:
+        if host == self.bound.hostname != ANY:
+            # An empty table for the listener's own host keeps its requests from a listener for more hosts.
+            yield HostTable(host)
+        scheme = "https" if self.bound.listener.protocol == "HTTPS" else "http"
+        listen = listen_port(proxy, self.bound.listener.port)
+        for route in host_routes(snapshot, self.served, self.bound, host):
+            http_route = cast("Resource[HTTPRouteSpec]", route)
+            made = route_set(snapshot, client_of(proxy), http_route, scheme, listen)
+            yield HostTable(host, route_sets=(replace(made, limiters=self._limiters(snapshot, http_route)),))
+
+    def limiters(self, snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[RateLimiter]:
+        yield from gateway_limiters(snapshot, self._section)
+        for item in limited_routes(snapshot, GROUP, HTTP_ROUTES):
+            route = as_http(item) if item.kind == GRPC_ROUTE else item
+            if self.served.attaches(self.bound, route):
+                yield from (found for found in self._limiters(snapshot, route) if found is not None)
+
+    def _limiters(
+        self, snapshot: MeshSnapshot, route: Resource[HTTPRouteSpec]
+    ) -> tuple[RateLimiter | None, ...]:
+        rules = [(route.ref, rule.name or "") for rule in route.spec.rules]
+        return route_limiters(snapshot, rules, route.ref, self._section)
+
+    @property
+    def _section(self) -> tuple[Ref, str]:
+        """What policies for gateways name: of a ListenerSet's listeners only the whole Gateway is one's."""
+        gateway = self.served.gateway.ref
+        return (gateway, self.bound.listener.name if self.bound.owner.ref == gateway else "")
 
 
 def route_set(

@@ -11,9 +11,9 @@ from marline.api.gateway_api.listener_set import ListenerSetSpec
 from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Resource
 from marline.compile.backend_tls import shown_to_backends
-from marline.compile.gateway_api import ServedGateway
 from marline.compile.gateway_api_conditions import Status, Verdict, conditions, own_conditions
 from marline.compile.gateway_api_listeners import BoundListener, overlapping
+from marline.compile.gateway_api_served import ServedGateway, attached_routes
 from marline.compile.gateway_api_tls import INSECURE, authority_of, certificate_of, frontend_validation
 from marline.compile.gateway_hosts import common_host
 from marline.mesh.gateways import is_accepted
@@ -133,7 +133,7 @@ def _listener_entries(
             {
                 "name": bound.listener.name,
                 "supportedKinds": [{"group": GROUP, "kind": kind} for kind in bound.wanted_kinds],
-                "attachedRoutes": len(served.routes.get(bound.key, ())),
+                "attachedRoutes": len(attached_routes(snapshot, served).get(bound.key, ())),
                 "conditions": conditions(owner, before.get("conditions", ()), verdicts, now),
             }
         )

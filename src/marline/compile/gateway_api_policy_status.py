@@ -11,9 +11,9 @@ from typing import Any, Final
 from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Ref
 from marline.compile.backend_tls import authorities, policy_fault
-from marline.compile.gateway_api import ServedGateway
 from marline.compile.gateway_api_conditions import CONTROLLER, Status, Verdict, conditions
 from marline.compile.gateway_api_route_status import backends_of
+from marline.compile.gateway_api_served import ServedGateway, attached_routes
 from marline.mesh.backend_tls import Policy, is_superseded, policy_hosts, target_host
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -26,7 +26,7 @@ def leading_gateways(snapshot: MeshSnapshot, served: Iterable[ServedGateway]) ->
     found: dict[str, dict[Ref, None]] = {}
     domain = snapshot.settings.cluster_domain
     for one in served:
-        for routes in one.routes.values():
+        for routes in attached_routes(snapshot, one).values():
             for route in routes:
                 for backend in backends_of(route):
                     if (backend.group, backend.kind) == ("", "Service"):

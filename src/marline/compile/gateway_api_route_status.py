@@ -13,7 +13,6 @@ from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
 from marline.api.gateway_api.shared import GROUP, BackendObjectReference, ParentReference
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api import ServedGateway
 from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of
 from marline.compile.gateway_api_backends import Client, resolve_backend
 from marline.compile.gateway_api_conditions import (
@@ -25,6 +24,7 @@ from marline.compile.gateway_api_conditions import (
 )
 from marline.compile.gateway_api_listeners import HTTP_ROUTES, Namespaces, listener_sets
 from marline.compile.gateway_api_rules import references
+from marline.compile.gateway_api_served import ServedGateway, attached_routes
 from marline.compile.gateway_api_unsupported import unsupported_rules
 from marline.compile.gateway_lookup import api_gateways
 from marline.mesh.gateways import is_accepted
@@ -93,7 +93,8 @@ def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdic
     if not is_accepted(served.gateway):
         return Verdict("Accepted", False, "NoMatchingParent", f"{served.gateway.ref} is not accepted")
     found = attach(route, parent, owner, served.listeners, parents.namespaces)
-    if found.accepted and not any(route in served.routes.get(item.key, ()) for item in found.listeners):
+    attached = attached_routes(parents.snapshot, served)
+    if found.accepted and not any(route in attached.get(item.key, ()) for item in found.listeners):
         message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
         return Verdict("Accepted", False, "HostnameConflict", message)
     return Verdict("Accepted", found.accepted, found.reason, found.message)

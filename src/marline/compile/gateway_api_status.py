@@ -5,13 +5,14 @@ from typing import Final
 
 from marline.api.gateway_api.gateway_class import GatewayClassSpec
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api import ServedGateway, served_gateway
+from marline.compile.gateway_api import served_gateway
 from marline.compile.gateway_api_conditions import Status, Verdict, changed, conditions, own_conditions
 from marline.compile.gateway_api_features import SUPPORTED_FEATURES
 from marline.compile.gateway_api_listener_status import gateway_status, listener_set_status
 from marline.compile.gateway_api_listeners import Namespaces, allows_set, listener_sets, names_parent
 from marline.compile.gateway_api_policy_status import leading_gateways, policy_status
 from marline.compile.gateway_api_route_status import Parents, route_status
+from marline.compile.gateway_api_served import ServedGateway
 from marline.compile.gateway_lookup import (
     api_gateways,
     api_routes,

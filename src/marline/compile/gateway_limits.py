@@ -1,8 +1,9 @@
-"""Which rate limits count for each rule of a route at a gateway."""
+"""Which rate limits count for each rule of a route at a gateway, and which for a gateway at all."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
-from marline.api.resource import Ref
+from marline.api.resource import Ref, Resource
 from marline.compile.rate_limits import RateLimiter, rate_limiter
 from marline.mesh.policies import RATE_LIMIT
 from marline.mesh.snapshot import MeshSnapshot
@@ -17,8 +18,23 @@ def route_limiters(
     listener by its name; "" stands for no name."""
     if not snapshot.rules.policies:
         return ()
-    outer = snapshot.policy(RATE_LIMIT, route, None)
-    outer = outer or snapshot.policy(RATE_LIMIT, gateway[0], gateway[1] or None, None)
-    found = (snapshot.policy(RATE_LIMIT, source, name or None, None) or outer for source, name in rules)
-    limiters = tuple(rate_limiter(item) for item in found)
+    whole = rate_limiter(snapshot.policy(RATE_LIMIT, route, None))
+    outer = whole or next(gateway_limiters(snapshot, gateway), None)
+    found = (snapshot.policy(RATE_LIMIT, source, name or None, None) for source, name in rules)
+    limiters = tuple(rate_limiter(item) or outer for item in found)
     return limiters if any(limiters) else ()
+
+
+def gateway_limiters(snapshot: MeshSnapshot, gateway: tuple[Ref, str]) -> Iterator[RateLimiter]:
+    """The policy for a listener of a gateway, if there is one."""
+    found = rate_limiter(snapshot.policy(RATE_LIMIT, gateway[0], gateway[1] or None, None))
+    if found is not None:
+        yield found
+
+
+def limited_routes(snapshot: MeshSnapshot, group: str, kinds: Collection[str]) -> Iterator[Resource[Any]]:
+    """The routes of some kinds that policies are attached to."""
+    for target in sorted(snapshot.rules.policies, key=str):
+        route = snapshot.resource(target) if target.group == group and target.kind in kinds else None
+        if route is not None:
+            yield route

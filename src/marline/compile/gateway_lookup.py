@@ -28,6 +28,7 @@ from marline.compile.gateway_tls import (
 )
 from marline.compile.resource import Recipe
 from marline.compile.routes_lookup import source_labels
+from marline.mesh.hosts import patterns_for
 from marline.mesh.model import Proxy
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age, is_exported
@@ -48,13 +49,25 @@ def istio_gateways(snapshot: MeshSnapshot, proxy: Proxy) -> list[Resource[Gatewa
     )
 
 
-def bound_virtual_services(
+def connecting_virtual_services(
     snapshot: MeshSnapshot, gateway: str, namespace: str
 ) -> list[Resource[VirtualServiceSpec]]:
-    """The VirtualServices that speak for a gateway (`<namespace>/<name>`) and are exported to the
+    """The VirtualServices that route connections of a gateway (`<namespace>/<name>`) and are exported to the
     namespace of its proxy, oldest first."""
-    found = snapshot.rules.bound.get(gateway, ())
+    found = snapshot.rules.connecting.get(gateway, ())
     return [item for item in found if is_exported(item.spec.export_to, item.namespace, namespace)]
+
+
+def virtual_services_for(
+    snapshot: MeshSnapshot, gateway: str, namespace: str, host: str
+) -> list[Resource[VirtualServiceSpec]]:
+    """Likewise those for a host, or for more than that host."""
+    table = snapshot.rules.bound
+    found = {item.ref: item for name in patterns_for(host) for item in table.get((gateway, name), ())}
+    exported = (
+        item for item in found.values() if is_exported(item.spec.export_to, item.namespace, namespace)
+    )
+    return sorted(exported, key=age)
 
 
 def find_certificate(snapshot: MeshSnapshot, namespaces: Iterable[str], name: str) -> tuple[str, str]:

@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from marline.api.resource import Ref
 from marline.compile.gateway_api_rules import RouteSet
 from marline.compile.gateway_tls import Termination
+from marline.compile.rate_limits import RateLimiter
 from marline.compile.routes_active import RuleSet
 from marline.compile.routes_l4 import L4Route
 from marline.mesh.gateways import FIRST_UNPRIVILEGED, UNPRIVILEGED_OFFSET, unprivileged_port
 from marline.mesh.model import Proxy
+from marline.mesh.snapshot import MeshSnapshot
 
 
 class Kind(Enum):
@@ -39,10 +42,22 @@ class HostTable:
     """VirtualServices, oldest first."""
     route_sets: tuple[RouteSet, ...] = ()
     """HTTPRoutes, oldest first."""
-    misdirected: bool = False
-    """It is for another listener, and so for another connection."""
     require_tls: bool = False
     """Requests without TLS are redirected to `https` (Istio: `httpsRedirect`)."""
+
+
+class HostRoutes(Protocol):
+    """What a server routes, host by host, so that one host costs no more than what is routed for it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts (also wildcards) that the server is for."""
+
+    def tables(self, snapshot: MeshSnapshot, proxy: Proxy, host: str) -> Iterable[HostTable]:
+        """What there is for exactly this host, which may be a wildcard; the oldest first."""
+
+    def limiters(self, snapshot: MeshSnapshot, proxy: Proxy) -> Iterable[RateLimiter]:
+        """The rate limits that may count for any of its hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,10 @@ class Server:
     """Empty: any, also none."""
     table: str = ""
     """The name of the route table; HTTP servers of one port share theirs."""
-    hosts: tuple[HostTable, ...] = ()
+    routes: HostRoutes | None = None
+    """Of HTTP and HTTPS."""
+    misdirected: tuple[str, ...] = ()
+    """Hosts of other listeners, for which clients are to make another connection."""
     termination: Termination | None = None
     """None where TLS is to be terminated: there is no usable certificate, connections are closed."""
     l4: tuple[L4Route, ...] = ()
@@ -102,7 +120,6 @@ def merge_hosts(tables: Iterable[HostTable]) -> tuple[HostTable, ...]:
             table.host,
             (*known.rule_sets, *(item for item in table.rule_sets if item not in known.rule_sets)),
             (*known.route_sets, *(item for item in table.route_sets if item not in known.route_sets)),
-            known.misdirected or table.misdirected,
             known.require_tls or table.require_tls,
         )
     return tuple(merged.values())

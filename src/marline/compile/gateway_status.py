@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from marline.api.networking.gateway import GatewaySpec
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway import gateway_plan
 from marline.compile.gateway_api_conditions import Status, Verdict, changed, conditions, own_conditions
 from marline.compile.gateway_conflicts import Conflict
 from marline.compile.gateway_lookup import istio_gateways
+from marline.compile.gateway_plan import gateway_plan
 from marline.mesh.model import Proxy
 from marline.mesh.rules import ISTIO_GATEWAY
 from marline.mesh.snapshot import MeshSnapshot
@@ -46,8 +46,8 @@ def _verdicts(
     faults = _each_once(
         f"server {server.name!r}: {fault}"
         for plan in plans
-        for _, servers in plan.places
-        for server in servers
+        for listener in plan.listeners
+        for server in listener.servers
         if server.source == gateway.ref
         for fault in server.faults
     )

@@ -1,6 +1,9 @@
-"""The route table of a gateway's server: a virtual host for each host, rules of both APIs merged."""
+"""The route table of a gateway's servers, and its virtual hosts, in which rules of both APIs are merged.
 
-from collections.abc import Iterable, Iterator
+A virtual host is a resource of its own (VHDS), as at sidecars: a change of one route sends one host.
+"""
+
+from collections.abc import Iterator
 from typing import Any, Final
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb
@@ -9,42 +12,42 @@ from envoy.config.route.v3 import route_pb2
 from marline.api.resource import Ref
 from marline.compile.gateway_api_rules import ordered_routes
 from marline.compile.gateway_server import HostTable
-from marline.compile.rate_limits import RateLimiter, limit_table
+from marline.compile.rate_limits import RateLimiter, limit_host, limit_table
 from marline.compile.routes_hedging import hedged
-from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
+from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE, discover_hosts
 from marline.compile.routes_targets import Target
 
 _MISDIRECTED: Final = 421
 
 
-def build_table(name: str, hosts: tuple[HostTable, ...]) -> route_pb2.RouteConfiguration:
-    """An Envoy `RouteConfiguration`. A host that is in no table, or a request that no rule is for,
-    gets a 404. The port in a `Host` header does not count: users reach gateways through mapped ports."""
+def build_table(
+    name: str, limiters: tuple[RateLimiter, ...] = (), misdirected: tuple[str, ...] = ()
+) -> route_pb2.RouteConfiguration:
+    """An Envoy `RouteConfiguration`. A host without a virtual host, or a request that no rule is for, gets a
+    404. The port in a `Host` header does not count: users reach gateways through mapped ports.
+
+    Requests for `misdirected` hosts are sent back with 421, so that the client makes a connection for the
+    listener that has them (RFC 9110, 15.5.20)."""
     table = route_pb2.RouteConfiguration(name=name, ignore_port_in_host_matching=True)
     table.validate_clusters.value = False
     table.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
-    for host in hosts:
-        table.virtual_hosts.append(_virtual_host(host))
-    limit_table(table, table_limiters(hosts))
-    return table
-
-
-def table_limiters(hosts: Iterable[HostTable]) -> tuple[RateLimiter, ...]:
-    """The rate limits of some of a table's routes, each once."""
-    found: dict[RateLimiter, None] = {}
-    for host in hosts:
-        own = [item.limiters for item in host.rule_sets] + [item.limiters for item in host.route_sets]
-        found.update((limiter, None) for limiters in own for limiter in limiters if limiter is not None)
-    return tuple(found)
-
-
-def _virtual_host(host: HostTable) -> route_pb.VirtualHost:
-    made = route_pb.VirtualHost(name=host.host, domains=[host.host], include_request_attempt_count=True)
-    if host.misdirected:
+    discover_hosts(table)
+    for host in misdirected:
+        made = table.virtual_hosts.add(name=host, domains=[host], include_request_attempt_count=True)
         refusal = made.routes.add(name="misdirected")
         refusal.match.prefix = "/"
         refusal.direct_response.status = _MISDIRECTED
-        return made
+        limit_host(made, limiters)
+    limit_table(table, limiters)
+    return table
+
+
+def build_host(table: str, host: HostTable, limiters: tuple[RateLimiter, ...] = ()) -> route_pb.VirtualHost:
+    """One of a table's virtual hosts; `limiters` are the whole table's. Its name is the resource's (see
+    `routes_hosts`)."""
+    made = route_pb.VirtualHost(
+        name=host_name(table, host.host), domains=[host.host], include_request_attempt_count=True
+    )
     if host.require_tls:
         made.require_tls = route_pb.VirtualHost.ALL
     routes: list[Any] = []
@@ -54,7 +57,12 @@ def _virtual_host(host: HostTable) -> route_pb.VirtualHost:
         routes.sort(key=is_catch_all)
     routes.extend(ordered_routes(host.route_sets))
     made.routes.extend(hedged(routes, _targets(host)))
+    limit_host(made, limiters)
     return made
+
+
+def host_name(table: str, host: str) -> str:
+    return f"{table}/{host}"
 
 
 def _targets(host: HostTable) -> Iterator[Target | None]:
@@ -71,12 +79,13 @@ def is_catch_all(route: Any) -> bool:
     return match.prefix == "/" and not match.headers and not match.query_parameters
 
 
-def table_sources(hosts: tuple[HostTable, ...]) -> tuple[Ref, ...]:
+def host_sources(host: HostTable) -> tuple[Ref, ...]:
+    """The resources that say what is routed for a host."""
     found: dict[Ref, None] = {}
-    for host in hosts:
-        for rules in host.rule_sets:
-            found.update(dict.fromkeys(rules.sources))
-        for routes in host.route_sets:
-            found[routes.ref] = None
-    found.update((limiter.ref, None) for limiter in table_limiters(hosts))
+    for rules in host.rule_sets:
+        found.update(dict.fromkeys(rules.sources))
+    for routes in host.route_sets:
+        found[routes.ref] = None
+    own = [item.limiters for item in host.rule_sets] + [item.limiters for item in host.route_sets]
+    found.update((limiter.ref, None) for limiters in own for limiter in limiters if limiter is not None)
     return tuple(found)

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import config_source_pb2
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
 
@@ -12,7 +11,7 @@ from marline.compile.cluster_limits import set_limits
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.forward_proxy import set_forward_proxy
 from marline.compile.resource import CLUSTER, ROUTE, VIRTUAL_HOST, Recipe
-from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE
+from marline.compile.routes_hosts import MAX_DIRECT_RESPONSE, discover_hosts
 from marline.compile.routes_l4 import WeightedTarget
 from marline.compile.routes_targets import duration, outbound_cluster
 from marline.compile.telemetry import METADATA
@@ -79,11 +78,13 @@ def unknown_cluster(scope: Scope, cluster_domain: str) -> str:
 def table_recipes(name: str, unknown: str) -> tuple[Recipe, ...]:
     """A route table whose virtual hosts are resources of their own (VHDS), and the first of those.
     `unknown`: the cluster for any other host; "": it is refused."""
-    host = f"{name}/{PLACEHOLDER}"
-    return (
-        Recipe(ROUTE, name, build_table, (name, unknown)),
-        Recipe(VIRTUAL_HOST, host, build_placeholder, (host,)),
-    )
+    return (Recipe(ROUTE, name, build_table, (name, unknown)), placeholder_recipe(name))
+
+
+def placeholder_recipe(table: str) -> Recipe:
+    """The virtual host that a table has at any rate."""
+    name = f"{table}/{PLACEHOLDER}"
+    return Recipe(VIRTUAL_HOST, name, build_placeholder, (name,))
 
 
 def build_table(name: str, unknown: str) -> route_pb2.RouteConfiguration:
@@ -91,8 +92,7 @@ def build_table(name: str, unknown: str) -> route_pb2.RouteConfiguration:
     made = route_pb2.RouteConfiguration(name=name)
     made.validate_clusters.value = False
     made.max_direct_response_body_size_bytes.value = MAX_DIRECT_RESPONSE
-    made.vhds.config_source.ads.SetInParent()
-    made.vhds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
+    discover_hosts(made)
     host = made.virtual_hosts.add(name="allow_any" if unknown else "block_all", domains=["*"])
     if unknown:
         host.routes.append(connect_route(unknown))

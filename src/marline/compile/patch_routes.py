@@ -1,6 +1,6 @@
 """Patches of route configurations, their virtual hosts and routes.
 
-A sidecar's virtual hosts are resources of their own, `<table>/<host>:<port>`; Istio's name is the part behind
+Virtual hosts are mostly resources of their own, `<table>/<host>:<port>`; Istio's name is the part behind
 the slash. What is added to a table stands in the table itself.
 """
 
@@ -39,7 +39,7 @@ def patch_table(table: Any, patches: Iterable[Patch], site: Site) -> Iterator[Pa
 def patch_discovered_host(host: Any, patches: Iterable[Patch], site: Site) -> Iterator[PatchId]:
     """Apply patches to a virtual host that is a resource of its own; one without a name afterwards is to be
     removed."""
-    table, _, name = host.name.partition("/")
+    table, _, name = host.name.rpartition("/")
     yield from _virtual_host(host, table, name, [item for item in patches if site.has(item)], site)
 
 

@@ -129,7 +129,7 @@ def _may_concern(patch: Patch, recipe: Recipe, site: Site) -> bool:
     if recipe.type_url == ROUTE:
         return table_matches(patch, recipe.name, "", site)
     if recipe.type_url == VIRTUAL_HOST:
-        table, _, host = recipe.name.partition("/")
+        table, _, host = recipe.name.rpartition("/")
         return host != PLACEHOLDER and table_matches(patch, table, host, site)
     return True
 

@@ -155,18 +155,19 @@ def limit_route(route: Any, limiter: RateLimiter, field: str) -> None:
 
 
 def limit_table(table: Any, limiters: Iterable[RateLimiter]) -> None:
-    """The local limits of a table's routes stand in the table, so that routes share their counts. Where a
-    policy does not act its filter stays off."""
+    """The local limits of a table's routes stand in the table, so that routes share their counts."""
     for limiter in dict.fromkeys(limiters):
-        if not limiter.local_limits:
-            continue
-        name = _local_name(limiter)
-        table.typed_per_filter_config[name].Pack(_local_limits(limiter))
-        off = route_pb.FilterConfig(disabled=True)
-        for host in table.virtual_hosts:
-            for route in host.routes:
-                if not _is_limited(route, limiter):
-                    route.typed_per_filter_config[name].Pack(off)
+        if limiter.local_limits:
+            table.typed_per_filter_config[_local_name(limiter)].Pack(_local_limits(limiter))
+
+
+def limit_host(host: Any, limiters: Iterable[RateLimiter]) -> None:
+    """Of the policies of a table the filters stay off at those routes of a host where they do not act."""
+    off = route_pb.FilterConfig(disabled=True)
+    for limiter in dict.fromkeys(limiters):
+        for route in host.routes if limiter.local_limits else ():
+            if not _is_limited(route, limiter):
+                route.typed_per_filter_config[_local_name(limiter)].Pack(off)
 
 
 def _is_limited(route: Any, limiter: RateLimiter) -> bool:

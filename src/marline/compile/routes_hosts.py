@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
+from envoy.config.core.v3 import config_source_pb2
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 from envoy.config.route.v3 import route_pb2
 
@@ -28,6 +29,12 @@ class Rules(Protocol):
 
     def leads_to(self) -> Iterator[Target | None]:
         """All that they lead to; None: nowhere."""
+
+
+def discover_hosts(table: route_pb2.RouteConfiguration) -> None:
+    """Virtual hosts are resources of their own, `<route configuration>/<name>`."""
+    table.vhds.config_source.ads.SetInParent()
+    table.vhds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
 
 
 def build_single_host_table(name: str, host: tuple[Any, ...]) -> route_pb2.RouteConfiguration:

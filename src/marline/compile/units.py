@@ -64,6 +64,13 @@ class GatewayUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayHostUnit:
+    """What a gateway routes for one host (or wildcard)."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialUnit:
     """The Secrets of a name that DestinationRules refer to."""
 
@@ -81,5 +88,5 @@ class EgressUnit:
 
 
 _OutboundUnit = EgressUnit | PortUnit | AddressUnit | OutboundUnit | UpstreamUnit | HttpProxyUnit
-OwnUnit = CredentialUnit | _OutboundUnit | InboundUnit | GatewayUnit | AddedUnit
+OwnUnit = CredentialUnit | _OutboundUnit | InboundUnit | GatewayUnit | GatewayHostUnit | AddedUnit
 Unit = HostUnit | EndpointsUnit | OwnUnit

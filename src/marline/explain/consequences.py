@@ -10,7 +10,15 @@ from marline.analyze.shadowing import unreachable_in
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref
 from marline.compile.catalog import affected
-from marline.compile.units import EndpointsUnit, GatewayUnit, HostUnit, InboundUnit, Unit
+from marline.compile.gateway import gateway_hosts
+from marline.compile.units import (
+    EndpointsUnit,
+    GatewayHostUnit,
+    GatewayUnit,
+    HostUnit,
+    InboundUnit,
+    Unit,
+)
 from marline.explain.accepting import accepted
 from marline.explain.arrival import Peers
 from marline.explain.covering import place_text, shadows
@@ -70,7 +78,7 @@ def looked_at(step: Step, proxy: Proxy) -> tuple[Unit, ...]:
     touched: dict[Unit, None] = dict.fromkeys(affected(step.after, proxy, step.impact))
     touched |= dict.fromkeys(HostUnit(host) for host in sorted(step.impact.hosts | step.impact.endpoints))
     if proxy.role is Role.GATEWAY and (step.impact.hosts or step.impact.endpoints):
-        touched[GatewayUnit()] = None
+        touched |= dict.fromkeys((GatewayUnit(), *map(GatewayHostUnit, sorted(gateway_hosts(step.after)))))
     return tuple(touched)
 
 

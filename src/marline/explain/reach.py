@@ -63,11 +63,17 @@ def reach(view: CompiledView, peers: Peers) -> dict[Key, Reach]:
 def hosts_of(view: CompiledView) -> Iterator[tuple[str, Any]]:
     """All virtual hosts that are about hosts of the mesh, each with a name that people know."""
     for host in view.virtual_hosts():
-        yield host.name.partition("/")[2] or host.name, host
-    for table in view.tables():
-        for host in table.virtual_hosts:
-            if "*" not in host.domains or table.name.startswith(("http.", "https.")):
-                yield f"{host.name} at {table.name}", host
+        table, _, name = host.name.rpartition("/")
+        yield f"{name} at {table}" if _is_gateways(table) else name, host
+    for configuration in view.tables():
+        for host in configuration.virtual_hosts:
+            if "*" not in host.domains or _is_gateways(configuration.name):
+                yield f"{host.name} at {configuration.name}", host
+
+
+def _is_gateways(table: str) -> bool:
+    """Of a gateway a host may be in several tables."""
+    return table.startswith(("http.", "https."))
 
 
 def _condition(match: Any) -> str:

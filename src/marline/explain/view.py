@@ -126,7 +126,7 @@ class CompiledView:
             made.CopyFrom(found)
             names = [item for kind, item in self._recipes if kind == VIRTUAL_HOST]
             # Named `<table>/<host>`: Envoy asks for the virtual hosts of a table by this prefix.
-            own = (self._message(VIRTUAL_HOST, item) for item in names if item.startswith(f"{name}/"))
+            own = (self._message(VIRTUAL_HOST, item) for item in names if item.rpartition("/")[0] == name)
             made.virtual_hosts.extend(host for host in own if host is not None)
             self._messages[key] = made
         return self._messages[key]

@@ -8,6 +8,7 @@ from marline.api.resource import Ref, Resource
 from marline.mesh import service_routes
 from marline.mesh.backend_tls import BACKEND_TLS, CONFIG_MAP, Policy, policy_hosts
 from marline.mesh.delegation import delegate_refs, is_delegate
+from marline.mesh.gateway_routes import REQUEST_ROUTES, server_names, touched_hosts
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.model import Impact, MeshSettings, Service
 from marline.mesh.overlay import Overlay
@@ -34,8 +35,10 @@ from marline.mesh.rules import (
     Rules,
     RulesDraft,
     destinations,
+    gateway_hosts_of,
     hosts_of,
     passed_hosts,
+    routes_connections,
     speaks_for_gateways,
     speaks_for_mesh,
 )
@@ -47,7 +50,7 @@ _RULE_KINDS: Final = frozenset(
     {
         API_GATEWAY,
         BACKEND_TLS,
-        *service_routes.SERVICE_ROUTES,
+        *service_routes.ROUTES,
         service_routes.REFERENCE_GRANT,
         VIRTUAL_SERVICE,
         DESTINATION_RULE,
@@ -57,18 +60,18 @@ _RULE_KINDS: Final = frozenset(
         RESILIENCE,
     }
 )
-_GATEWAYS: Final = (ISTIO_GATEWAY, API_GATEWAY)
 _GATEWAY_CLASS: Final = ("gateway.networking.k8s.io", "GatewayClass")
+_LISTENER_SET: Final = ("gateway.networking.k8s.io", "ListenerSet")
+_SERVERS: Final = (ISTIO_GATEWAY, API_GATEWAY, _LISTENER_SET)
+"""The kinds that say what gateways listen to."""
 _SECRET: Final = ("", "Secret")
 _CA_SUFFIX: Final = "-cacert"
 """A Secret of that name belongs to the credential whose name stands before (istio.io, "Secure Gateways")."""
 _READ_BY_GATEWAYS: Final = frozenset(
     {
-        *_GATEWAYS,
+        *_SERVERS,
         _GATEWAY_CLASS,
-        ("gateway.networking.k8s.io", "UDPRoute"),
-        ("gateway.networking.k8s.io", "ListenerSet"),
-        ("gateway.networking.k8s.io", "ReferenceGrant"),
+        service_routes.REFERENCE_GRANT,
         ("", "Namespace"),
         _SECRET,
         CONFIG_MAP,
@@ -111,6 +114,7 @@ class Advance:
         """What policies may be attached to and has changed, or has another policy."""
         self._read_by_clusters: set[Ref] = set()
         self._gateways = False
+        self._gateway_hosts: set[str] = set()
         self._routes = False
         self._scopes: set[str] = set()
         self._everything = False
@@ -140,6 +144,10 @@ class Advance:
             self._gateways |= kind in _READ_BY_GATEWAYS
             if kind in _READ_BY_CLUSTERS:
                 self._read_by_clusters.add(ref)
+            if kind in _SERVERS:
+                # Those of the old version may be nobody's now.
+                for item in (old, new):
+                    self._gateway_hosts.update(server_names(item) if item is not None else ())
             if kind == _SECRET:
                 self._secrets |= {ref.name, ref.name.removesuffix(_CA_SUFFIX)}
 
@@ -156,7 +164,7 @@ class Advance:
         self._follow_parents(registry, rules, found.hosts)
         self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
-        self._gateways |= bool(self._hosts) and any(kind in self._kinds for kind in _GATEWAYS)
+        self._routes |= not rules.service_routes.keys().isdisjoint(self._entry_keys())
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
         impact = Impact(
             frozenset(self._hosts),
@@ -164,6 +172,7 @@ class Advance:
             frozenset(self._ports),
             frozenset(self._addresses),
             self._gateways,
+            frozenset(self._gateway_hosts),
             self._routes or self._gateways,
             frozenset(self._credentials | (self._secrets & rules.credentials.keys())),
             frozenset(self._inbound),
@@ -182,7 +191,7 @@ class Advance:
                 self._everything = True
             else:
                 self._scopes.add(ref.namespace)
-        elif kind in service_routes.SERVICE_ROUTES:
+        elif kind in service_routes.ROUTES:
             for item in versions:
                 self._follow_route(registry, rules, item)
                 if rules.sidecars and self._lead_elsewhere(versions):
@@ -246,11 +255,15 @@ class Advance:
 
     def _follow_parents(self, registry: Registry, rules: Rules, changed: Iterable[str]) -> None:
         """Whoever has a Sidecar sees where the routes of the services lead that it sees."""
-        entries = (ref for ref in self._policy_targets if (ref.group, ref.kind) == SERVICE_ENTRY)
-        keys = {*changed, *(service_routes.entry_key(ref.namespace, ref.name) for ref in entries)}
-        for key in keys if rules.sidecars else ():
+        for key in {*changed, *self._entry_keys()} if rules.sidecars else ():
             for route in rules.service_routes.get(key, ()):
                 self._show(registry, service_routes.backend_hosts(route, self._settings.cluster_domain))
+
+    def _entry_keys(self) -> Iterator[str]:
+        """By what routes are attached to the ServiceEntries that changed."""
+        for ref in self._policy_targets:
+            if (ref.group, ref.kind) == SERVICE_ENTRY:
+                yield service_routes.entry_key(ref.namespace, ref.name)
 
     def _follow_policy(self, registry: Registry, policy: Resource[Any]) -> None:
         for target in targets_of(policy):
@@ -267,10 +280,15 @@ class Advance:
         roots = rules.delegating.get(item.ref, ()) if is_delegate(item) else (item.ref,)
         for ref in roots:
             root = item if ref == item.ref else self._present(ref)
-            if root is not None:
-                self._gateways |= speaks_for_gateways(root)
-                if speaks_for_mesh(root):
-                    self._follow_hosts(registry, root)
+            if root is None:
+                continue
+            if speaks_for_gateways(root):
+                self._gateway_hosts.update(gateway_hosts_of(root, self._settings.cluster_domain))
+                # Limits have filters in the listeners.
+                limited = any(each in rules.policies for each in (item.ref, ref, *delegate_refs(root)))
+                self._gateways |= routes_connections(root) or limited
+            if speaks_for_mesh(root):
+                self._follow_hosts(registry, root)
 
     def _present(self, ref: Ref) -> Resource[Any] | None:
         table = self._kinds.get((ref.group, ref.kind))
@@ -293,8 +311,9 @@ class Advance:
 
     def _follow_route(self, registry: Registry, rules: Rules, route: Resource[Any]) -> None:
         """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
-        self._gateways |= service_routes.speaks_for_gateways(route)
         self._routes = True
+        if service_routes.speaks_for_gateways(route):
+            self._follow_gateway_route(rules, route)
         domain = self._settings.cluster_domain
         hosts = {service.hostname for service in service_routes.parent_services(registry, route, domain)}
         self._hosts |= hosts
@@ -320,6 +339,14 @@ class Advance:
             if any(table and ((ref.group, ref.kind) != _SECRET or ref in table) for table in certificates):
                 self._hosts |= _covered(registry, rules.backend_tls)
 
+    def _follow_gateway_route(self, rules: Rules, route: Resource[Any]) -> None:
+        if route.kind not in REQUEST_ROUTES:
+            self._gateways = True
+            return
+        both_kinds = all((route.group, kind) in self._kinds for kind in REQUEST_ROUTES)
+        self._gateway_hosts |= touched_hosts(rules.attached, route, both_kinds=both_kinds)
+        self._gateways |= route.ref in rules.policies
+
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""
         for service in _claims(registry, hosts):
@@ -344,7 +371,7 @@ class Advance:
                 self._ports.add(_HTTP_PORT)
                 names = hosts_of(item, self._settings.cluster_domain)
                 self._hosts.update(name for name in names if name not in registry.services)
-            self._routes |= host in rules.service_routes
+            self._routes |= host in rules.service_routes or host in rules.backend_tls
             self._follow_routes(registry, rules, rules.backing.get(host, ()))
             for ref in rules.referring.get(host, ()):
                 leading = self._present(ref)

@@ -265,7 +265,9 @@ class Impact:
     addresses: frozenset[tuple[str, int]] = frozenset()
     """Virtual IPs and ports of which the set of services (or what listens there) differs."""
     gateways: bool = False
-    """Something that gateways read differs: a Gateway, a route bound to one, a Secret."""
+    """What gateways' listeners are made of differs: a Gateway, a route of connections, a Secret."""
+    gateway_hosts: frozenset[str] = frozenset()
+    """Hosts (also wildcards) to which gateways may route requests in another way."""
     routes: bool = False
     """A route of the Gateway API, or something that one reads, differs."""
     credentials: frozenset[str] = frozenset()

@@ -19,13 +19,14 @@ from marline.mesh.backend_tls import (
 )
 from marline.mesh.delegation import delegate_refs
 from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
+from marline.mesh.gateway_routes import gateway_keys
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
 from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
 from marline.mesh.plugins import WASM_PLUGIN, wasm_plugin_patches
 from marline.mesh.policies import RATE_LIMIT, RESILIENCE, targets_of
-from marline.mesh.service_routes import SERVICE_ROUTES, backend_hosts, crossed_namespaces, route_keys
+from marline.mesh.service_routes import ROUTES, SERVICE_ROUTES, backend_hosts, crossed_namespaces, route_keys
 from marline.mesh.visibility import age
 
 VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
@@ -44,8 +45,10 @@ class Rules:
 
     virtual_services: Mapping[str, tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
     """Those for sidecars, by host (also wildcards)."""
-    bound: Mapping[str, tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
-    """Those for gateways, by `<namespace>/<name>` of these."""
+    bound: Mapping[tuple[str, str], tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
+    """Those for gateways, by `<namespace>/<name>` of these and by host (also wildcards)."""
+    connecting: Mapping[str, tuple[Resource[VirtualServiceSpec], ...]] = field(default_factory=dict)
+    """Of those the ones that route connections, by gateway alone: listeners are made of them."""
     destination_rules: Mapping[str, tuple[Resource[DestinationRuleSpec], ...]] = field(default_factory=dict)
     referring: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """VirtualServices by the hosts that they send to."""
@@ -55,8 +58,10 @@ class Rules:
     """VirtualServices by those that they delegate to, which need not be there."""
     service_routes: Mapping[str, tuple[Resource[Any], ...]] = field(default_factory=dict)
     """Routes of the Gateway API by the services that they are attached to (`service_routes.parent_key`)."""
+    attached: Mapping[tuple[str, str], tuple[Resource[Any], ...]] = field(default_factory=dict)
+    """Routes of requests by what else they are attached to and by host (`gateway_routes.gateway_keys`)."""
     backing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
-    """Those routes by the hosts that they send to."""
+    """Routes of the Gateway API by the hosts that they send to."""
     crossing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """Those routes by the other namespaces that they send to."""
     backend_tls: Mapping[str, tuple[Policy, ...]] = field(default_factory=dict)
@@ -84,11 +89,13 @@ class RulesDraft:
         self._domain = settings.cluster_domain
         self._virtual_services = Overlay(base.virtual_services)
         self._bound = Overlay(base.bound)
+        self._connecting = Overlay(base.connecting)
         self._destination_rules = Overlay(base.destination_rules)
         self._referring = Groups(base.referring)
         self._credentials = Groups(base.credentials)
         self._delegating = Groups(base.delegating)
         self._service_routes = Overlay(base.service_routes)
+        self._attached = Overlay(base.attached)
         self._backing = Groups(base.backing)
         self._crossing = Groups(base.crossing)
         self._backend_tls = Overlay(base.backend_tls)
@@ -105,7 +112,8 @@ class RulesDraft:
         kind = (ref.group, ref.kind)
         if kind == VIRTUAL_SERVICE:
             self._replace_in(self._virtual_services, old, new, self._mesh_hosts)
-            self._replace_in(self._bound, old, new, bound_gateways)
+            self._replace_in(self._bound, old, new, self._bound_keys)
+            self._replace_in(self._connecting, old, new, _connecting_gateways)
             for item, update in ((old, self._referring.remove), (new, self._referring.add)):
                 for host in self._destinations(item):
                     update(host, ref)
@@ -117,7 +125,7 @@ class RulesDraft:
             for item, update in ((old, self._credentials.remove), (new, self._credentials.add)):
                 for name in credentials_of(item.spec) if item is not None else ():
                     update(name, ref)
-        elif kind in SERVICE_ROUTES:
+        elif kind in ROUTES:
             self._replace_route(ref, old, new)
         elif kind == BACKEND_TLS:
             self._replace_policy(ref, old, new)
@@ -142,20 +150,24 @@ class RulesDraft:
             self._replace_patches(ref, wasm_plugin_patches(new, self._settings) if new is not None else None)
 
     def _replace_route(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
-        """What a route for gateways only reads is not of interest."""
         self._replace_in(self._service_routes, old, new, self._route_keys)
+        self._replace_in(self._attached, old, new, gateway_keys)
         for item, update, cross in (
             (old, self._backing.remove, self._crossing.remove),
             (new, self._backing.add, self._crossing.add),
         ):
-            if item is not None and self._route_keys(item):
+            if item is not None:
                 for host in backend_hosts(item, self._domain):
                     update(host, ref)
                 for namespace in crossed_namespaces(item):
                     cross(namespace, ref)
 
     def _route_keys(self, item: Resource[Any]) -> list[str]:
-        return route_keys(item, self._domain)
+        return route_keys(item, self._domain) if (item.group, item.kind) in SERVICE_ROUTES else []
+
+    def _bound_keys(self, item: Resource[VirtualServiceSpec]) -> set[tuple[str, str]]:
+        hosts = gateway_hosts_of(item, self._domain)
+        return {(gateway, host) for gateway in bound_gateways(item) for host in hosts}
 
     def _replace_policy(self, ref: Ref, old: Policy | None, new: Policy | None) -> None:
         self._replace_in(self._backend_tls, old, new, self._policy_hosts)
@@ -205,11 +217,13 @@ class RulesDraft:
         return Rules(
             self._virtual_services.table(),
             self._bound.table(),
+            self._connecting.table(),
             self._destination_rules.table(),
             self._referring.table(),
             self._credentials.table(),
             self._delegating.table(),
             self._service_routes.table(),
+            self._attached.table(),
             self._backing.table(),
             self._crossing.table(),
             self._backend_tls.table(),
@@ -235,6 +249,22 @@ def hosts_of(item: Resource[VirtualServiceSpec], cluster_domain: str) -> list[st
     """Every FQDN (or wildcard) that a VirtualService may be about, each once."""
     found = (possible_hosts(host, item.namespace, cluster_domain) for host in item.spec.hosts)
     return list(dict.fromkeys(host for hosts in found for host in hosts))
+
+
+def gateway_hosts_of(item: Resource[VirtualServiceSpec], cluster_domain: str) -> list[str]:
+    """The hosts that a VirtualService has at gateways: there a name is what it most likely means, whether or
+    not a service has it."""
+    found = (possible_hosts(host, item.namespace, cluster_domain)[0] for host in item.spec.hosts)
+    return list(dict.fromkeys(found))
+
+
+def routes_connections(item: Resource[VirtualServiceSpec]) -> bool:
+    """Does it have rules for connections? These stand in listeners."""
+    return bool(item.spec.tcp or item.spec.tls)
+
+
+def _connecting_gateways(item: Resource[VirtualServiceSpec]) -> frozenset[str]:
+    return bound_gateways(item) if routes_connections(item) else frozenset()
 
 
 def speaks_for_mesh(item: Resource[VirtualServiceSpec]) -> bool:

@@ -19,6 +19,8 @@ SERVICE_ROUTES: Final = frozenset(
     (GROUP, kind) for kind in ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute")
 )
 """The kinds that may be attached to a service."""
+ROUTES: Final = SERVICE_ROUTES | {(GROUP, "UDPRoute")}
+"""All kinds of routes."""
 REFERENCE_GRANT: Final = (GROUP, "ReferenceGrant")
 _ISTIO: Final = "networking.istio.io"
 SERVICE_PARENTS: Final = (("", "Service"), (_ISTIO, "ServiceEntry"), (_ISTIO, "Hostname"))

@@ -41,6 +41,9 @@ class MeshSnapshot:
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
     """What pure functions of this snapshot found, for those who ask again: it adds nothing to what the
     snapshot says, and the next snapshot starts without."""
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """As `memo`, of what gateways' listeners are made of: the next snapshot goes on with it unless its
+    `Impact` says that this differs."""
 
     # Resources
 
@@ -262,7 +265,9 @@ def advance(snapshot: MeshSnapshot, change: ChangeSet) -> tuple[MeshSnapshot, Im
     for resource in change.changed:
         step.put(resource.ref, resource)
     kinds, registry, rules, impact = step.finish()
-    advanced = MeshSnapshot(snapshot.settings, change.resource_version, kinds, registry, rules)
     if not snapshot.resource_version:
         impact = replace(impact, everything=True)
+    advanced = MeshSnapshot(snapshot.settings, change.resource_version, kinds, registry, rules)
+    if not (impact.gateways or impact.everything):
+        advanced = replace(advanced, kept=snapshot.kept)
     return advanced, impact

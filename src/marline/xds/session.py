@@ -105,7 +105,7 @@ class Session:
         tables = {name for name in request.subscribe if name not in request.initial_versions}
         virtual_hosts = self.types[VIRTUAL_HOST]
         for name in self.view.resources[VIRTUAL_HOST] if tables else ():
-            if name.partition("/")[0] in tables:
+            if name.rpartition("/")[0] in tables:
                 virtual_hosts.resend(name)
 
     def _next(self) -> Iterator[Effect]:

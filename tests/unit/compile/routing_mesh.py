@@ -6,7 +6,9 @@ import yaml
 from google.protobuf.message import Message
 
 from marline.api.decode import decode
-from marline.compile.resource import Recipe
+from marline.compile.gateway import gateway_host_recipes, gateway_hosts, gateway_recipes
+from marline.compile.passthrough import PLACEHOLDER
+from marline.compile.resource import VIRTUAL_HOST, Recipe
 from marline.mesh.model import Capture, ChangeSet, GatewayPort, MeshSettings, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 
@@ -55,4 +57,26 @@ def built(recipes: tuple[Recipe, ...]) -> dict[str, Message]:
     made = {recipe.name: recipe.build(*recipe.inputs) for recipe in recipes}
     assert len(made) == len(recipes)
     assert all(hash(recipe.inputs) is not None for recipe in recipes)
+    return made
+
+
+def gateway_view(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
+    """All that a gateway's proxy is given, but for clusters."""
+    hosts = sorted(gateway_hosts(snapshot))
+    routed = (recipe for host in hosts for recipe in gateway_host_recipes(snapshot, proxy, host))
+    return (*gateway_recipes(snapshot, proxy), *routed)
+
+
+def gateway_built(snapshot: MeshSnapshot, proxy: Proxy) -> dict[str, Any]:
+    """The Envoy resources by name, virtual hosts in their tables."""
+    view = gateway_view(snapshot, proxy)
+    made: dict[str, Any] = built(view)
+    for recipe in view:
+        table, _, host = recipe.name.rpartition("/")
+        if recipe.type_url == VIRTUAL_HOST:
+            found = made.pop(recipe.name)
+            if host != PLACEHOLDER:
+                assert found.name == recipe.name
+                found.name = host
+                made[table].virtual_hosts.append(found)
     return made

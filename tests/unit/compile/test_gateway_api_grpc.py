@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-from routing_mesh import built, ingress, mesh, service
+from routing_mesh import gateway_built, ingress, mesh, service
 
-from marline.compile.gateway import gateway_recipes
 from marline.compile.gateway_api_status import statuses
 
 HEAD = "---\napiVersion: gateway.networking.k8s.io/v1\n"
@@ -37,7 +36,7 @@ def http_route(name: str, hosts: str) -> str:
 
 
 def routes(text: str) -> list[Any]:
-    table: Any = built(gateway_recipes(mesh(MESH + text), ingress()))["http.80"]
+    table: Any = gateway_built(mesh(MESH + text), ingress())["http.80"]
     return [route for host in table.virtual_hosts for route in host.routes]
 
 

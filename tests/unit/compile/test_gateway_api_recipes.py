@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from routing_mesh import built, ingress, mesh, service
+from routing_mesh import gateway_built, ingress, mesh, service
 
 from marline.compile.gateway import gateway_recipes
 
@@ -37,7 +37,7 @@ spec:
 
 
 def resources(text: str, **labels: str) -> dict[str, Any]:
-    return built(gateway_recipes(mesh(text), ingress(**labels)))
+    return gateway_built(mesh(text), ingress(**labels))
 
 
 def table(text: str) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from routing_mesh import built, ingress, mesh, service
+from routing_mesh import gateway_built, ingress, mesh, service
 
 from marline.compile.gateway import gateway_recipes
 
@@ -41,7 +41,7 @@ spec: {{hosts: ["{host}"], gateways: [default/bookinfo], http: {http}}}
 
 
 def resources(text: str, *ports: tuple[int, int]) -> dict[str, Any]:
-    return built(gateway_recipes(mesh(text), ingress(*ports)))
+    return gateway_built(mesh(text), ingress(*ports))
 
 
 def domains(table: Any) -> dict[str, list[str]]:

@@ -10,11 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
-from routing_mesh import built, ingress, mesh
+from routing_mesh import gateway_built, ingress, mesh
 
 from marline.api.core import SecretBody
 from marline.api.resource import ObjectMeta, Resource
-from marline.compile.gateway import gateway_recipes
 from marline.compile.gateway_tls import ca_fault, certificate_fault
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -119,7 +118,7 @@ spec:
 
 
 def resources(text: str) -> dict[str, Any]:
-    return built(gateway_recipes(mesh(text), ingress()))
+    return gateway_built(mesh(text), ingress())
 
 
 def test_only_the_secrets_that_servers_refer_to_are_sent() -> None:

@@ -75,9 +75,9 @@ def test_listeners_are_found_by_the_port_and_the_name_that_istio_gives_them(
             {f"http_proxy/{REVIEWS}:9080", "explicit_31001"},
         ),
         ("{name: http_proxy, vhost: {name: allow_any}}", EXPLICIT, {"http_proxy"}),
-        ("{name: http.80, vhost: {name: 'site.example.com:80'}}", GATEWAY, {"http.80"}),
-        ("{name: http.8080, vhost: {route: {name: all}}}", GATEWAY, {"http.80"}),
-        ("{portNumber: 8080, vhost: {route: {action: ROUTE}}}", GATEWAY, {"http.80"}),
+        ("{name: http.80, vhost: {name: 'site.example.com:80'}}", GATEWAY, {"http.80/site.example.com"}),
+        ("{name: http.8080, vhost: {route: {name: all}}}", GATEWAY, {"http.80/site.example.com"}),
+        ("{portNumber: 8080, vhost: {route: {action: ROUTE}}}", GATEWAY, {"http.80/site.example.com"}),
         ("{vhost: {route: {action: REDIRECT}}}", GATEWAY, set()),
     ],
 )

@@ -1,0 +1,84 @@
+"""Routes of requests at gateways of the Gateway API, by where they may be attached and for which hosts.
+
+What a route has at a listener is decided when gateways are compiled; here is found what may matter there, and
+what else a change of a route may touch.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from marline.api.networking.gateway import GatewaySpec
+from marline.api.resource import Resource
+from marline.mesh.hosts import host_matches, patterns_for
+from marline.mesh.service_routes import GROUP, is_service
+
+REQUEST_ROUTES: Final = ("HTTPRoute", "GRPCRoute")
+ANY_HOST: Final = "*"
+DEFAULT_GATEWAYS: Final = ""
+"""In the place of a parent: all Gateways that are default ones (GEP-3793)."""
+
+Attached = Mapping[tuple[str, str], tuple[Resource[Any], ...]]
+
+
+def owner_key(kind: str, namespace: str, name: str) -> str:
+    """A parent of routes: a Gateway or a ListenerSet."""
+    return f"{kind}/{namespace}/{name}"
+
+
+def gateway_keys(route: Resource[Any]) -> set[tuple[str, str]]:
+    """By what the routes of requests of a gateway are found: what they are attached to, and a host."""
+    if route.kind not in REQUEST_ROUTES:
+        return set()
+    return {(owner, host) for owner in _owners(route) for host in hostnames(route)}
+
+
+def _owners(route: Resource[Any]) -> Iterator[str]:
+    for parent in route.spec.parent_refs:
+        if not is_service(parent) and parent.group == GROUP:
+            namespace = route.namespace if parent.namespace is None else parent.namespace
+            yield owner_key(parent.kind, namespace, parent.name)
+    if route.spec.use_default_gateways == "All":
+        yield DEFAULT_GATEWAYS
+
+
+def hostnames(route: Resource[Any]) -> tuple[str, ...]:
+    """The hosts that a route is for; without any it is for all."""
+    return tuple(host.lower() for host in route.spec.hostnames) or (ANY_HOST,)
+
+
+def overlapping(table: Attached, owners: Iterable[str], host: str) -> Iterator[Resource[Any]]:
+    """The routes of some parents for a host, or for some of what it stands for, or for more."""
+    for owner in owners:
+        for pattern in patterns_for(host):
+            yield from table.get((owner, pattern), ())
+    if host.startswith(ANY_HOST):
+        chosen = frozenset(owners)
+        for (owner, name), routes in table.items():
+            if owner in chosen and name != host and host_matches(host, name):
+                yield from routes
+
+
+def touched_hosts(table: Attached, route: Resource[Any], both_kinds: bool) -> set[str]:
+    """The hosts at gateways that a change of a route may touch: its own and, since HTTPRoutes and GRPCRoutes
+    do not share hosts, those of routes of the other kind that may have its hosts in its stead, and so on."""
+    found = {route.ref: route}
+    todo = [route] if both_kinds else []
+    while todo:
+        each = todo.pop()
+        owners = {*_owners(each), DEFAULT_GATEWAYS}
+        if each.spec.use_default_gateways == "All":
+            owners.update(owner for owner, _ in table)
+        for other in (item for host in hostnames(each) for item in overlapping(table, owners, host)):
+            if other.kind != each.kind and other.ref not in found:
+                found[other.ref] = other
+                todo.append(other)
+    return {host for each in found.values() for host in hostnames(each)}
+
+
+def server_names(item: Resource[Any]) -> Iterator[str]:
+    """The hosts that the servers of a Gateway (of either API) or of a ListenerSet are for."""
+    if isinstance(item.spec, GatewaySpec):
+        for server in item.spec.servers:
+            yield from (host.rpartition("/")[2].lower() for host in server.hosts)
+    else:
+        yield from ((listener.hostname or ANY_HOST).lower() for listener in item.spec.listeners)
