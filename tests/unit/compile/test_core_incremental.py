@@ -155,7 +155,10 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
         assert getattr(snapshot.registry, table) == getattr(anew.registry, table), table
     assert snapshot.rules.referring == anew.rules.referring
     assert snapshot.rules.bound == anew.rules.bound
-    tables = ("delegating", "service_routes", "backing", "crossing", "policies", "backend_tls", "authorities")
+    tables = (
+        "connecting", "attached", "delegating", "service_routes", "backing", "crossing", "policies",
+        "backend_tls", "authorities",
+    )  # fmt: skip
     for table in tables:
         assert getattr(snapshot.rules, table) == getattr(anew.rules, table), table
 

@@ -1,0 +1,208 @@
+"""Gateways' views follow changes of routes host by host: with what starting anew gives, and at no more cost
+than what the change is about."""
+
+from typing import Any, Final
+
+import yaml
+from core_meshes import DOCUMENTS, resources
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_core_incremental import View, contents, whole
+
+from marline.api.decode import decode
+from marline.api.resource import Ref, Resource
+from marline.compile.catalog import affected, compile_unit, units
+from marline.compile.units import GatewayHostUnit, GatewayUnit, Unit
+from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Workload
+from marline.mesh.snapshot import MeshSnapshot, advance, empty
+
+PROXY: Final = Proxy(
+    "gateway",
+    Role.GATEWAY,
+    Capture.EXPLICIT,
+    (Workload("istio-system", "gateway-1", labels=(("istio", "ingressgateway"),)),),
+)
+_KINDS: Final = (
+    "DestinationRule", "Gateway", "GRPCRoute", "HTTPRoute", "ListenerSet", "RateLimitPolicy",
+    "ReferenceGrant", "ResiliencePolicy", "Service", "TCPRoute", "TLSRoute", "VirtualService",
+)  # fmt: skip
+_DOCUMENTS: Final = """
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
+ spec: {gatewayClassName: marline, defaultScope: All, listeners: [
+  {name: wide, port: 80, protocol: HTTP, hostname: "*.example.com"},
+  {name: narrow, port: 80, protocol: HTTP, hostname: api.example.com},
+  {name: other, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: site, namespace: default},
+ spec: {parentRefs: [{name: edge}], hostnames: [a.example.com, API.example.com],
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: site, namespace: default},
+ spec: {parentRefs: [{name: edge, sectionName: wide}], hostnames: ["*.example.com"],
+  rules: [{backendRefs: [{name: ratings, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: wanting, namespace: other},
+ spec: {useDefaultGateways: All, hostnames: [a.example.com, b.example.org],
+  rules: [{backendRefs: [{name: db, port: 5432}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: calls, namespace: default},
+ spec: {parentRefs: [{name: edge}], hostnames: [a.example.com, c.example.com],
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: calls, namespace: default},
+ spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: ratings, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: young, namespace: default,
+  creationTimestamp: "2026-01-01T00:00:00Z"},
+ spec: {parentRefs: [{name: edge}], hostnames: [c.example.com],
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: RateLimitPolicy, metadata: {name: site, namespace: default},
+ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: site},
+  {group: networking.istio.io, kind: VirtualService, name: parts}],
+  limits: [{name: all, requests: 5, unit: Second}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 80, name: http, protocol: HTTP}, tls: {httpsRedirect: true},
+   hosts: [ratings.default.svc.cluster.local, "other/*.default.svc.cluster.local"]},
+  {port: {number: 81, name: more, protocol: HTTP}, hosts: ["*.local", legacy.default.svc.cluster.local]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: edge, namespace: default},
+ spec: {hosts: [legacy, "*.svc.cluster.local"], gateways: [istio-system/ingress],
+  http: [{name: all, route: [{destination: {host: reviews}}]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: edge, namespace: default},
+ spec: {hosts: ["*"], gateways: [istio-system/ingress], exportTo: [istio-system],
+  http: [{match: [{port: 81}], route: [{destination: {host: ratings}}]}],
+  tcp: [{route: [{destination: {host: ratings}}]}]}}
+"""
+POOL: Final = (*(item for item in resources(DOCUMENTS) if item.kind in _KINDS), *resources(_DOCUMENTS))
+_CHOICE = st.tuples(st.integers(0, len(POOL) - 1), st.booleans())
+steps = st.lists(st.lists(_CHOICE, min_size=1, max_size=3), min_size=4, max_size=25)
+
+
+def step(state: dict[Ref, Resource[Any]], choices: list[tuple[int, bool]], number: int) -> ChangeSet:
+    """Each chosen document is put, or else whatever has its name is removed."""
+    put: dict[Ref, Resource[Any]] = {}
+    gone: set[Ref] = set()
+    for index, keep in choices:
+        item = POOL[index]
+        if item.ref not in put and item.ref not in gone:
+            if keep or item.ref not in state:
+                put[item.ref] = state[item.ref] = item
+            else:
+                gone.add(item.ref)
+                del state[item.ref]
+    return ChangeSet(tuple(put.values()), tuple(gone), str(number))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sets(st.integers(0, len(POOL) - 1)), steps)
+def test_following_changes_gives_what_starting_anew_gives(
+    first: set[int], changes: list[list[tuple[int, bool]]]
+) -> None:
+    state = {POOL[index].ref: POOL[index] for index in first}
+    snapshot, _ = advance(empty(MeshSettings()), ChangeSet(tuple(state.values()), (), "0"))
+    view: View = {unit: compile_unit(snapshot, PROXY, unit) for unit in units(snapshot, PROXY)}
+    for number, choices in enumerate(changes, start=1):
+        snapshot, impact = advance(snapshot, step(state, choices, number))
+        for unit in affected(snapshot, PROXY, impact):
+            view[unit] = compile_unit(snapshot, PROXY, unit)
+        anew, _ = advance(empty(MeshSettings()), ChangeSet(tuple(state.values()), (), "1"))
+        assert contents(PROXY, view) == whole(anew, PROXY)
+
+
+HOSTS: Final = 50
+_MESH: Final = """
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: istio, namespace: default},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]},
+  {port: {number: 81, name: named, protocol: HTTP}, hosts: ["*.example.com", other.example.org]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: api, namespace: default},
+ spec: {gatewayClassName: marline, listeners: [{name: http, port: 82, protocol: HTTP}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: app, namespace: default},
+ spec: {clusterIP: 10.96.0.1, selector: {app: app}, ports: [{name: http, port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: rare, namespace: default},
+ spec: {clusterIP: 10.96.0.2, selector: {app: rare}, ports: [{name: http, port: 80}]}}
+"""
+
+
+def virtual_service(number: int, timeout: int = 1, host: str = "", backend: str = "app") -> Resource[Any]:
+    return _one(f"""
+{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: v{number}, namespace: default}},
+ spec: {{hosts: ["{host or f"v{number}.example.com"}"], gateways: [istio],
+  http: [{{timeout: {timeout}s, route: [{{destination: {{host: {backend}}}}}]}}]}}}}""")
+
+
+def http_route(number: int, name: str = "", kind: str = "HTTPRoute") -> Resource[Any]:
+    return _one(f"""
+{{apiVersion: gateway.networking.k8s.io/v1, kind: {kind}, metadata: {{name: r{number}, namespace: default}},
+ spec: {{parentRefs: [{{name: api}}], hostnames: [r{number}.example.com],
+  rules: [{{name: "{name or "all"}", backendRefs: [{{name: app, port: 80}}]}}]}}}}""")
+
+
+def _one(text: str) -> Resource[Any]:
+    return decode(yaml.safe_load(text))
+
+
+def mesh(*more: Resource[Any]) -> MeshSnapshot:
+    routes = [make(number) for number in range(HOSTS) for make in (virtual_service, http_route)]
+    given = {item.ref: item for item in (*resources(_MESH), *routes, *more)}
+    return advance(empty(MeshSettings()), ChangeSet(tuple(given.values()), (), "1"))[0]
+
+
+def touched(before: MeshSnapshot, *changed: Resource[Any]) -> tuple[set[Unit], set[str]]:
+    """The units that are compiled after a change, and the resources that differ then."""
+    known = {recipe for unit in units(before, PROXY) for recipe in compile_unit(before, PROXY, unit)}
+    after, impact = advance(before, ChangeSet(changed, (), "2"))
+    chosen = set(affected(after, PROXY, impact))
+    made = {recipe for unit in chosen for recipe in compile_unit(after, PROXY, unit)}
+    return chosen, {recipe.name for recipe in made - known}
+
+
+def test_a_change_of_one_virtual_service_makes_one_host_anew() -> None:
+    chosen, differing = touched(mesh(), virtual_service(7, timeout=9))
+    assert chosen == {GatewayHostUnit("v7.example.com")}
+    assert differing == {"http.80/v7.example.com", "http.81/v7.example.com"}
+
+
+def test_a_change_of_one_http_route_makes_one_host_anew() -> None:
+    chosen, differing = touched(mesh(), http_route(7, "renamed"))
+    assert chosen == {GatewayHostUnit("r7.example.com")}
+    assert differing == {"http.82/r7.example.com"}
+
+
+def test_a_route_for_more_hosts_than_a_server_is_for_is_made_anew_at_the_servers_name() -> None:
+    chosen, differing = touched(mesh(), virtual_service(HOSTS, host="*"))
+    names = {"*", "*.example.com", "other.example.org"}
+    assert chosen == {GatewayHostUnit(name) for name in names}
+    assert differing == {"http.80/*", "http.81/*.example.com", "http.81/other.example.org"}
+
+
+def test_a_change_of_a_destination_makes_the_hosts_anew_that_lead_there() -> None:
+    rule = _one("""
+{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: rare, namespace: default},
+ spec: {host: rare, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}}}}""")
+    chosen, differing = touched(mesh(virtual_service(7, backend="rare")), rule)
+    assert {unit for unit in chosen if isinstance(unit, (GatewayUnit, GatewayHostUnit))} == {
+        GatewayHostUnit("v7.example.com")
+    }
+    assert {"http.80/v7.example.com", "http.81/v7.example.com"} < differing
+
+
+def test_where_there_are_routes_of_both_kinds_a_change_makes_those_anew_that_contend_with_it() -> None:
+    calls = http_route(HOSTS, kind="GRPCRoute")
+    chosen, _ = touched(mesh(calls), http_route(7, "renamed"))
+    assert chosen == {GatewayHostUnit("r7.example.com")}
+
+
+def test_an_unrelated_service_touches_no_gateway() -> None:
+    service = _one("""
+{apiVersion: v1, kind: Service, metadata: {name: new, namespace: default},
+ spec: {clusterIP: 10.96.0.3, selector: {app: new}, ports: [{name: http, port: 80}]}}""")
+    chosen, _ = touched(mesh(), service)
+    assert not any(isinstance(unit, (GatewayUnit, GatewayHostUnit)) for unit in chosen)
