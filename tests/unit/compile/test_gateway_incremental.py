@@ -66,7 +66,8 @@ _DOCUMENTS: Final = """
  spec: {selector: {istio: ingressgateway}, servers: [
   {port: {number: 80, name: http, protocol: HTTP}, tls: {httpsRedirect: true},
    hosts: [ratings.default.svc.cluster.local, "other/*.default.svc.cluster.local"]},
-  {port: {number: 81, name: more, protocol: HTTP}, hosts: ["*.local", legacy.default.svc.cluster.local]}]}}
+  {port: {number: 81, name: more, protocol: HTTP}, hosts: ["*.local", legacy.default.svc.cluster.local]},
+  {port: {number: 82, name: bytes, protocol: TCP}, hosts: ["*"]}]}}
 ---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: edge, namespace: default},
  spec: {hosts: [legacy, "*.svc.cluster.local"], gateways: [istio-system/ingress],
@@ -206,3 +207,16 @@ def test_an_unrelated_service_touches_no_gateway() -> None:
  spec: {clusterIP: 10.96.0.3, selector: {app: new}, ports: [{name: http, port: 80}]}}""")
     chosen, _ = touched(mesh(), service)
     assert not any(isinstance(unit, (GatewayUnit, GatewayHostUnit)) for unit in chosen)
+
+
+def test_a_rule_for_connections_makes_the_listeners_anew() -> None:
+    gateway = _one("""
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: bytes, namespace: default},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 9000, name: tcp, protocol: TCP}, hosts: ["*"]}]}}""")
+    rule = _one("""
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: bytes, namespace: default},
+ spec: {hosts: ["tcp.example.com"], gateways: [bytes], tcp: [{route: [{destination: {host: app}}]}]}}""")
+    chosen, differing = touched(mesh(gateway), rule)
+    assert GatewayUnit() in chosen
+    assert differing == {"0.0.0.0_9000"}
