@@ -26,7 +26,7 @@ from marline.compile.gateway_api_served import (
 )
 from marline.compile.gateway_api_tls import termination_of
 from marline.compile.gateway_hosts import ANY
-from marline.compile.gateway_limits import gateway_limiters, limited_routes, route_limiters
+from marline.compile.gateway_limits import gateway_limiters, limited_routes, limiters_of, route_limiters
 from marline.compile.gateway_server import HostTable, Kind, Server, listen_port
 from marline.compile.rate_limits import RateLimiter
 from marline.mesh.gateways import serving
@@ -110,7 +110,7 @@ class ListenerRoutes:
         for item in limited_routes(snapshot, GROUP, HTTP_ROUTES):
             route = as_http(item) if item.kind == GRPC_ROUTE else item
             if self.served.attaches(self.bound, route):
-                yield from (found for found in self._limiters(snapshot, route) if found is not None)
+                yield from limiters_of(snapshot, route.ref)
 
     def _limiters(
         self, snapshot: MeshSnapshot, route: Resource[HTTPRouteSpec]

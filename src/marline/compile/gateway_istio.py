@@ -13,7 +13,7 @@ from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.compile.gateway_credentials import termination_of
 from marline.compile.gateway_hosts import ANY, common_host, namespace_allows, split_server_host
-from marline.compile.gateway_limits import gateway_limiters, limited_routes, route_limiters
+from marline.compile.gateway_limits import gateway_limiters, limited_routes, limiters_of, route_limiters
 from marline.compile.gateway_lookup import (
     connecting_virtual_services,
     istio_gateways,
@@ -150,13 +150,9 @@ class ServerRoutes:
     def limiters(self, snapshot: MeshSnapshot, proxy: Proxy) -> Iterator[RateLimiter]:
         yield from gateway_limiters(snapshot, self._section)
         for item in limited_routes(snapshot, *_VIRTUAL_SERVICES):
-            roots = (
-                snapshot.resource(ref) for ref in sorted(snapshot.rules.delegating.get(item.ref, ()), key=str)
-            )
-            for root in (item, *roots):
-                if root is not None and self.side.gateway in bound_gateways(root):
-                    found = self._rules(snapshot, root).limiters
-                    yield from (limiter for limiter in found if limiter is not None)
+            roots = (snapshot.resource(ref) for ref in snapshot.rules.delegating.get(item.ref, ()))
+            if any(root and self.side.gateway in bound_gateways(root) for root in (item, *roots)):
+                yield from limiters_of(snapshot, item.ref)
 
     @property
     def _section(self) -> tuple[Ref, str]:

@@ -32,6 +32,16 @@ def gateway_limiters(snapshot: MeshSnapshot, gateway: tuple[Ref, str]) -> Iterat
         yield found
 
 
+def limiters_of(snapshot: MeshSnapshot, route: Ref) -> Iterator[RateLimiter]:
+    """The policies that count for some rule of a route, if it has that rule."""
+    attached = snapshot.rules.policies.get(route, ())
+    named = (item.section_name for policy in attached for item in policy.spec.target_refs)
+    for section in dict.fromkeys(named):
+        found = rate_limiter(snapshot.policy(RATE_LIMIT, route, section))
+        if found is not None:
+            yield found
+
+
 def limited_routes(snapshot: MeshSnapshot, group: str, kinds: Collection[str]) -> Iterator[Resource[Any]]:
     """The routes of some kinds that policies are attached to."""
     for target in sorted(snapshot.rules.policies, key=str):

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
-from marline.mesh import service_routes
+from marline.mesh import gateway_routes, service_routes
 from marline.mesh.backend_tls import BACKEND_TLS, CONFIG_MAP, Policy, policy_hosts
 from marline.mesh.delegation import delegate_refs, is_delegate
-from marline.mesh.gateway_routes import REQUEST_ROUTES, server_names, touched_hosts
-from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
+from marline.mesh.gateway_reads import CA_SUFFIX, read_as
+from marline.mesh.hosts import host_matches, possible_hosts
 from marline.mesh.model import Impact, MeshSettings, Service
 from marline.mesh.overlay import Overlay
 from marline.mesh.patches import ENVOY_FILTER
@@ -30,14 +30,17 @@ from marline.mesh.rules import (
     DESTINATION_RULE,
     ISTIO_GATEWAY,
     PEER_AUTHENTICATION,
+    SERVERS,
     SIDECAR,
     VIRTUAL_SERVICE,
     Rules,
     RulesDraft,
+    binds_elsewhere,
     destinations,
     gateway_hosts_of,
     hosts_of,
     passed_hosts,
+    routed_by,
     routes_connections,
     speaks_for_gateways,
     speaks_for_mesh,
@@ -48,7 +51,7 @@ Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
 _RULE_KINDS: Final = frozenset(
     {
-        API_GATEWAY,
+        *SERVERS,
         BACKEND_TLS,
         *service_routes.ROUTES,
         service_routes.REFERENCE_GRANT,
@@ -61,22 +64,9 @@ _RULE_KINDS: Final = frozenset(
     }
 )
 _GATEWAY_CLASS: Final = ("gateway.networking.k8s.io", "GatewayClass")
-_LISTENER_SET: Final = ("gateway.networking.k8s.io", "ListenerSet")
-_SERVERS: Final = (ISTIO_GATEWAY, API_GATEWAY, _LISTENER_SET)
-"""The kinds that say what gateways listen to."""
 _SECRET: Final = ("", "Secret")
-_CA_SUFFIX: Final = "-cacert"
-"""A Secret of that name belongs to the credential whose name stands before (istio.io, "Secure Gateways")."""
-_READ_BY_GATEWAYS: Final = frozenset(
-    {
-        *_SERVERS,
-        _GATEWAY_CLASS,
-        service_routes.REFERENCE_GRANT,
-        ("", "Namespace"),
-        _SECRET,
-        CONFIG_MAP,
-    }
-)
+_READ_BY_GATEWAYS: Final = (_SECRET, CONFIG_MAP, ("", "Namespace"))
+"""Kinds of which gateways read only what they refer to (`gateway_reads`)."""
 _READ_BY_CLUSTERS: Final = frozenset(
     {CONFIG_MAP, _SECRET, API_GATEWAY, _GATEWAY_CLASS, service_routes.REFERENCE_GRANT}
 )
@@ -113,6 +103,8 @@ class Advance:
         self._policy_targets: set[Ref] = set()
         """What policies may be attached to and has changed, or has another policy."""
         self._read_by_clusters: set[Ref] = set()
+        self._read: set[str] = set()
+        """What gateways may read and has changed."""
         self._gateways = False
         self._gateway_hosts: set[str] = set()
         self._routes = False
@@ -139,17 +131,13 @@ class Advance:
             elif kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)
                 self._changed_rules.append((ref, old, new))
-            elif kind == ISTIO_GATEWAY:
-                self._changed_rules.append((ref, old, new))
-            self._gateways |= kind in _READ_BY_GATEWAYS
+            self._gateways |= kind in (_GATEWAY_CLASS, service_routes.REFERENCE_GRANT)
+            if kind in _READ_BY_GATEWAYS:
+                self._read |= read_as(ref)
             if kind in _READ_BY_CLUSTERS:
                 self._read_by_clusters.add(ref)
-            if kind in _SERVERS:
-                # Those of the old version may be nobody's now.
-                for item in (old, new):
-                    self._gateway_hosts.update(server_names(item) if item is not None else ())
             if kind == _SECRET:
-                self._secrets |= {ref.name, ref.name.removesuffix(_CA_SUFFIX)}
+                self._secrets |= {ref.name, ref.name.removesuffix(CA_SUFFIX)}
 
     def finish(self) -> tuple[Mapping[Kind, Mapping[Ref, Resource[Any]]], Registry, Rules, Impact]:
         registry, rules = self._registry.finish(), self._rules.finish()
@@ -161,6 +149,7 @@ class Advance:
         self._inbound |= found.selecting
         for ref, old, new in self._changed_rules:
             self._follow_rule(registry, rules, ref, [item for item in (old, new) if item is not None])
+        self._gateways |= any(name in rules.gateway_reads for name in self._read)
         self._follow_parents(registry, rules, found.hosts)
         self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
@@ -194,6 +183,7 @@ class Advance:
         elif kind in service_routes.ROUTES:
             for item in versions:
                 self._follow_route(registry, rules, item)
+                self._gateways |= item.ref in rules.policies and gateway_routes.moves(versions)
                 if rules.sidecars and self._lead_elsewhere(versions):
                     self._show(registry, service_routes.backend_hosts(item, self._settings.cluster_domain))
         elif kind == BACKEND_TLS:
@@ -213,14 +203,19 @@ class Advance:
                 self._hosts |= covered
                 self._credentials |= credentials_of(item.spec)
                 self._follow_listeners(registry, covered)
-        elif kind == API_GATEWAY:
-            return
-        elif kind == ISTIO_GATEWAY:
-            # A gateway that forwards by SNI has clusters of their own for these hosts.
-            self._hosts |= _covered(registry, [host for item in versions for host in passed_hosts(item)])
+        elif kind in SERVERS:
+            self._gateways = True
+            for item in versions:  # the hosts of the old one may be nobody's now
+                self._gateway_hosts.update(gateway_routes.server_names(item))
+                if kind == ISTIO_GATEWAY:
+                    # A gateway that forwards by SNI has clusters of their own for these hosts.
+                    self._hosts |= _covered(registry, passed_hosts(item))
         else:
             for item in versions:
                 self._follow_virtual_service(registry, rules, item)
+                # Policies of what is bound to a gateway have filters in its listeners.
+                limited = any(each in rules.policies for each in (item.ref, *delegate_refs(item)))
+                self._gateways |= limited and binds_elsewhere(versions)
             if rules.sidecars and self._lead_elsewhere(versions):
                 for item in versions:
                     self._follow_led_to(registry, item)
@@ -284,9 +279,7 @@ class Advance:
                 continue
             if speaks_for_gateways(root):
                 self._gateway_hosts.update(gateway_hosts_of(root, self._settings.cluster_domain))
-                # Limits have filters in the listeners.
-                limited = any(each in rules.policies for each in (item.ref, ref, *delegate_refs(root)))
-                self._gateways |= routes_connections(root) or limited
+                self._gateways |= routes_connections(root)
             if speaks_for_mesh(root):
                 self._follow_hosts(registry, root)
 
@@ -340,12 +333,12 @@ class Advance:
                 self._hosts |= _covered(registry, rules.backend_tls)
 
     def _follow_gateway_route(self, rules: Rules, route: Resource[Any]) -> None:
-        if route.kind not in REQUEST_ROUTES:
+        kinds = gateway_routes.REQUEST_ROUTES
+        if route.kind not in kinds:
             self._gateways = True
             return
-        both_kinds = all((route.group, kind) in self._kinds for kind in REQUEST_ROUTES)
-        self._gateway_hosts |= touched_hosts(rules.attached, route, both_kinds=both_kinds)
-        self._gateways |= route.ref in rules.policies
+        both = all((route.group, kind) in self._kinds for kind in kinds)
+        self._gateway_hosts |= gateway_routes.touched_hosts(rules.attached, route, both_kinds=both)
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""
@@ -366,7 +359,7 @@ class Advance:
     def _follow_destinations(self, registry: Registry, rules: Rules) -> None:
         """Routes depend on the ports and the hash policies of where they lead."""
         for host in tuple(self._hosts):
-            for item in _routed_by(rules, host):
+            for item in routed_by(rules, host):
                 # A host of rules may cease to be unknown when a service gets its name, and the reverse.
                 self._ports.add(_HTTP_PORT)
                 names = hosts_of(item, self._settings.cluster_domain)
@@ -393,8 +386,3 @@ def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:
 def _claims(registry: Registry, hosts: Iterable[str]) -> Iterator[Service]:
     for host in hosts:
         yield from registry.claims[host]
-
-
-def _routed_by(rules: Rules, host: str) -> Iterator[Resource[Any]]:
-    for pattern in patterns_for(host) if rules.virtual_services else ():
-        yield from rules.virtual_services.get(pattern, ())

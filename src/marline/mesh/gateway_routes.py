@@ -4,7 +4,7 @@ What a route has at a listener is decided when gateways are compiled; here is fo
 what else a change of a route may touch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from marline.api.networking.gateway import GatewaySpec
@@ -16,6 +16,8 @@ REQUEST_ROUTES: Final = ("HTTPRoute", "GRPCRoute")
 ANY_HOST: Final = "*"
 DEFAULT_GATEWAYS: Final = ""
 """In the place of a parent: all Gateways that are default ones (GEP-3793)."""
+_PLACING: Final = ("parent_refs", "use_default_gateways", "hostnames")
+"""What of a route says at which listeners it is."""
 
 Attached = Mapping[tuple[str, str], tuple[Resource[Any], ...]]
 
@@ -39,6 +41,13 @@ def _owners(route: Resource[Any]) -> Iterator[str]:
             yield owner_key(parent.kind, namespace, parent.name)
     if route.spec.use_default_gateways == "All":
         yield DEFAULT_GATEWAYS
+
+
+def moves(versions: Sequence[Resource[Any]]) -> bool:
+    """Does a route, of which these are the old and the new version (or one of them), come to other listeners
+    than before?"""
+    places = [[getattr(item.spec, name, None) for name in _PLACING] for item in versions]
+    return len(places) == 1 or places[0] != places[-1]
 
 
 def hostnames(route: Resource[Any]) -> tuple[str, ...]:

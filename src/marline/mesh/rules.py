@@ -1,6 +1,6 @@
 """Rules by the hosts that they are about, so that a change of either finds the other."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,8 +19,9 @@ from marline.mesh.backend_tls import (
 )
 from marline.mesh.delegation import delegate_refs
 from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
+from marline.mesh.gateway_reads import reads
 from marline.mesh.gateway_routes import gateway_keys
-from marline.mesh.hosts import possible_hosts
+from marline.mesh.hosts import patterns_for, possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
 from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
@@ -35,6 +36,9 @@ PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
 API_GATEWAY: Final = ("gateway.networking.k8s.io", "Gateway")
 ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
+LISTENER_SET: Final = ("gateway.networking.k8s.io", "ListenerSet")
+SERVERS: Final = (ISTIO_GATEWAY, API_GATEWAY, LISTENER_SET)
+"""The kinds that say what gateways listen to."""
 
 Ordered = Mapping[str, tuple[Resource[Any], ...]]
 
@@ -70,6 +74,8 @@ class Rules:
     """Those by the ConfigMaps that they refer to."""
     client_certificates: Mapping[Ref, frozenset[Ref]] = field(default_factory=dict)
     """Gateways of the Gateway API by the Secrets that they show to backends."""
+    gateway_reads: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """Gateways and ListenerSets by what they read (`gateway_reads`)."""
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
@@ -101,6 +107,7 @@ class RulesDraft:
         self._backend_tls = Overlay(base.backend_tls)
         self._authorities = Groups(base.authorities)
         self._client_certificates = Groups(base.client_certificates)
+        self._gateway_reads = Groups(base.gateway_reads)
         self._peer_authentications = Overlay(base.peer_authentications)
         self._sidecars = Overlay(base.sidecars)
         self._patches = Overlay(base.patches)
@@ -110,6 +117,10 @@ class RulesDraft:
 
     def replace(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
         kind = (ref.group, ref.kind)
+        if kind in SERVERS:
+            for item, read in ((old, self._gateway_reads.remove), (new, self._gateway_reads.add)):
+                for name in reads(item) if item is not None else ():
+                    read(name, ref)
         if kind == VIRTUAL_SERVICE:
             self._replace_in(self._virtual_services, old, new, self._mesh_hosts)
             self._replace_in(self._bound, old, new, self._bound_keys)
@@ -229,6 +240,7 @@ class RulesDraft:
             self._backend_tls.table(),
             self._authorities.table(),
             self._client_certificates.table(),
+            self._gateway_reads.table(),
             self._peer_authentications.table(),
             self._sidecars.table(),
             self._patches.table(),
@@ -258,6 +270,13 @@ def gateway_hosts_of(item: Resource[VirtualServiceSpec], cluster_domain: str) ->
     return list(dict.fromkeys(found))
 
 
+def binds_elsewhere(versions: Sequence[Resource[VirtualServiceSpec]]) -> bool:
+    """Does a VirtualService, of which these are the old and the new version (or one of them), come to other
+    gateways than before, or do others by it?"""
+    bound = [(item.spec.gateways, delegate_refs(item)) for item in versions]
+    return len(bound) == 1 or bound[0] != bound[-1]
+
+
 def routes_connections(item: Resource[VirtualServiceSpec]) -> bool:
     """Does it have rules for connections? These stand in listeners."""
     return bool(item.spec.tcp or item.spec.tls)
@@ -280,6 +299,12 @@ def speaks_for_gateways(item: Resource[VirtualServiceSpec]) -> bool:
 def bound_gateways(item: Resource[VirtualServiceSpec]) -> frozenset[str]:
     """The gateways that a VirtualService speaks for."""
     return qualified_gateways(item.spec.gateways, item.namespace) - {MESH_GATEWAY}
+
+
+def routed_by(rules: Rules, host: str) -> Iterator[Resource[VirtualServiceSpec]]:
+    """The VirtualServices for sidecars that are about a host."""
+    for pattern in patterns_for(host) if rules.virtual_services else ():
+        yield from rules.virtual_services.get(pattern, ())
 
 
 def passed_hosts(item: Resource[GatewaySpec]) -> Iterator[str]:

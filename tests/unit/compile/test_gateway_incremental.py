@@ -1,12 +1,16 @@
 """Gateways' views follow changes of routes host by host: with what starting anew gives, and at no more cost
 than what the change is about."""
 
+from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
+import pytest
 import yaml
-from core_meshes import DOCUMENTS, resources
+from core_meshes import resources
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_core_incremental import POOL as EVERYTHING
 from test_core_incremental import View, contents, whole
 
 from marline.api.decode import decode
@@ -23,7 +27,7 @@ PROXY: Final = Proxy(
     (Workload("istio-system", "gateway-1", labels=(("istio", "ingressgateway"),)),),
 )
 _KINDS: Final = (
-    "DestinationRule", "Gateway", "GRPCRoute", "HTTPRoute", "ListenerSet", "RateLimitPolicy",
+    "ConfigMap", "DestinationRule", "Gateway", "GRPCRoute", "HTTPRoute", "ListenerSet", "RateLimitPolicy",
     "ReferenceGrant", "ResiliencePolicy", "Service", "TCPRoute", "TLSRoute", "VirtualService",
 )  # fmt: skip
 _DOCUMENTS: Final = """
@@ -32,6 +36,23 @@ _DOCUMENTS: Final = """
   {name: wide, port: 80, protocol: HTTP, hostname: "*.example.com"},
   {name: narrow, port: 80, protocol: HTTP, hostname: api.example.com},
   {name: other, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
+ spec: {gatewayClassName: marline, listeners: [
+  {name: one, port: 443, protocol: HTTPS, hostname: "*.example.com", tls: {certificateRefs: [{name: web}]},
+   allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}},
+  {name: two, port: 443, protocol: HTTPS, hostname: api.example.com, tls: {certificateRefs: [{name: web}]}}],
+  tls: {frontend: {default: {validation: {
+   caCertificateRefs: [{group: "", kind: ConfigMap, name: authority}]}}}}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {team: a}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {team: b}}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: ingress, namespace: istio-system},
+ spec: {selector: {istio: ingressgateway}, servers: [
+  {port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*.default.svc.cluster.local"],
+   tls: {mode: MUTUAL, credentialName: client}}]}}
 ---
 {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: site, namespace: default},
  spec: {parentRefs: [{name: edge}], hostnames: [a.example.com, API.example.com],
@@ -78,7 +99,14 @@ _DOCUMENTS: Final = """
   http: [{match: [{port: 81}], route: [{destination: {host: ratings}}]}],
   tcp: [{route: [{destination: {host: ratings}}]}]}}
 """
-POOL: Final = (*(item for item in resources(DOCUMENTS) if item.kind in _KINDS), *resources(_DOCUMENTS))
+_SECRETS: Final = tuple(
+    replace(item, metadata=msgspec.structs.replace(item.metadata, namespace=namespace))
+    for item in EVERYTHING
+    for namespace in ("default", "istio-system")
+    if item.kind == "Secret"
+)
+"""Where the API's Gateways look for them, and where Istio's do."""
+POOL: Final = (*(item for item in EVERYTHING if item.kind in _KINDS), *resources(_DOCUMENTS), *_SECRETS)
 _CHOICE = st.tuples(st.integers(0, len(POOL) - 1), st.booleans())
 steps = st.lists(st.lists(_CHOICE, min_size=1, max_size=3), min_size=4, max_size=25)
 
@@ -171,6 +199,23 @@ def test_a_change_of_one_virtual_service_makes_one_host_anew() -> None:
     assert differing == {"http.80/v7.example.com", "http.81/v7.example.com"}
 
 
+LIMITED: Final = """
+{apiVersion: policy.marline.io/v1alpha1, kind: RateLimitPolicy, metadata: {name: limits, namespace: default},
+ spec: {targetRefs: [{group: networking.istio.io, kind: VirtualService, name: v7},
+   {group: gateway.networking.k8s.io, kind: HTTPRoute, name: r7}],
+  limits: [{name: all, requests: 5, unit: Second}]}}"""
+
+
+def test_so_does_one_of_a_route_with_rate_limits() -> None:
+    before = mesh(_one(LIMITED))
+    chosen, differing = touched(before, virtual_service(7, timeout=9))
+    assert chosen == {GatewayHostUnit("v7.example.com")}
+    assert differing == {"http.80/v7.example.com", "http.81/v7.example.com"}
+    chosen, differing = touched(before, http_route(7, "renamed"))
+    assert chosen == {GatewayHostUnit("r7.example.com")}
+    assert differing == {"http.82/r7.example.com"}
+
+
 def test_a_change_of_one_http_route_makes_one_host_anew() -> None:
     chosen, differing = touched(mesh(), http_route(7, "renamed"))
     assert chosen == {GatewayHostUnit("r7.example.com")}
@@ -207,6 +252,12 @@ def test_an_unrelated_service_touches_no_gateway() -> None:
  spec: {clusterIP: 10.96.0.3, selector: {app: new}, ports: [{name: http, port: 80}]}}""")
     chosen, _ = touched(mesh(), service)
     assert not any(isinstance(unit, (GatewayUnit, GatewayHostUnit)) for unit in chosen)
+
+
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap", "Namespace"])
+def test_what_no_gateway_refers_to_touches_none(kind: str) -> None:
+    chosen, _ = touched(mesh(), _one(f"{{apiVersion: v1, kind: {kind}, metadata: {{name: new}}}}"))
+    assert not chosen
 
 
 def test_a_rule_for_connections_makes_the_listeners_anew() -> None:
