@@ -126,7 +126,7 @@ def step(state: dict[Ref, Resource[Any]], choices: list[tuple[int, bool]], numbe
     return ChangeSet(tuple(put.values()), tuple(gone), str(number))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sets(st.integers(0, len(POOL) - 1)), steps)
 def test_following_changes_gives_what_starting_anew_gives(
     first: set[int], changes: list[list[tuple[int, bool]]]
@@ -160,17 +160,19 @@ _MESH: Final = """
 """
 
 
-def virtual_service(number: int, timeout: int = 1, host: str = "", backend: str = "app") -> Resource[Any]:
+def virtual_service(
+    number: int, timeout: int = 1, host: str = "", backend: str = "app", gateway: str = "istio"
+) -> Resource[Any]:
     return _one(f"""
 {{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: v{number}, namespace: default}},
- spec: {{hosts: ["{host or f"v{number}.example.com"}"], gateways: [istio],
+ spec: {{hosts: ["{host or f"v{number}.example.com"}"], gateways: [{gateway}],
   http: [{{timeout: {timeout}s, route: [{{destination: {{host: {backend}}}}}]}}]}}}}""")
 
 
-def http_route(number: int, name: str = "", kind: str = "HTTPRoute") -> Resource[Any]:
+def http_route(number: int, name: str = "", kind: str = "HTTPRoute", parent: str = "api") -> Resource[Any]:
     return _one(f"""
 {{apiVersion: gateway.networking.k8s.io/v1, kind: {kind}, metadata: {{name: r{number}, namespace: default}},
- spec: {{parentRefs: [{{name: api}}], hostnames: [r{number}.example.com],
+ spec: {{parentRefs: [{{name: {parent}}}], hostnames: [r{number}.example.com],
   rules: [{{name: "{name or "all"}", backendRefs: [{{name: app, port: 80}}]}}]}}}}""")
 
 
@@ -214,6 +216,17 @@ def test_so_does_one_of_a_route_with_rate_limits() -> None:
     chosen, differing = touched(before, http_route(7, "renamed"))
     assert chosen == {GatewayHostUnit("r7.example.com")}
     assert differing == {"http.82/r7.example.com"}
+
+
+def test_where_a_route_with_rate_limits_comes_to_listeners_have_their_filters() -> None:
+    unbound = virtual_service(7, gateway="nobody")
+    chosen, differing = touched(mesh(_one(LIMITED), unbound), virtual_service(7))
+    assert GatewayUnit() in chosen
+    assert {"0.0.0.0_8080", "http.80", "0.0.0.0_8081", "http.81"} <= differing
+    unattached = http_route(7, parent="nobody")
+    chosen, differing = touched(mesh(_one(LIMITED), unattached), http_route(7))
+    assert GatewayUnit() in chosen
+    assert {"0.0.0.0_8082", "http.82"} <= differing
 
 
 def test_a_change_of_one_http_route_makes_one_host_anew() -> None:
