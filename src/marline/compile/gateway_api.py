@@ -70,8 +70,8 @@ def _server(snapshot: MeshSnapshot, proxy: Proxy, served: ServedGateway, bound: 
             misdirected=tuple(dict.fromkeys(item.hostname for item in overlapping(bound, served.listeners))),
             termination=termination,
         )
-    routes = attached_routes(snapshot, served).get(bound.key, ())
-    pairs = [(route, served.own_hosts(bound, route)) for route in routes]
+    routes = attached_routes(snapshot, served).get(bound.key, {})
+    pairs = [(route, served.own_hosts(bound, route)) for route in routes.values()]
     l4 = l4_routes(snapshot, client_of(proxy), bound, pairs)
     if protocol == "UDP":
         return Server(Kind.UDP, **common, l4=l4)

@@ -27,7 +27,7 @@ def leading_gateways(snapshot: MeshSnapshot, served: Iterable[ServedGateway]) ->
     domain = snapshot.settings.cluster_domain
     for one in served:
         for routes in attached_routes(snapshot, one).values():
-            for route in routes:
+            for route in routes.values():
                 for backend in backends_of(route):
                     if (backend.group, backend.kind) == ("", "Service"):
                         host = f"{backend.name}.{backend.namespace or route.namespace}.svc.{domain}"

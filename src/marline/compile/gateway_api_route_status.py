@@ -94,7 +94,7 @@ def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdic
         return Verdict("Accepted", False, "NoMatchingParent", f"{served.gateway.ref} is not accepted")
     found = attach(route, parent, owner, served.listeners, parents.namespaces)
     attached = attached_routes(parents.snapshot, served)
-    if found.accepted and not any(route in attached.get(item.key, ()) for item in found.listeners):
+    if found.accepted and not any(route.ref in attached.get(item.key, ()) for item in found.listeners):
         message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
         return Verdict("Accepted", False, "HostnameConflict", message)
     return Verdict("Accepted", found.accepted, found.reason, found.message)

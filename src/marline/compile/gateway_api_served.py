@@ -4,7 +4,7 @@ Both follow the same decisions. What one host needs is found from an index, so t
 for that host, and not what the Gateway has besides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,15 @@ from marline.compile.gateway_api_listeners import (
     attached_sets,
     gateway_listeners,
 )
-from marline.compile.gateway_hosts import common_host
+from marline.compile.gateway_hosts import ANY
 from marline.compile.gateway_lookup import api_routes, namespace_labels
 from marline.mesh.gateway_routes import DEFAULT_GATEWAYS, hostnames, overlapping, owner_key
 from marline.mesh.hosts import host_matches, patterns_for
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import age
 
-AttachedRoutes = Mapping[tuple[Ref, str], Sequence[Route]]
-"""The routes of each listener, by `BoundListener.key`."""
+AttachedRoutes = Mapping[tuple[Ref, str], Mapping[Ref, Route]]
+"""The routes of each listener (by `BoundListener.key`), oldest first."""
 _Port = tuple[int, str]
 
 
@@ -98,7 +98,8 @@ def _attached(snapshot: MeshSnapshot, served: ServedGateway) -> AttachedRoutes:
     (`GRPCRouteSpec.hostnames`)."""
     owners: dict[Ref, Resource[Any]] = {served.gateway.ref: served.gateway}
     owners.update((bound.owner.ref, bound.owner) for bound in served.listeners)
-    found: dict[tuple[Ref, str], list[Route]] = {}
+    found: dict[tuple[Ref, str], dict[Ref, Route]] = {}
+    taken: dict[tuple[tuple[Ref, str], str], set[str]] = {}
     for route in api_routes(snapshot):
         for parent in parents_of(route, (served.gateway,)):
             named = (item for item in owners.values() if names_owner(parent, route.namespace, item))
@@ -106,24 +107,19 @@ def _attached(snapshot: MeshSnapshot, served: ServedGateway) -> AttachedRoutes:
             if owner is None:
                 continue
             for bound in attach(route, parent, owner, served.listeners, served.namespaces).listeners:
-                known = found.setdefault(bound.key, [])
-                if route not in known and not _is_taken(bound, route, known):
-                    known.append(route)
+                hosts = route_hosts(bound, route.spec) if route.kind in HTTP_ROUTES else ()
+                others = [taken.get((bound.key, kind), set()) for kind in HTTP_ROUTES if kind != route.kind]
+                if not any(_overlap(host, other) for host in hosts for other in others):
+                    found.setdefault(bound.key, {})[route.ref] = route
+                    taken.setdefault((bound.key, route.kind), set()).update(hosts)
     return found
 
 
-def _is_taken(bound: BoundListener, route: Route, attached: Sequence[Route]) -> bool:
-    """Does a listener have a route of the other kind for a host of this one?"""
-    if route.kind not in HTTP_ROUTES:
-        return False
-    hosts = route_hosts(bound, route.spec)
-    return any(
-        common_host(own, taken)
-        for other in attached
-        if other.kind != route.kind
-        for taken in route_hosts(bound, other.spec)
-        for own in hosts
-    )
+def _overlap(host: str, others: Set[str]) -> bool:
+    """Does a host have anything in common with some others?"""
+    if any(pattern in others for pattern in patterns_for(host)):
+        return True
+    return host.startswith(ANY) and any(host_matches(host, other) for other in others)
 
 
 def host_routes(
@@ -144,7 +140,7 @@ def host_routes(
     ]
     if _has_both_kinds(snapshot) and any(_contends(snapshot, parents, route) for route in routes):
         # Who has the hosts follows from all that are older.
-        attached = attached_routes(snapshot, served).get(bound.key, ())
+        attached = attached_routes(snapshot, served).get(bound.key, {}).values()
         routes = [route for route in attached if host in route_hosts(bound, route.spec)]
     yield from routes
 
