@@ -5,42 +5,27 @@ ancestors are the Gateways whose routes lead to the services; the Service itself
 the policy is for its clients in the mesh, too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from marline.api.gateway_api.shared import GROUP
-from marline.api.resource import Ref
 from marline.compile.backend_tls import authorities, policy_fault
 from marline.compile.gateway_api_conditions import CONTROLLER, Status, Verdict, conditions
-from marline.compile.gateway_api_route_status import backends_of
-from marline.compile.gateway_api_served import ServedGateway, attached_routes
+from marline.compile.gateway_api_served import ServedGateway, has_route, in_http
 from marline.mesh.backend_tls import Policy, is_superseded, policy_hosts, target_host
 from marline.mesh.snapshot import MeshSnapshot
 
 _MAX_ANCESTORS: Final = 16
-Leading = Mapping[str, Sequence[Ref]]
-"""The Gateways that lead to services, by their hosts."""
 
 
-def leading_gateways(snapshot: MeshSnapshot, served: Iterable[ServedGateway]) -> Leading:
-    found: dict[str, dict[Ref, None]] = {}
-    domain = snapshot.settings.cluster_domain
-    for one in served:
-        for routes in attached_routes(snapshot, one).values():
-            for route in routes.values():
-                for backend in backends_of(route):
-                    if (backend.group, backend.kind) == ("", "Service"):
-                        host = f"{backend.name}.{backend.namespace or route.namespace}.svc.{domain}"
-                        found.setdefault(host, {})[one.gateway.ref] = None
-    return {host: tuple(gateways) for host, gateways in found.items()}
-
-
-def policy_status(snapshot: MeshSnapshot, policy: Policy, leading: Leading, now: str) -> Status:
-    """With the entries of other controllers as they are."""
+def policy_status(
+    snapshot: MeshSnapshot, policy: Policy, served: Sequence[ServedGateway], now: str
+) -> Status:
+    """With the entries of other controllers as they are; `served` are all Gateways."""
     present = list(policy.status.get("ancestors", ()))
     made = [item for item in present if item.get("controllerName") != CONTROLLER]
     verdicts = _verdicts(snapshot, policy)
-    for ancestor in _ancestors(snapshot, policy, leading):
+    for ancestor in _ancestors(snapshot, policy, served):
         known = next(
             (
                 item.get("conditions", ())
@@ -54,10 +39,16 @@ def policy_status(snapshot: MeshSnapshot, policy: Policy, leading: Leading, now:
     return {"ancestors": made[:_MAX_ANCESTORS]}
 
 
-def _ancestors(snapshot: MeshSnapshot, policy: Policy, leading: Leading) -> Iterator[dict[str, Any]]:
-    gateways: dict[Ref, None] = {}
-    for host in policy_hosts(policy, snapshot.settings.cluster_domain):
-        gateways.update(dict.fromkeys(leading.get(host, ())))
+def _ancestors(
+    snapshot: MeshSnapshot, policy: Policy, served: Sequence[ServedGateway]
+) -> Iterator[dict[str, Any]]:
+    routes = [
+        in_http(route)
+        for host in policy_hosts(policy, snapshot.settings.cluster_domain)
+        for ref in sorted(snapshot.rules.backing.get(host, ()), key=str)
+        if (route := snapshot.resource(ref)) is not None
+    ]
+    gateways = [one.gateway for one in served if any(has_route(snapshot, one, route) for route in routes)]
     for gateway in gateways:
         yield {"group": GROUP, "kind": "Gateway", "namespace": gateway.namespace, "name": gateway.name}
     if not gateways:

@@ -24,7 +24,7 @@ from marline.compile.gateway_api_conditions import (
 )
 from marline.compile.gateway_api_listeners import HTTP_ROUTES, Namespaces, listener_sets
 from marline.compile.gateway_api_rules import references
-from marline.compile.gateway_api_served import ServedGateway, attached_routes
+from marline.compile.gateway_api_served import ServedGateway, is_attached
 from marline.compile.gateway_api_unsupported import unsupported_rules
 from marline.compile.gateway_lookup import api_gateways
 from marline.mesh.gateways import is_accepted
@@ -93,8 +93,9 @@ def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdic
     if not is_accepted(served.gateway):
         return Verdict("Accepted", False, "NoMatchingParent", f"{served.gateway.ref} is not accepted")
     found = attach(route, parent, owner, served.listeners, parents.namespaces)
-    attached = attached_routes(parents.snapshot, served)
-    if found.accepted and not any(route.ref in attached.get(item.key, ()) for item in found.listeners):
+    if found.accepted and not any(
+        is_attached(parents.snapshot, served, item, route) for item in found.listeners
+    ):
         message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
         return Verdict("Accepted", False, "HostnameConflict", message)
     return Verdict("Accepted", found.accepted, found.reason, found.message)

@@ -132,20 +132,21 @@ def host_routes(
     found: dict[Ref, Route] = {}
     for parent in parents:
         for pattern in patterns_for(host):
-            found.update((route.ref, _in_http(route)) for route in table.get((parent, pattern), ()))
+            found.update((route.ref, in_http(route)) for route in table.get((parent, pattern), ()))
     routes = [
         route
         for route in sorted(found.values(), key=_order)
         if host in route_hosts(bound, route.spec) and served.attaches(bound, route)
     ]
-    if _has_both_kinds(snapshot) and any(_contends(snapshot, parents, route) for route in routes):
+    if any(_contends(snapshot, parents, route) for route in routes):
         # Who has the hosts follows from all that are older.
         attached = attached_routes(snapshot, served).get(bound.key, {}).values()
         routes = [route for route in attached if host in route_hosts(bound, route.spec)]
     yield from routes
 
 
-def _in_http(route: Resource[Any]) -> Route:
+def in_http(route: Resource[Any]) -> Route:
+    """A route of any kind; a GRPCRoute in the form of an HTTPRoute."""
     return as_http(route) if route.kind == GRPC_ROUTE else route
 
 
@@ -158,9 +159,24 @@ def _has_both_kinds(snapshot: MeshSnapshot) -> bool:
     return all(any(True for _ in snapshot.resources(GROUP, kind)) for kind in HTTP_ROUTES)
 
 
+def is_attached(snapshot: MeshSnapshot, served: ServedGateway, bound: BoundListener, route: Route) -> bool:
+    """Is a route at a listener, one that may be attached there, or does an older one have its hosts?"""
+    if route.kind not in HTTP_ROUTES or not _contends(snapshot, served.parents(bound), route):
+        return True
+    return route.ref in attached_routes(snapshot, served).get(bound.key, {})
+
+
+def has_route(snapshot: MeshSnapshot, served: ServedGateway, route: Route) -> bool:
+    """Is a route at some listener of a Gateway?"""
+    return any(
+        served.attaches(bound, route) and is_attached(snapshot, served, bound, route)
+        for bound in served.listeners
+    )
+
+
 def _contends(snapshot: MeshSnapshot, parents: Sequence[str], route: Route) -> bool:
     """Is there a route of the other kind that may want some of the same hosts?"""
-    return any(
+    return _has_both_kinds(snapshot) and any(
         other.kind != route.kind
         for host in hostnames(route)
         for other in overlapping(snapshot.rules.attached, parents, host)

@@ -1,6 +1,6 @@
 """What the Gateway API's resources are told about themselves: their statuses, where these differ."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from marline.api.gateway_api.gateway_class import GatewayClassSpec
@@ -10,9 +10,9 @@ from marline.compile.gateway_api_conditions import Status, Verdict, changed, con
 from marline.compile.gateway_api_features import SUPPORTED_FEATURES
 from marline.compile.gateway_api_listener_status import gateway_status, listener_set_status
 from marline.compile.gateway_api_listeners import Namespaces, allows_set, listener_sets, names_parent
-from marline.compile.gateway_api_policy_status import leading_gateways, policy_status
+from marline.compile.gateway_api_policy_status import policy_status
 from marline.compile.gateway_api_route_status import Parents, route_status
-from marline.compile.gateway_api_served import ServedGateway
+from marline.compile.gateway_api_served import ServedGateway, in_http
 from marline.compile.gateway_lookup import (
     api_gateways,
     api_routes,
@@ -28,35 +28,65 @@ BUNDLE_VERSIONS: Final = "v1.5 and v1.6"
 """The releases of the Gateway API whose fields the models have."""
 
 
+Rejected = Callable[[Ref], str]
+"""Why proxies do not take what was made of a resource, or ""."""
+
+
+def nobody_rejects(ref: Ref) -> str:
+    return ""
+
+
 def statuses(
-    snapshot: MeshSnapshot,
-    now: str,
-    proxies: Sequence[Proxy] = (),
-    rejected: Callable[[Ref], str] = lambda ref: "",
+    snapshot: MeshSnapshot, now: str, proxies: Sequence[Proxy] = (), rejected: Rejected = nobody_rejects
 ) -> tuple[tuple[Ref, Status], ...]:
     """The statuses that differ from what the resources say now.
 
-    `now` is the RFC 3339 time of conditions that change; `proxies` are the gateways' that are connected;
-    `rejected` says why proxies do not take what was made of a resource, or "".
+    `now` is the RFC 3339 time of conditions that change; `proxies` are the gateways' that are connected.
     """
-    found: list[tuple[Ref, Status]] = []
-    for item in gateway_classes(snapshot):
-        if item.spec.controller_name in CONTROLLERS:
-            found.extend(changed(item, _class_status(item, now)))
-    served = [served_gateway(snapshot, item) for item in api_gateways(snapshot) if is_managed(snapshot, item)]
+    refs = [item.ref for item in (*api_routes(snapshot), *snapshot.resources(*BACKEND_TLS))]
+    return (
+        *_class_statuses(snapshot, now),
+        *gateway_statuses(snapshot, now, proxies, rejected),
+        *route_statuses(snapshot, refs, now, rejected),
+    )
+
+
+def gateway_statuses(
+    snapshot: MeshSnapshot, now: str, proxies: Sequence[Proxy] = (), rejected: Rejected = nobody_rejects
+) -> Iterator[tuple[Ref, Status]]:
+    """Those of Gateways and ListenerSets."""
+    served = _served(snapshot)
     for one in served:
         own = [item for item in proxies if serves(item, one.gateway) and serves_address(item, one.gateway)]
         status = gateway_status(snapshot, one, own, rejected(one.gateway.ref), now)
-        found.extend(changed(one.gateway, status))
-    namespaces = namespace_labels(snapshot)
-    found.extend(_listener_set_statuses(snapshot, served, namespaces, now))
-    parents = Parents(snapshot, served, namespaces)
-    for route in api_routes(snapshot):
-        found.extend(changed(route, route_status(parents, route, now, rejected(route.ref))))
-    leading = leading_gateways(snapshot, served)
-    for policy in snapshot.resources(*BACKEND_TLS):
-        found.extend(changed(policy, policy_status(snapshot, policy, leading, now)))
-    return tuple(found)
+        yield from changed(one.gateway, status)
+    yield from _listener_set_statuses(snapshot, served, namespace_labels(snapshot), now)
+
+
+def route_statuses(
+    snapshot: MeshSnapshot, refs: Iterable[Ref], now: str, rejected: Rejected = nobody_rejects
+) -> Iterator[tuple[Ref, Status]]:
+    """Those of some routes and BackendTLSPolicies, as far as they are there."""
+    parents = Parents(snapshot, _served(snapshot), namespace_labels(snapshot))
+    for ref in refs:
+        item = snapshot.resource(ref)
+        if item is None:
+            continue
+        if (item.group, item.kind) == BACKEND_TLS:
+            yield from changed(item, policy_status(snapshot, item, parents.served, now))
+        else:
+            route = in_http(item)
+            yield from changed(route, route_status(parents, route, now, rejected(ref)))
+
+
+def _served(snapshot: MeshSnapshot) -> list[ServedGateway]:
+    return [served_gateway(snapshot, item) for item in api_gateways(snapshot) if is_managed(snapshot, item)]
+
+
+def _class_statuses(snapshot: MeshSnapshot, now: str) -> Iterator[tuple[Ref, Status]]:
+    for item in gateway_classes(snapshot):
+        if item.spec.controller_name in CONTROLLERS:
+            yield from changed(item, _class_status(item, now))
 
 
 def _class_status(item: Resource[GatewayClassSpec], now: str) -> Status:

@@ -27,7 +27,7 @@ class RejectionStatuses:
 
     store: ResourceStore
     clock: Callable[[], datetime]
-    gateways_at_fault: Callable[[], None] = lambda: None
+    gateways_at_fault: Callable[[Collection[Ref]], None] = lambda refs: None
     """Called when rejections of resources of which it speaks have begun or ended."""
     module_fault: Callable[[Ref], str] = lambda ref: ""
     """Why a WasmPlugin has no module."""
@@ -55,10 +55,10 @@ class RejectionStatuses:
         self._mark({item.ref for item in change.changed if (item.group, item.kind) in PATCHING})
 
     def _mark(self, refs: Collection[Ref]) -> None:
-        own = {ref for ref in refs if not speaks_of(ref)}
-        if len(own) < len(refs):
-            self.gateways_at_fault()
-        self._dirty |= own
+        others = {ref for ref in refs if speaks_of(ref)}
+        if others:
+            self.gateways_at_fault(others)
+        self._dirty.update(ref for ref in refs if ref not in others)
         if self._dirty:
             self._woken.set()
 

@@ -9,8 +9,8 @@ from marline.mesh import gateway_routes, service_routes
 from marline.mesh.backend_tls import BACKEND_TLS, CONFIG_MAP, Policy, policy_hosts
 from marline.mesh.delegation import delegate_refs, is_delegate
 from marline.mesh.gateway_reads import CA_SUFFIX, read_as
-from marline.mesh.hosts import host_matches, possible_hosts
-from marline.mesh.model import Impact, MeshSettings, Service
+from marline.mesh.hosts import possible_hosts
+from marline.mesh.model import Impact, MeshSettings
 from marline.mesh.overlay import Overlay
 from marline.mesh.patches import ENVOY_FILTER
 from marline.mesh.plugins import WASM_PLUGIN
@@ -107,7 +107,8 @@ class Advance:
         """What gateways may read and has changed."""
         self._gateways = False
         self._gateway_hosts: set[str] = set()
-        self._routes = False
+        self._routes: set[Ref] = set()
+        self._attachments = False
         self._scopes: set[str] = set()
         self._everything = False
 
@@ -153,7 +154,8 @@ class Advance:
         self._follow_parents(registry, rules, found.hosts)
         self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
-        self._routes |= not rules.service_routes.keys().isdisjoint(self._entry_keys())
+        for key in self._entry_keys():
+            self._routes.update(item.ref for item in rules.service_routes.get(key, ()))
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
         impact = Impact(
             frozenset(self._hosts),
@@ -162,7 +164,8 @@ class Advance:
             frozenset(self._addresses),
             self._gateways,
             frozenset(self._gateway_hosts),
-            self._routes or self._gateways,
+            frozenset(self._routes),
+            self._attachments,
             frozenset(self._credentials | (self._secrets & rules.credentials.keys())),
             frozenset(self._inbound),
             frozenset(self._rules.patched),
@@ -183,12 +186,14 @@ class Advance:
         elif kind in service_routes.ROUTES:
             for item in versions:
                 self._follow_route(registry, rules, item)
-                self._gateways |= item.ref in rules.policies and gateway_routes.moves(versions)
+                if gateway_routes.moves(versions):
+                    self._attachments = True
+                    self._gateways |= item.ref in rules.policies
                 if rules.sidecars and self._lead_elsewhere(versions):
                     self._show(registry, service_routes.backend_hosts(item, self._settings.cluster_domain))
         elif kind == BACKEND_TLS:
             for item in versions:
-                self._follow_backend_tls(registry, item)
+                self._follow_backend_tls(registry, rules, item)
         elif kind == service_routes.REFERENCE_GRANT:
             self._follow_routes(registry, rules, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
@@ -199,7 +204,7 @@ class Advance:
         elif kind == DESTINATION_RULE:
             for item in versions:
                 hosts = possible_hosts(item.spec.host, item.namespace, self._settings.cluster_domain)
-                covered = _covered(registry, hosts)
+                covered = registry.covered(hosts)
                 self._hosts |= covered
                 self._credentials |= credentials_of(item.spec)
                 self._follow_listeners(registry, covered)
@@ -209,7 +214,7 @@ class Advance:
                 self._gateway_hosts.update(gateway_routes.server_names(item))
                 if kind == ISTIO_GATEWAY:
                     # A gateway that forwards by SNI has clusters of their own for these hosts.
-                    self._hosts |= _covered(registry, passed_hosts(item))
+                    self._hosts |= registry.covered(passed_hosts(item))
         else:
             for item in versions:
                 self._follow_virtual_service(registry, rules, item)
@@ -243,9 +248,9 @@ class Advance:
 
     def _show(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Services may come into view, or go."""
-        covered = _covered(registry, hosts)
+        covered = registry.covered(hosts)
         self._hosts |= covered
-        self._ports.update(port.number for service in _claims(registry, covered) for port in service.ports)
+        self._ports.update(port.number for service in registry.claimants(covered) for port in service.ports)
         self._follow_listeners(registry, covered)
 
     def _follow_parents(self, registry: Registry, rules: Rules, changed: Iterable[str]) -> None:
@@ -289,7 +294,7 @@ class Advance:
 
     def _follow_hosts(self, registry: Registry, item: Resource[Any]) -> None:
         hosts = hosts_of(item, self._settings.cluster_domain)
-        covered = _covered(registry, hosts)
+        covered = registry.covered(hosts)
         self._hosts |= covered | set(hosts)
         # One of the hosts may be, or have been, no service's.
         self._ports.add(_HTTP_PORT)
@@ -304,7 +309,7 @@ class Advance:
 
     def _follow_route(self, registry: Registry, rules: Rules, route: Resource[Any]) -> None:
         """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
-        self._routes = True
+        self._routes.add(route.ref)
         if service_routes.speaks_for_gateways(route):
             self._follow_gateway_route(rules, route)
         domain = self._settings.cluster_domain
@@ -312,13 +317,21 @@ class Advance:
         self._hosts |= hosts
         # Any route of the client's namespace takes the place of all routes of the service's.
         keys = service_routes.route_keys(route, domain)
-        displaced = (other for key in keys for other in rules.service_routes.get(key, ()))
+        displaced = [other for key in keys for other in rules.service_routes.get(key, ())]
+        self._routes.update(other.ref for other in displaced)
+        self._follow_led_policies(rules, service_routes.backend_hosts(route, domain))
         if any(service_routes.is_for_connections(item) for item in (route, *displaced)):
             self._follow_listeners(registry, hosts)
 
-    def _follow_backend_tls(self, registry: Registry, policy: Policy) -> None:
-        self._hosts |= _covered(registry, policy_hosts(policy, self._settings.cluster_domain))
-        self._routes = True
+    def _follow_backend_tls(self, registry: Registry, rules: Rules, policy: Policy) -> None:
+        hosts = policy_hosts(policy, self._settings.cluster_domain)
+        self._hosts |= registry.covered(hosts)
+        self._routes.add(policy.ref)
+        self._follow_led_policies(rules, hosts)
+
+    def _follow_led_policies(self, rules: Rules, hosts: Iterable[str]) -> None:
+        """What BackendTLSPolicies say depends on each other, and on who leads to their services."""
+        self._routes.update(policy.ref for host in hosts for policy in rules.backend_tls.get(host, ()))
 
     def _follow_certificates(self, registry: Registry, rules: Rules) -> None:
         """Clusters that use TLS by policy depend on CAs in ConfigMaps, and those of gateways on what their
@@ -327,10 +340,10 @@ class Advance:
             for source in rules.authorities.get(ref, ()):
                 policy = self._present(source)
                 if policy is not None:
-                    self._follow_backend_tls(registry, policy)
+                    self._follow_backend_tls(registry, rules, policy)
             certificates = (rules.client_certificates, self._base_rules.client_certificates)
             if any(table and ((ref.group, ref.kind) != _SECRET or ref in table) for table in certificates):
-                self._hosts |= _covered(registry, rules.backend_tls)
+                self._hosts |= registry.covered(rules.backend_tls)
 
     def _follow_gateway_route(self, rules: Rules, route: Resource[Any]) -> None:
         kinds = gateway_routes.REQUEST_ROUTES
@@ -338,11 +351,14 @@ class Advance:
             self._gateways = True
             return
         both = all((route.group, kind) in self._kinds for kind in kinds)
-        self._gateway_hosts |= gateway_routes.touched_hosts(rules.attached, route, both_kinds=both)
+        touched = gateway_routes.contending(rules.attached, route) if both else [route]
+        self._attachments |= len(touched) > 1
+        self._routes.update(item.ref for item in touched)
+        self._gateway_hosts.update(host for item in touched for host in gateway_routes.hostnames(item))
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""
-        for service in _claims(registry, hosts):
+        for service in registry.claimants(hosts):
             endpoints = registry.endpoints.get((service.source, service.hostname), ())
             self._ports.update(port.number for port in service.ports if may_be_opaque(port))
             self._addresses |= captured_at(service, endpoints)
@@ -364,25 +380,10 @@ class Advance:
                 self._ports.add(_HTTP_PORT)
                 names = hosts_of(item, self._settings.cluster_domain)
                 self._hosts.update(name for name in names if name not in registry.services)
-            self._routes |= host in rules.service_routes or host in rules.backend_tls
+            self._routes.update(item.ref for item in rules.service_routes.get(host, ()))
+            self._follow_led_policies(rules, (host,))
             self._follow_routes(registry, rules, rules.backing.get(host, ()))
             for ref in rules.referring.get(host, ()):
                 leading = self._present(ref)
                 if leading is not None:
                     self._follow_virtual_service(registry, rules, leading)
-
-
-def _covered(registry: Registry, hosts: Iterable[str]) -> set[str]:
-    """The services that hosts of rules (also wildcards) are about."""
-    found: set[str] = set()
-    for host in hosts:
-        if host.startswith("*"):
-            found.update(name for name in registry.services if host_matches(host, name))
-        elif host in registry.services:
-            found.add(host)
-    return found
-
-
-def _claims(registry: Registry, hosts: Iterable[str]) -> Iterator[Service]:
-    for host in hosts:
-        yield from registry.claims[host]

@@ -67,11 +67,11 @@ def overlapping(table: Attached, owners: Iterable[str], host: str) -> Iterator[R
                 yield from routes
 
 
-def touched_hosts(table: Attached, route: Resource[Any], both_kinds: bool) -> set[str]:
-    """The hosts at gateways that a change of a route may touch: its own and, since HTTPRoutes and GRPCRoutes
-    do not share hosts, those of routes of the other kind that may have its hosts in its stead, and so on."""
+def contending(table: Attached, route: Resource[Any]) -> list[Resource[Any]]:
+    """The routes that a change of one may touch: itself and, since HTTPRoutes and GRPCRoutes do not share
+    hosts, those of the other kind that may have its hosts in its stead, and so on."""
     found = {route.ref: route}
-    todo = [route] if both_kinds else []
+    todo = [route]
     while todo:
         each = todo.pop()
         owners = {*_owners(each), DEFAULT_GATEWAYS}
@@ -81,7 +81,7 @@ def touched_hosts(table: Attached, route: Resource[Any], both_kinds: bool) -> se
             if other.kind != each.kind and other.ref not in found:
                 found[other.ref] = other
                 todo.append(other)
-    return {host for each in found.values() for host in hostnames(each)}
+    return list(found.values())
 
 
 def server_names(item: Resource[Any]) -> Iterator[str]:

@@ -268,8 +268,11 @@ class Impact:
     """What gateways' listeners are made of differs: a Gateway, a route of connections, a Secret."""
     gateway_hosts: frozenset[str] = frozenset()
     """Hosts (also wildcards) to which gateways may route requests in another way."""
-    routes: bool = False
-    """A route of the Gateway API, or something that one reads, differs."""
+    routes: frozenset[Ref] = frozenset()
+    """Routes and BackendTLSPolicies of the Gateway API that differ, or of which something does that decides
+    what their status says."""
+    attachments: bool = False
+    """Which routes are attached to listeners of gateways may differ."""
     credentials: frozenset[str] = frozenset()
     """Names of Secrets that DestinationRules refer to, of which a content or a rule differs."""
     inbound: frozenset[str] = frozenset()

@@ -4,7 +4,7 @@ A workload's change is applied to the services that select it, found by one labe
 a service's change to itself. What is recomputed is compared, so only real differences have an impact.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from marline.mesh.endpoints import (
     slice_endpoints,
     workload_endpoints,
 )
+from marline.mesh.hosts import host_matches
 from marline.mesh.model import Endpoint, MeshSettings, Port, Protocol, Resolution, Service
 from marline.mesh.overlay import Groups, Overlay
 from marline.mesh.services import is_single_address, services_of
@@ -51,6 +52,21 @@ class Registry:
     by_namespace: Mapping[str, frozenset[Key]] = field(default_factory=dict)
     claiming: Mapping[str, frozenset[Key]] = field(default_factory=dict)
     """By address: whoever has it, for the case that several say so."""
+
+    def covered(self, hosts: Iterable[str]) -> set[str]:
+        """The services that hosts of rules (also wildcards) are about."""
+        found: set[str] = set()
+        for host in hosts:
+            if host.startswith("*"):
+                found.update(name for name in self.services if host_matches(host, name))
+            elif host in self.services:
+                found.add(host)
+        return found
+
+    def claimants(self, hosts: Iterable[str]) -> Iterator[Service]:
+        """All that services of some hosts are said to be."""
+        for host in hosts:
+            yield from self.claims[host]
 
 
 @dataclass(slots=True)

@@ -16,8 +16,10 @@ from test_core_incremental import View, contents, whole
 from marline.api.decode import decode
 from marline.api.resource import Ref, Resource
 from marline.compile.catalog import affected, compile_unit, units
+from marline.compile.gateway_api_conditions import Status
+from marline.compile.gateway_api_status import gateway_statuses, route_statuses, statuses
 from marline.compile.units import GatewayHostUnit, GatewayUnit, Unit
-from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Workload
+from marline.mesh.model import Capture, ChangeSet, Impact, MeshSettings, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 
 PROXY: Final = Proxy(
@@ -27,8 +29,8 @@ PROXY: Final = Proxy(
     (Workload("istio-system", "gateway-1", labels=(("istio", "ingressgateway"),)),),
 )
 _KINDS: Final = (
-    "ConfigMap", "DestinationRule", "Gateway", "GRPCRoute", "HTTPRoute", "ListenerSet", "RateLimitPolicy",
-    "ReferenceGrant", "ResiliencePolicy", "Service", "TCPRoute", "TLSRoute", "VirtualService",
+    "BackendTLSPolicy", "ConfigMap", "DestinationRule", "Gateway", "GRPCRoute", "HTTPRoute", "ListenerSet",
+    "RateLimitPolicy", "ReferenceGrant", "ResiliencePolicy", "Service", "ServiceEntry", "TCPRoute", "TLSRoute", "VirtualService",
 )  # fmt: skip
 _DOCUMENTS: Final = """
 {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
@@ -106,6 +108,7 @@ _SECRETS: Final = tuple(
     if item.kind == "Secret"
 )
 """Where the API's Gateways look for them, and where Istio's do."""
+NOW: Final = "2026-01-01T00:00:00Z"
 POOL: Final = (*(item for item in EVERYTHING if item.kind in _KINDS), *resources(_DOCUMENTS), *_SECRETS)
 _CHOICE = st.tuples(st.integers(0, len(POOL) - 1), st.booleans())
 steps = st.lists(st.lists(_CHOICE, min_size=1, max_size=3), min_size=4, max_size=25)
@@ -128,18 +131,36 @@ def step(state: dict[Ref, Resource[Any]], choices: list[tuple[int, bool]], numbe
 
 @settings(max_examples=300, deadline=None)
 @given(st.sets(st.integers(0, len(POOL) - 1)), steps)
-def test_following_changes_gives_what_starting_anew_gives(
+def test_following_changes_gives_and_says_what_starting_anew_gives(
     first: set[int], changes: list[list[tuple[int, bool]]]
 ) -> None:
     state = {POOL[index].ref: POOL[index] for index in first}
     snapshot, _ = advance(empty(MeshSettings()), ChangeSet(tuple(state.values()), (), "0"))
     view: View = {unit: compile_unit(snapshot, PROXY, unit) for unit in units(snapshot, PROXY)}
+    told = dict(statuses(snapshot, NOW, [PROXY]))
     for number, choices in enumerate(changes, start=1):
         snapshot, impact = advance(snapshot, step(state, choices, number))
         for unit in affected(snapshot, PROXY, impact):
             view[unit] = compile_unit(snapshot, PROXY, unit)
+        told = told_after(told, snapshot, impact)
         anew, _ = advance(empty(MeshSettings()), ChangeSet(tuple(state.values()), (), "1"))
         assert contents(PROXY, view) == whole(anew, PROXY)
+        assert told == dict(statuses(anew, NOW, [PROXY]))
+
+
+def told_after(told: dict[Ref, Status], snapshot: MeshSnapshot, impact: Impact) -> dict[Ref, Status]:
+    """What resources are told, of which that is made anew which a change may concern."""
+    if impact.gateways or impact.everything:
+        return dict(statuses(snapshot, NOW, [PROXY]))
+    known = {
+        ref: status
+        for ref, status in told.items()
+        if ref not in impact.routes and snapshot.resource(ref) is not None
+    }
+    known.update(route_statuses(snapshot, impact.routes, NOW))
+    if impact.attachments:
+        known.update(gateway_statuses(snapshot, NOW, [PROXY]))
+    return known
 
 
 HOSTS: Final = 50
