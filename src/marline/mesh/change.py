@@ -186,11 +186,10 @@ class Advance:
         elif kind in service_routes.ROUTES:
             for item in versions:
                 self._follow_route(registry, rules, item)
-                if gateway_routes.moves(versions):
-                    self._attachments = True
-                    self._gateways |= item.ref in rules.policies
                 if rules.sidecars and self._lead_elsewhere(versions):
                     self._show(registry, service_routes.backend_hosts(item, self._settings.cluster_domain))
+            if gateway_routes.moves(versions):
+                self._follow_attachment(rules, versions)
         elif kind == BACKEND_TLS:
             for item in versions:
                 self._follow_backend_tls(registry, rules, item)
@@ -311,7 +310,10 @@ class Advance:
         """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
         self._routes.add(route.ref)
         if service_routes.speaks_for_gateways(route):
-            self._follow_gateway_route(rules, route)
+            if route.kind in gateway_routes.REQUEST_ROUTES:
+                self._gateway_hosts.update(gateway_routes.hostnames(route))
+            else:
+                self._gateways = True
         domain = self._settings.cluster_domain
         hosts = {service.hostname for service in service_routes.parent_services(registry, route, domain)}
         self._hosts |= hosts
@@ -345,16 +347,14 @@ class Advance:
             if any(table and ((ref.group, ref.kind) != _SECRET or ref in table) for table in certificates):
                 self._hosts |= registry.covered(rules.backend_tls)
 
-    def _follow_gateway_route(self, rules: Rules, route: Resource[Any]) -> None:
-        kinds = gateway_routes.REQUEST_ROUTES
-        if route.kind not in kinds:
-            self._gateways = True
-            return
-        both = all((route.group, kind) in self._kinds for kind in kinds)
-        touched = gateway_routes.contending(rules.attached, route) if both else [route]
-        self._attachments |= len(touched) > 1
-        self._routes.update(item.ref for item in touched)
-        self._gateway_hosts.update(host for item in touched for host in gateway_routes.hostnames(item))
+    def _follow_attachment(self, rules: Rules, versions: list[Resource[Any]]) -> None:
+        """Where a route is attached other routes may be no more, or at last."""
+        self._attachments = True
+        self._gateways |= versions[0].ref in rules.policies
+        for item in versions if versions[0].kind in gateway_routes.REQUEST_ROUTES else ():
+            for other in gateway_routes.contending(rules.attached, item):
+                self._routes.add(other.ref)
+                self._gateway_hosts.update(gateway_routes.hostnames(other))
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
         """Where bytes go stands in the listeners themselves."""

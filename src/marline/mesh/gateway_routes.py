@@ -11,13 +11,14 @@ from marline.api.networking.gateway import GatewaySpec
 from marline.api.resource import Resource
 from marline.mesh.hosts import host_matches, patterns_for
 from marline.mesh.service_routes import GROUP, is_service
+from marline.mesh.visibility import age
 
 REQUEST_ROUTES: Final = ("HTTPRoute", "GRPCRoute")
 ANY_HOST: Final = "*"
 DEFAULT_GATEWAYS: Final = ""
 """In the place of a parent: all Gateways that are default ones (GEP-3793)."""
 _PLACING: Final = ("parent_refs", "use_default_gateways", "hostnames")
-"""What of a route says at which listeners it is."""
+"""What of a route says at which listeners it is, but for its age."""
 
 Attached = Mapping[tuple[str, str], tuple[Resource[Any], ...]]
 
@@ -46,7 +47,7 @@ def _owners(route: Resource[Any]) -> Iterator[str]:
 def moves(versions: Sequence[Resource[Any]]) -> bool:
     """Does a route, of which these are the old and the new version (or one of them), come to other listeners
     than before?"""
-    places = [[getattr(item.spec, name, None) for name in _PLACING] for item in versions]
+    places = [(age(item), [getattr(item.spec, name, None) for name in _PLACING]) for item in versions]
     return len(places) == 1 or places[0] != places[-1]
 
 

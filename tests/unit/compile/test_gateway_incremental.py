@@ -30,7 +30,8 @@ PROXY: Final = Proxy(
 )
 _KINDS: Final = (
     "BackendTLSPolicy", "ConfigMap", "DestinationRule", "Gateway", "GRPCRoute", "HTTPRoute", "ListenerSet",
-    "RateLimitPolicy", "ReferenceGrant", "ResiliencePolicy", "Service", "ServiceEntry", "TCPRoute", "TLSRoute", "VirtualService",
+    "RateLimitPolicy", "ReferenceGrant", "ResiliencePolicy", "Service", "ServiceEntry", "TCPRoute",
+    "TLSRoute", "VirtualService",
 )  # fmt: skip
 _DOCUMENTS: Final = """
 {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: default},
@@ -78,6 +79,20 @@ _DOCUMENTS: Final = """
 {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: young, namespace: default,
   creationTimestamp: "2026-01-01T00:00:00Z"},
  spec: {parentRefs: [{name: edge}], hostnames: [c.example.com],
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: young, namespace: default,
+  creationTimestamp: "2026-01-01T00:00:00Z"},
+ spec: {parentRefs: [{name: edge}, {group: "", kind: Service, name: reviews}], hostnames: [c.example.com],
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: young, namespace: default},
+ spec: {parentRefs: [{name: edge}], hostnames: [c.example.com],
+  rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: own, namespace: default},
+ spec: {parentRefs: [{group: "", kind: Service, name: reviews},
+   {group: networking.istio.io, kind: ServiceEntry, name: external}],
   rules: [{backendRefs: [{name: reviews, port: 9080}]}]}}
 ---
 {apiVersion: policy.marline.io/v1alpha1, kind: RateLimitPolicy, metadata: {name: site, namespace: default},
