@@ -354,6 +354,8 @@ class Advance:
         for item in versions if versions[0].kind in gateway_routes.REQUEST_ROUTES else ():
             for other in gateway_routes.contending(rules.attached, item):
                 self._routes.add(other.ref)
+                leading = service_routes.backend_hosts(other, self._settings.cluster_domain)
+                self._follow_led_policies(rules, leading)
                 self._gateway_hosts.update(gateway_routes.hostnames(other))
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
