@@ -17,6 +17,7 @@ NAMESPACE: Final = "default"
 PORT: Final = 8080
 ROUTED_EVERY: Final = 10
 _NETWORKING: Final = "networking.istio.io"
+_GATEWAY_API: Final = "gateway.networking.k8s.io"
 _AT_A_TIME: Final = 16
 """Requests under way while the mesh is written."""
 
@@ -153,4 +154,56 @@ def _shares(number: int, canary: int) -> dict[str, Any]:
             {"destination": {"host": f"service-{number}", "subset": "v1"}, "weight": 100 - canary},
             {"destination": {"host": f"service-{number}", "subset": "v2"}, "weight": canary},
         ]
+    }
+
+
+ISTIO_GATEWAY: Final = {
+    "apiVersion": f"{_NETWORKING}/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": NAMESPACE},
+    "spec": {
+        "selector": {"istio": "ingressgateway"},
+        "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+    },
+}
+API_GATEWAY: Final = {
+    "apiVersion": f"{_GATEWAY_API}/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": NAMESPACE},
+    "spec": {
+        "gatewayClassName": "marline",
+        "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+    },
+}
+
+
+def edge_virtual_service(number: int, canary: int) -> dict[str, Any]:
+    """A host of its own at the gateway for a service, of whose second version it has `canary` percent."""
+    return {
+        "apiVersion": f"{_NETWORKING}/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": f"edge-{number}", "namespace": NAMESPACE},
+        "spec": {
+            "hosts": [f"site-{number}.example.com"],
+            "gateways": ["edge"],
+            "http": [_shares(number, canary)],
+        },
+    }
+
+
+def edge_http_route(number: int, canary: int) -> dict[str, Any]:
+    """A host of its own at the gateway for a service, which shares requests with the first one."""
+    backends = [
+        {"name": f"service-{number}", "port": PORT, "weight": 100 - canary},
+        {"name": "service-0", "port": PORT, "weight": canary},
+    ]
+    return {
+        "apiVersion": f"{_GATEWAY_API}/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": f"edge-{number}", "namespace": NAMESPACE},
+        "spec": {
+            "parentRefs": [{"name": "edge"}],
+            "hostnames": [f"site-{number}.example.com"],
+            "rules": [{"backendRefs": backends}],
+        },
     }

@@ -145,6 +145,36 @@ async def test_gateways_learn_what_is_served_and_where_when_a_gateway_comes(stor
         assert [item["value"] for item in addresses] == ["127.0.0.9"]
 
 
+def _route(name: str, hostname: str) -> dict[str, Any]:
+    return {
+        "apiVersion": API,
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"parentRefs": [{"name": "edge"}], "hostnames": [hostname], "rules": [{}]},
+    }
+
+
+async def _follow(store: EmbeddedStore, hub: Hub, statuses: GatewayStatuses) -> None:
+    async for change in store.watch():
+        statuses.changed(await hub.apply(change))
+
+
+async def test_a_route_that_comes_is_told_so_and_its_gateway_counts_it(store: EmbeddedStore) -> None:
+    hub = Hub(MeshSettings(), _Nobody())
+    statuses = GatewayStatuses(store, hub, Rejections(), Clock())
+    await store.create(API_GATEWAY)
+    async with running(statuses.run()), running(_follow(store, hub, statuses)):
+        await conditions(store, GATEWAY, "Accepted", "True")
+        for count, name in enumerate(("one", "two"), 1):
+            await store.create(_route(name, f"{name}.example.com"))
+            async with asyncio.timeout(PATIENCE):
+                async for change in store.watch(((GATEWAY.group, GATEWAY.kind),)):
+                    if any(item.status["listeners"][0]["attachedRoutes"] == count for item in change.changed):
+                        break
+            told = await store.get(Ref(GATEWAY.group, "HTTPRoute", "default", name))
+            assert told.status["parents"][0]["conditions"][0]["status"] == "True"
+
+
 API_GATEWAY = {
     "apiVersion": API,
     "kind": "Gateway",
