@@ -7,6 +7,16 @@ import pytest
 from policy_mesh import Caller, gateway, policy, protected_service
 
 PATIENCE = 20
+RETRIED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: default}
+spec:
+  hosts: [reviews]
+  http: [{retries: {attempts: 2, retryOn: "503"}, route: [{destination: {host: reviews}}]}]
+"""
+"""By default a 503 is not asked for again."""
 
 
 def resilient(settings: str, target: str = "{kind: Service, name: reviews}") -> str:
@@ -193,7 +203,7 @@ async def test_retries_are_limited_to_a_share_of_requests_by_default_and_as_a_po
         "retryBudget: {percent: 100}": (13, 20),
     }
     for settings, (least, most) in cases.items():
-        async with protected_service(resilient(settings)) as caller:
+        async with protected_service(resilient(settings), RETRIED) as caller:
             caller.app.failures, caller.app.delay = 30, 0.5
             statuses = await caller.at_once(30)
             assert least <= statuses[200] <= most, (settings, statuses)
