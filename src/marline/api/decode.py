@@ -43,9 +43,8 @@ def admit(obj: Mapping[str, Any]) -> Resource[Any]:
 def warnings(obj: Mapping[str, Any]) -> tuple[str, ...]:
     """What of an object that was admitted has no effect, in sentences for whoever wrote it."""
     kind, _ = _kind(obj)
-    if not kind.in_spec:
-        return ineffective(obj, kind.ineffective, "")
-    return ineffective(obj.get("spec", {}), kind.ineffective, "spec")
+    where, name = (obj.get("spec", {}), "spec") if kind.in_spec else (obj, "")
+    return (*ineffective(where, kind.ineffective, name), *kind.remarks(obj))
 
 
 def encode(resource: Resource[Any]) -> dict[str, Any]:

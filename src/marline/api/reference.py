@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from marline.api.mesh_config import rules as mesh_config
+from marline.api.mesh_config.model import MeshConfig
 from marline.api.refusals import Refusals
 from marline.api.registry import KINDS, Kind
 from marline.api.scalars import Duration
@@ -31,15 +33,21 @@ field that it does not act on is refused when it is applied, with the reason tha
 nothing is ignored. Beside each field stand the tests that show, through running Envoys, what it does.
 """
 _PATTERNS: Final = (
-    "In a pattern, `[]` stands for any item, `{}` for any key, and `=` for one value of a field."
+    "In a pattern, `[]` stands for any item, `{}` for any key, `=` for one value of a field, and `!=` for "
+    "any other than it."
 )
+_MESH_CONFIG: Final = Kind(
+    "", "MeshConfig", "meshconfig", (), MeshConfig, refused=mesh_config.REFUSED,
+    ineffective=mesh_config.INEFFECTIVE,
+)  # fmt: skip
+"""Not a kind: the YAML in the ConfigMap `istio` of the root namespace, under the key `mesh`."""
 _PLAIN: Final = {str: "string", int: "integer", float: "number", bool: "boolean", Duration: "duration"}
 
 
 def pages(proofs: Proofs) -> dict[str, str]:
     """Each page's text by its file name."""
     found = {"README.md": "\n".join([_HEAD, *_summary()]) + "\n"}
-    for kind in KINDS:
+    for kind in (*KINDS, _MESH_CONFIG):
         found[page_name(kind)] = "\n".join(_page(kind, proofs)) + "\n"
     return found
 
@@ -51,6 +59,7 @@ def page_name(kind: Kind) -> str:
 def unproven(proofs: Proofs) -> list[str]:
     """The fields that are acted on and that no test shows."""
     kinds = [kind for kind in KINDS if not kind.not_acted_on and kind.kind not in PLAIN_OBJECTS]
+    kinds.append(_MESH_CONFIG)
     found = {name: None for kind in kinds for name in _acted_on(kind) if name not in proofs}
     return sorted(found)
 
@@ -59,7 +68,7 @@ def unknown(proofs: Proofs) -> list[str]:
     """Fields that tests name and no model has."""
     known = {
         field_name(model, name)
-        for kind in KINDS
+        for kind in (*KINDS, _MESH_CONFIG)
         for model in models(kind.spec)
         for name in field_types(model)
     }
@@ -128,6 +137,13 @@ def _summary() -> Iterator[str]:
         refused = "refused as a whole" if kind.not_acted_on else ""
         link = f"[{kind.kind}]({page_name(kind)})"
         yield f"| {link} | {kind.group or 'core'} | {versions} | {short} | {refused} |"
+    yield ""
+    place = mesh_config.MESH_CONFIG
+    yield (
+        f"What holds for the whole mesh is said in a ConfigMap, `{place.name}` in the namespace "
+        f"`{place.namespace}`, by YAML under the key `{mesh_config.KEY}`: "
+        f"[MeshConfig]({page_name(_MESH_CONFIG)})."
+    )
 
 
 def _page(kind: Kind, proofs: Proofs) -> Iterator[str]:

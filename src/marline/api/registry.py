@@ -19,6 +19,7 @@ from marline.api.gateway_api import (
     udp_route,
 )
 from marline.api.gateway_api import gateway as gateway_api_gateway
+from marline.api.mesh_config import rules as mesh_config
 from marline.api.networking import (
     destination_rule,
     destination_rule_rules,
@@ -49,6 +50,11 @@ Validate = Callable[[Resource[Any], Faults], None]
 
 def _nothing_more(resource: Resource[Any], faults: Faults) -> None:
     """A kind whose model says all that there is to check."""
+
+
+def _config_map(resource: Resource[Any], faults: Faults) -> None:
+    core.validate_config_map(resource, faults)
+    mesh_config.validate_mesh_config(resource, faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Kind:
     """What is accepted and has no effect; whoever writes it is told so."""
     not_acted_on: str = ""
     """Not empty: the kind is modelled, and refused on apply with this reason."""
+    remarks: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda obj: ()
+    """What else of an object has no effect, in sentences."""
     columns: tuple[Column, ...] = ()
     categories: tuple[str, ...] = ()
 
@@ -122,7 +130,7 @@ KINDS: Final[tuple[Kind, ...]] = (
          validate=core.validate_secret,
          columns=(Column("Type", "type"), Column("Data", "data", type="integer"))),
     Kind("", "ConfigMap", "configmaps", ("v1",), core.ConfigMapBody, ("cm",), in_spec=False, status=False,
-         validate=core.validate_config_map,
+         validate=_config_map, remarks=mesh_config.mesh_config_remarks,
          columns=(Column("Data", "data", type="integer"),)),
     Kind("", "Event", "events", ("v1",), core.EventBody, ("ev",), in_spec=False, status=False,
          columns=(

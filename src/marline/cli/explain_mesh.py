@@ -26,7 +26,7 @@ from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore
 from marline.xds.status import DESCRIBED
 
-_UNREAD: Final = frozenset({("", "Event"), ("", "ConfigMap")})
+_UNREAD: Final = ("", "Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class KnownMesh:
 
 async def read_snapshot(store: ResourceStore, settings: MeshSettings) -> MeshSnapshot:
     """All that the API has and the mesh is made of."""
-    kinds = [kind for kind in KINDS if (kind.group, kind.kind) not in _UNREAD]
+    kinds = [kind for kind in KINDS if (kind.group, kind.kind) != _UNREAD]
     listings = await asyncio.gather(*(store.list(kind.group, kind.kind) for kind in kinds))
     found: tuple[Resource[Any], ...] = tuple(item for listing in listings for item in listing.items)
     return advance(empty(settings), ChangeSet(found, resource_version="now"))[0]

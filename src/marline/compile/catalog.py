@@ -260,7 +260,7 @@ def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUn
         case AddedUnit():
             return ()
         case OutboundUnit():
-            clusters = passthrough_recipes(proxy.capture)
+            clusters = passthrough_recipes(proxy.capture, snapshot.settings.connect_seconds)
             if _captures(proxy):
                 return (*clusters, virtual_outbound_recipe(snapshot, proxy, scope))
             return clusters

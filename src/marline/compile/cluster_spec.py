@@ -49,5 +49,8 @@ class ClusterSpec:
     system_ca_file: str
     budget: RetryBudget
     """Of retries, unless the rule has something to say of them."""
+    connect_seconds: float
+    """The time for a connection, unless the rule says another."""
+    dns_refresh_seconds: float
     external: bool
     """Outside the mesh: nobody there has a SPIFFE identity."""

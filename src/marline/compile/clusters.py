@@ -5,7 +5,7 @@ request, a connect timeout of 10 s, no limits, and mTLS wherever the endpoint sa
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import config_source_pb2
@@ -40,9 +40,6 @@ from marline.mesh.destinations import DestinationPolicy
 from marline.mesh.endpoints import identities
 from marline.mesh.model import Capture, Endpoint, Port, Protocol, Proxy, Resolution, Role, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
-
-_CONNECT_SECONDS: Final = 10.0
-_DNS_REFRESH_SECONDS: Final = 60.0
 
 
 def cluster_recipes(
@@ -93,6 +90,8 @@ def cluster_specs(
                 backend_tls=backend_tls(snapshot, proxy, service, port),
                 system_ca_file=proxy.system_ca_file,
                 budget=retry_budget(policy),
+                connect_seconds=snapshot.settings.connect_seconds,
+                dns_refresh_seconds=snapshot.settings.dns_refresh_seconds,
                 external=service.external,
             )
 
@@ -169,7 +168,7 @@ def build_cluster(spec: ClusterSpec) -> cluster_pb2.Cluster:
     """An Envoy `Cluster`."""
     settings = effective(spec.rule, spec.port.number, spec.subset, by_client=spec.by_client)
     made = cluster_pb2.Cluster(name=spec.name)
-    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    made.connect_timeout.CopyFrom(duration(spec.connect_seconds))
     made.metadata.filter_metadata[METADATA].update({"service": spec.hostname})
     _set_discovery(made, spec, settings)
     set_limits(made, settings.pool, settings.retry_budget)
@@ -219,7 +218,7 @@ def _set_discovery(made: Any, spec: ClusterSpec, settings: Effective) -> None:
         # With one name only; Envoy refuses a cluster without any, such as that of an empty subset.
         all_addresses_in_single_endpoint=spec.discovery is Discovery.LOGICAL_DNS and bool(spec.listed),
     )
-    names.dns_refresh_rate.CopyFrom(duration(_DNS_REFRESH_SECONDS))
+    names.dns_refresh_rate.CopyFrom(duration(spec.dns_refresh_seconds))
     # A name that nobody resolves must not hold up what comes after: Envoy acknowledges no clusters while
     # one of them is warming.
     made.wait_for_warm_on_init.value = False

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2 as route_pb
 
 from marline.api.gateway_api.http_route import (
@@ -231,7 +232,8 @@ def _forward(
     action.hash_policy.extend(hash_policies(hashes))
     if any(target is not None and target.resolves for _, target in shares):
         made.typed_per_filter_config[FORWARD_PROXY_FILTER].Pack(resolve_host())
-    _limits(action, rule, hashed=any(item is not None for item in hashes))
+    retries = next((target.retries for _, target in shares if target is not None), None)
+    _limits(action, rule, retries, hashed=any(item is not None for item in hashes))
     authority = header_changes(rule.filters).authority
     if authority:
         action.host_rewrite_literal = authority
@@ -255,13 +257,15 @@ def _backends(made: route_pb.Route, shares: list[Share]) -> None:
             share.host_rewrite_literal = changes.authority
 
 
-def _limits(action: Any, rule: HTTPRouteRule, *, hashed: bool) -> None:
-    """`timeouts.request` is for all attempts, `backendRequest` for each one. 0 means no limit."""
+def _limits(action: Any, rule: HTTPRouteRule, retries: HTTPRetry | None, *, hashed: bool) -> None:
+    """`timeouts.request` is for all attempts, `backendRequest` for each one. 0 means no limit. `retries`:
+    the mesh's, unless the rule has its own."""
     timeouts, retry = rule.timeouts, rule.retry
     per_try = timeouts.backend_request if timeouts is not None else None
     set_timeout(action, timeouts.request if timeouts is not None else None)
-    retries = None
-    if retry is not None or per_try:
+    if retry is None and retries is not None and per_try:
+        retries = msgspec.structs.replace(retries, per_try_timeout=per_try)
+    elif retry is not None or per_try:
         codes = retry.codes if retry is not None else ()
         attempts = retry.attempts if retry is not None and retry.attempts is not None else DEFAULT_ATTEMPTS
         conditions = DEFAULT_RETRY_ON + (",reset" if retry is not None and per_try else "")

@@ -34,7 +34,6 @@ from marline.mesh.snapshot import MeshSnapshot
 
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
 _LOOPBACK: Final = "127.0.0.1"
-_CONNECT_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +72,16 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
     sources = (*policy.sources, *((sidecar.ref,) if sidecar is not None else ()))
     reporters = _reporters(workload, snapshot.settings.trust_domain)
     common = (
-        *(_cluster_recipe(item, services) for item in ports),
+        *(_cluster_recipe(item, services, snapshot.settings.connect_seconds) for item in ports),
         *dict.fromkeys(
             secret for item in ports if item.tls is not None for secret in secret_recipes(item.tls, sources)
         ),
     )
     if proxy.capture is Capture.TRANSPARENT:
-        return (*common, *_captured(proxy, workload, names, ports, policy, reporters, sources))
+        passthrough = names.listener(INBOUND_PASSTHROUGH)
+        inputs = (passthrough, Capture.TRANSPARENT, snapshot.settings.connect_seconds)
+        unknown = Recipe(CLUSTER, passthrough, build_passthrough_cluster, inputs)
+        return (*common, unknown, *_captured(proxy, workload, names, ports, policy, reporters, sources))
     return (*common, *_explicit(proxy, names, ports, reporters, sources))
 
 
@@ -96,9 +98,9 @@ def _mode(policy: PeerPolicy, port: InboundPort, services: list[Service]) -> Mtl
     return policy.for_port(port.app_port, port.listen, *sorted(numbers))
 
 
-def _cluster_recipe(served: ServedPort, services: list[Service]) -> Recipe:
+def _cluster_recipe(served: ServedPort, services: list[Service], connect_seconds: float) -> Recipe:
     if not served.port.app_address:
-        captured = (served.cluster, Capture.TRANSPARENT, served.pool)
+        captured = (served.cluster, Capture.TRANSPARENT, connect_seconds, served.pool)
         return Recipe(CLUSTER, served.cluster, build_passthrough_cluster, captured)
     named = (
         service.hostname
@@ -106,16 +108,16 @@ def _cluster_recipe(served: ServedPort, services: list[Service]) -> Recipe:
         if any(item.name == served.port.name for item in service.ports)
     )
     hostname = next(named, services[0].hostname if services else "unknown")
-    inputs = (served.cluster, served.port, hostname, served.pool)
+    inputs = (served.cluster, served.port, hostname, connect_seconds, served.pool)
     return Recipe(CLUSTER, served.cluster, build_inbound_cluster, inputs)
 
 
 def build_inbound_cluster(
-    name: str, port: InboundPort, hostname: str, pool: ConnectionPoolSettings | None
+    name: str, port: InboundPort, hostname: str, connect_seconds: float, pool: ConnectionPoolSettings | None
 ) -> cluster_pb2.Cluster:
     """The application itself."""
     made = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.DiscoveryType.STATIC)
-    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    made.connect_timeout.CopyFrom(duration(connect_seconds))
     made.metadata.filter_metadata[METADATA].update({"service": hostname})
     address = port.app_address if "/" not in port.app_address else f"unix://{port.app_address}"
     made.load_assignment.cluster_name = name
@@ -135,14 +137,12 @@ def _captured(
     reporters: Reporters,
     sources: tuple[Ref, ...],
 ) -> Iterator[Recipe]:
-    passthrough = names.listener(INBOUND_PASSTHROUGH)
-    yield Recipe(CLUSTER, passthrough, build_passthrough_cluster, (passthrough, Capture.TRANSPARENT))
     known = {item.port.listen for item in ports}
     spec = InboundPorts(
         ports,
         tuple((number, mode) for number, mode in policy.ports if number not in known),
         policy.mode,
-        passthrough,
+        names.listener(INBOUND_PASSTHROUGH),
     )
     name = names.listener("virtualInbound")
     inputs = (name, proxy.inbound_capture_port, workload.netns, spec, reporters)

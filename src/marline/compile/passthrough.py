@@ -24,25 +24,24 @@ BLACK_HOLE: Final = "BlackHoleCluster"
 PLACEHOLDER: Final = "placeholder.invalid"
 """A host that nobody calls (RFC 2606): a table whose virtual hosts are discovered needs at least one, or
 its listener would wait for the first for ever."""
-_CONNECT_SECONDS: Final = 10.0
 _BAD_GATEWAY: Final = 502
 
 
-def passthrough_recipes(capture: Capture) -> tuple[Recipe, ...]:
+def passthrough_recipes(capture: Capture, connect_seconds: float) -> tuple[Recipe, ...]:
     """The two clusters for what is unknown."""
     return (
-        Recipe(CLUSTER, PASSTHROUGH, build_passthrough_cluster, (PASSTHROUGH, capture)),
+        Recipe(CLUSTER, PASSTHROUGH, build_passthrough_cluster, (PASSTHROUGH, capture, connect_seconds)),
         Recipe(CLUSTER, BLACK_HOLE, build_black_hole, ()),
     )
 
 
 def build_passthrough_cluster(
-    name: str, capture: Capture, pool: ConnectionPoolSettings | None = None
+    name: str, capture: Capture, connect_seconds: float, pool: ConnectionPoolSettings | None = None
 ) -> cluster_pb2.Cluster:
     """To the address that the application connected to, or under explicit capture to the host that its
     request names."""
     made = cluster_pb2.Cluster(name=name)
-    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
+    made.connect_timeout.CopyFrom(duration(connect_seconds))
     made.metadata.filter_metadata[METADATA].update({"service": name})
     if capture is Capture.EXPLICIT:
         set_forward_proxy(made)
@@ -56,9 +55,7 @@ def build_passthrough_cluster(
 
 def build_black_hole() -> cluster_pb2.Cluster:
     """A cluster without any endpoint: connections are closed, requests fail."""
-    made = cluster_pb2.Cluster(name=BLACK_HOLE, type=cluster_pb2.Cluster.DiscoveryType.STATIC)
-    made.connect_timeout.CopyFrom(duration(_CONNECT_SECONDS))
-    return made
+    return cluster_pb2.Cluster(name=BLACK_HOLE, type=cluster_pb2.Cluster.DiscoveryType.STATIC)
 
 
 def unknown_cluster(scope: Scope, cluster_domain: str) -> str:

@@ -78,7 +78,7 @@ def default_route(target: Target) -> route_pb.Route:
     if target.resolves:
         route.typed_per_filter_config[FORWARD_PROXY_FILTER].Pack(resolve_host())
     set_timeout(route.route, None)
-    policy = retry_policy(None, hashed=target.hash is not None)
+    policy = retry_policy(target.retries, hashed=target.hash is not None)
     if policy is not None:
         route.route.retry_policy.CopyFrom(policy)
     return route

@@ -86,7 +86,12 @@ def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination
     hostname, port = _port_of(snapshot, rule_namespace, side, destination)
     cluster = outbound_cluster(hostname, port, destination.subset)
     policy = _policy(snapshot, side, hostname, port, destination.subset)
-    return Target(cluster, policy.hash, hedging=hedging(snapshot, find_service(snapshot, hostname), port))
+    return Target(
+        cluster,
+        policy.hash,
+        hedging=hedging(snapshot, find_service(snapshot, hostname), port),
+        retries=snapshot.settings.default_retries,
+    )
 
 
 def _policy(snapshot: MeshSnapshot, side: Side, hostname: str, port: int, subset: str) -> Effective:
@@ -116,7 +121,8 @@ def service_target(
     policy = effective(rule, port, "", by_client=service.client_affinity)
     resolves = service.resolution is Resolution.DYNAMIC_DNS
     cluster = outbound_cluster(service.hostname, port)
-    return Target(cluster, policy.hash, resolves, hedging(snapshot, service, port))
+    hedged = hedging(snapshot, service, port)
+    return Target(cluster, policy.hash, resolves, hedged, snapshot.settings.default_retries)
 
 
 def domain_names(snapshot: MeshSnapshot, proxy: Proxy, service: Service) -> tuple[str, ...]:

@@ -103,10 +103,12 @@ def kebab(kind: str) -> str:
 def _forward(made: Any, rule: HTTPRoute, match: HTTPMatchRequest | None, targets: Targets) -> None:
     action = made.route
     _destinations(made, rule.route, targets)
-    hashes = [targets[item.destination].hash for item in rule.route]
+    leading = [targets[item.destination] for item in rule.route]
+    hashes = [target.hash for target in leading]
     action.hash_policy.extend(hash_policies(hashes))
     set_timeout(action, rule.timeout)
-    policy = retry_policy(rule.retries, hashed=any(item is not None for item in hashes))
+    retries = rule.retries if rule.retries is not None else next((item.retries for item in leading), None)
+    policy = retry_policy(retries, hashed=any(item is not None for item in hashes))
     if policy is not None:
         action.retry_policy.CopyFrom(policy)
     authority = header_changes(rule.headers).authority

@@ -8,19 +8,21 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb
 from google.protobuf import duration_pb2
 
 from marline.api.networking.destination_rule import ConsistentHash
-from marline.api.networking.virtual_service import Destination
+from marline.api.networking.virtual_service import Destination, HTTPRetry
 from marline.api.policy.resilience import Hedging
 
 
 class Target(NamedTuple):
     """What a `Destination` means for one proxy and one listener port: a cluster, its affinity, and
-    when a request to it is sent a second time."""
+    when a request to it is sent again."""
 
     cluster: str
     hash: ConsistentHash | None = None
     resolves: bool = False
     """It is the host that a request names, still to be resolved."""
     hedging: Hedging | None = None
+    retries: HTTPRetry | None = None
+    """Those of a route that says nothing of them; None: Istio's."""
 
 
 @dataclass(frozen=True, slots=True)

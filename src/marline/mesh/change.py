@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from marline.api.mesh_config.rules import MESH_CONFIG
 from marline.api.networking.destination_rule import credentials_of
 from marline.api.resource import Ref, Resource
 from marline.mesh import gateway_routes, service_routes
@@ -111,6 +112,8 @@ class Advance:
         self._attachments = False
         self._scopes: set[str] = set()
         self._everything = False
+        self.is_configured_anew = False
+        """Has the MeshConfig changed?"""
 
     def put(self, ref: Ref, new: Resource[Any] | None) -> None:
         kind = (ref.group, ref.kind)
@@ -127,6 +130,8 @@ class Advance:
                 self._registry.note(ref, old, new)
         elif old != new:
             self._policy_targets.add(ref)
+            if ref == MESH_CONFIG:
+                self.is_configured_anew = self._everything = True
             if kind in (ENVOY_FILTER, WASM_PLUGIN):
                 self._rules.replace(ref, old, new)
             elif kind in _RULE_KINDS:
@@ -139,6 +144,10 @@ class Advance:
                 self._read_by_clusters.add(ref)
             if kind == _SECRET:
                 self._secrets |= {ref.name, ref.name.removesuffix(CA_SUFFIX)}
+
+    @property
+    def mesh_config(self) -> Resource[Any] | None:
+        return self._present(MESH_CONFIG)
 
     def finish(self) -> tuple[Mapping[Kind, Mapping[Ref, Resource[Any]]], Registry, Rules, Impact]:
         registry, rules = self._registry.finish(), self._rules.finish()

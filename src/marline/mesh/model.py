@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from marline.api.mesh_config.model import Normalization
+from marline.api.mesh_config.providers import ExtensionProvider
+from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
 from marline.mesh.selection import Selection
 
@@ -13,7 +16,8 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """What holds for the whole mesh and is fixed while a control plane runs (Istio's MeshConfig)."""
+    """What holds for the whole mesh: what a control plane was started with, and then what its MeshConfig
+    says (`mesh_settings`)."""
 
     trust_domain: str = "cluster.local"
     cluster_domain: str = "cluster.local"
@@ -23,6 +27,16 @@ class MeshSettings:
     """Where WebAssembly modules are, as an Envoy finds it from the directory in which it runs."""
     allow_any_outbound: bool = True
     """Istio's `outboundTrafficPolicy: ALLOW_ANY`: unknown destinations pass through unencrypted."""
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Other names of the trust domain: policies mean them, too."""
+    path_normalization: Normalization = "DEFAULT"
+    """What is done to the paths of requests before anything looks at them."""
+    connect_seconds: float = 10.0
+    """The time for a connection to be made, unless a DestinationRule says another."""
+    dns_refresh_seconds: float = 60.0
+    default_retries: HTTPRetry | None = None
+    """The retries of routes that say nothing of them; None: Istio's."""
+    extension_providers: tuple[ExtensionProvider, ...] = ()
 
 
 class Protocol(Enum):

@@ -18,6 +18,7 @@ from marline.mesh.change import Advance
 from marline.mesh.delegation import Merged, is_delegate
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
+from marline.mesh.mesh_settings import configured
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Port, Proxy, Role, Service
 from marline.mesh.patches import PatchSet
 from marline.mesh.policies import attached_policy
@@ -267,7 +268,10 @@ def advance(snapshot: MeshSnapshot, change: ChangeSet) -> tuple[MeshSnapshot, Im
     kinds, registry, rules, impact = step.finish()
     if not snapshot.resource_version:
         impact = replace(impact, everything=True)
-    advanced = MeshSnapshot(snapshot.settings, change.resource_version, kinds, registry, rules)
+    settings = snapshot.settings
+    if step.is_configured_anew:
+        settings = configured(settings, step.mesh_config)
+    advanced = MeshSnapshot(settings, change.resource_version, kinds, registry, rules)
     if not (impact.gateways or impact.everything):
         advanced = replace(advanced, kept=snapshot.kept)
     return advanced, impact

@@ -49,12 +49,20 @@ PROXIES = (
     Proxy("gateway", Role.GATEWAY, Capture.EXPLICIT, (GATEWAY,)),
 )
 CERTIFICATE, KEY = pair("ec")
+MESH_CONFIG = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "%s"}
+"""
 POOL = (
     *resources(DOCUMENTS),
     *resources(secret_yaml("client", "default", tls_crt=CERTIFICATE, tls_key=KEY)),
     *resources(secret_yaml("web", "default", tls_crt=CERTIFICATE, tls_key=KEY)),
     *resources(config_map_yaml("authority", "default", CERTIFICATE)),
     *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
+    *resources(MESH_CONFIG % "{connectTimeout: 3s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"),
+    *resources(MESH_CONFIG % "{defaultHttpRetryPolicy: {attempts: 5}, dnsRefreshRate: 7s}"),
 )
 PLACES = {
     (item.kind, item.namespace, item.metadata.name): index for index, item in reversed([*enumerate(POOL)])
@@ -144,7 +152,8 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
     }
     for number, choices in enumerate(changes, start=1):
         snapshot, impact = advance(snapshot, step(state, choices, number))
-        assert not impact.everything or any(POOL[index].kind == "Sidecar" for index, _ in choices)
+        wide = ("Sidecar", "ConfigMap")
+        assert not impact.everything or any(POOL[index].kind in wide for index, _ in choices)
         for proxy in PROXIES:
             for unit in affected(snapshot, proxy, impact):
                 views[proxy.node_id][unit] = compile_unit(snapshot, proxy, unit)

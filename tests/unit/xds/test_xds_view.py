@@ -41,7 +41,7 @@ def test_a_resource_moves_from_one_unit_to_another() -> None:
 
 
 def test_a_response_is_a_head_and_the_bytes_of_its_resources() -> None:
-    blobs = tuple(recipe.make() for recipe in passthrough_recipes(Capture.TRANSPARENT))
+    blobs = tuple(recipe.make() for recipe in passthrough_recipes(Capture.TRANSPARENT, 10.0))
     wire = encode(Response(CLUSTER, "7", blobs, ("gone", "too")))
     read = discovery_pb2.DeltaDiscoveryResponse.FromString(wire)
     assert (read.type_url, read.nonce, list(read.removed_resources)) == (CLUSTER, "7", ["gone", "too"])

@@ -83,7 +83,7 @@ def check_action(rule: HTTPRoute, faults: Faults) -> None:
             faults.at(name).add("has no effect without route")
     rules.duration(rule.timeout, faults.at("timeout"), least=0)
     if rule.retries:
-        _retries(rule.retries, faults.at("retries"))
+        check_retries(rule.retries, faults.at("retries"))
     if rule.fault:
         _fault(rule.fault, faults.at("fault"))
     _mirrors(rule, faults)
@@ -203,7 +203,7 @@ def _groups(pattern: str) -> int:
         return 9
 
 
-def _retries(retries: HTTPRetry, faults: Faults) -> None:
+def check_retries(retries: HTTPRetry, faults: Faults) -> None:
     rules.duration(retries.per_try_timeout, faults.at("perTryTimeout"))
     rules.duration(retries.backoff, faults.at("backoff"))
     if retries.attempts == 0 and (retries.retry_on or retries.per_try_timeout is not None):

@@ -1,0 +1,65 @@
+"""What a MeshConfig says of the whole mesh shows in proxies that have nothing said to them."""
+
+import asyncio
+import socket
+
+import called_service
+import pytest
+from captured_client import captured_client
+from dns_server import dns_server
+from mesh_client import called
+from routing_envoy import backend
+from test_service_entries import WEB, asked, entry
+
+MESH_CONFIG = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: '%s'}
+"""
+
+
+@pytest.mark.proves("mesh_config.MeshConfig.outboundTrafficPolicy", "mesh_config.OutboundTrafficPolicy.mode")
+@pytest.mark.parametrize(("mode", "status"), [("REGISTRY_ONLY", 502), ("ALLOW_ANY", 200)])
+async def test_what_the_mesh_does_not_know_is_refused_or_let_through(mode: str, status: int) -> None:
+    async with called(MESH_CONFIG % f"outboundTrafficPolicy: {{mode: {mode}}}", "app") as mesh:
+        assert (await mesh.send("app")).status == 200
+        assert (await mesh.proxied(f"http://127.0.0.1:{mesh.backends['app'].port}/")).status == status
+
+
+@pytest.mark.proves("mesh_config.MeshConfig.defaultHttpRetryPolicy")
+@pytest.mark.parametrize(("attempts", "status"), [(2, 200), (1, 500)])
+async def test_requests_are_repeated_as_the_mesh_says(attempts: int, status: int) -> None:
+    said = f'defaultHttpRetryPolicy: {{attempts: {attempts}, retryOn: "500"}}'
+    async with called(MESH_CONFIG % said, "app") as mesh:
+        mesh.backends["app"].failures, mesh.backends["app"].failure = 2, 500
+        assert (await mesh.send("app")).status == status
+
+
+@pytest.mark.proves("mesh_config.MeshConfig.connectTimeout")
+async def test_whoever_does_not_accept_in_time_is_given_up_after_the_time_that_the_mesh_says() -> None:
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for filler in (first, second):
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        backends = {"a": {"ports": {"http": deaf.getsockname()[1]}}}
+        async with called_service.called(backends, MESH_CONFIG % "connectTimeout: 0.2s") as mesh:
+            assert (await mesh.get())[0] == 503
+            assert await mesh.stat("upstream_cx_connect_timeout") >= 1
+
+
+@pytest.mark.proves("mesh_config.MeshConfig.dnsRefreshRate")
+async def test_names_are_asked_for_again_as_often_as_the_mesh_says() -> None:
+    names: dict[str, tuple[str, ...]] = {}
+    async with backend("web") as made, dns_server(names) as resolver:
+        documents = entry(port={"targetPort": made.port}, resolution="DNS")
+        documents += MESH_CONFIG % "dnsRefreshRate: 0.1s"
+        async with captured_client(documents, "0.0.0.0_80", typed_dns_resolver_config=resolver) as (_, ports):
+            assert (await asked(ports["0.0.0.0_80"], WEB))[0] == 503
+            names[WEB] = ("127.0.0.1",)
+            async with asyncio.timeout(20):
+                while (await asked(ports["0.0.0.0_80"], WEB))[0] != 200:
+                    pass
