@@ -146,10 +146,13 @@ def named_once(names: list[str], faults: Faults, what: str) -> None:
 def gateway_targets(references: tuple[PolicyTargetReference, ...], faults: Faults) -> None:
     """A policy for proxies can be attached to Gateways; Istio attaches others to waypoints."""
     for index, reference in enumerate(references):
-        where = faults.item(index)
-        if (reference.group, reference.kind) != ("gateway.networking.k8s.io", "Gateway"):
-            where.unsupported(
-                f"{reference.group or 'core'}/{reference.kind} is not acted on: expected a "
-                "gateway.networking.k8s.io Gateway, since there are no waypoints"
-            )
-        where.required(reference.name, "name")
+        gateway_target(reference, faults.item(index))
+
+
+def gateway_target(reference: PolicyTargetReference, faults: Faults) -> None:
+    if (reference.group, reference.kind) != ("gateway.networking.k8s.io", "Gateway"):
+        faults.unsupported(
+            f"{reference.group or 'core'}/{reference.kind} is not acted on: expected a "
+            "gateway.networking.k8s.io Gateway, since there are no waypoints"
+        )
+    faults.required(reference.name, "name")

@@ -138,8 +138,9 @@ def _affected(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[
 
 def _affected_gateway(snapshot: MeshSnapshot, proxy: Proxy, impact: Impact) -> Iterator[Unit]:
     hosts: Iterable[str] = touched_hosts(snapshot, proxy, impact.gateway_hosts)
-    if impact.gateways:
+    if impact.gateways or any(_is_selected(item, proxy.workloads[0]) for item in impact.selected):
         yield GatewayUnit()
+    if impact.gateways:
         hosts = gateway_hosts(snapshot) | impact.gateway_hosts
     yield from (GatewayHostUnit(host) for host in hosts)
 

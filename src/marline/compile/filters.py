@@ -21,6 +21,7 @@ from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import SNI_FILTER, forward_proxy_filter, resolve_sni
 from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.compile.rate_limits import LimitFilter, build_filter
+from marline.compile.request_authentication import TokenRule, authenticate
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
@@ -105,16 +106,18 @@ def inbound_http_filter(
     reporter: Reporter,
     limits: tuple[LimitFilter, ...] = (),
     protection: tuple[tuple[str, Any], ...] = (),
+    tokens: tuple[TokenRule, ...] = (),
 ) -> Any:
     """The connection manager for requests to an application, with filters for its rate limits, and others by
-    name that protect it. It is told who calls, by the peer's certificate (`x-forwarded-client-cert`, as
-    Istio's sidecars do)."""
+    name that protect it; `tokens` of end users are verified first. It is told who calls, by the peer's
+    certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
     made = _manager(stat_prefix, reporter)
     made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.APPEND_FORWARD
     details = made.set_current_client_cert_details
     details.subject.value = True
     details.uri = details.dns = True
     made.route_config.CopyFrom(table)
+    authenticate(made, tokens)
     add_limit_filters(made, limits)
     for name, config in protection:
         _add_http_filter(made, name, config)
@@ -140,21 +143,22 @@ def _manager(stat_prefix: str, reporter: Reporter) -> Any:
     return made
 
 
-def add_route_filters(manager: Any) -> None:
+def add_route_filters(manager: Any, *, reroutes: bool = False) -> None:
     """Faults, CORS and sessions. A route turns them on by configuring them; no other request pays for them
-    (Envoy documentation, "HTTP filters", "Route based filter chain")."""
+    (Envoy documentation, "HTTP filters", "Route based filter chain"). Which filters a request has follows
+    from its first route: where it may get another one, it has them all."""
     for name, config in (
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         (CORS_FILTER, cors_pb2.Cors()),
         (SESSION_FILTER, stateful_session_pb2.StatefulSession()),
     ):
-        _add_http_filter(manager, name, config).disabled = True
+        _add_http_filter(manager, name, config).disabled = not reroutes
 
 
-def add_limit_filters(manager: Any, limits: tuple[LimitFilter, ...]) -> None:
+def add_limit_filters(manager: Any, limits: tuple[LimitFilter, ...], *, reroutes: bool = False) -> None:
     """Rate limits, disabled as the above until a route is limited."""
     for wanted in limits:
-        _add_http_filter(manager, wanted.name, build_filter(wanted)).disabled = True
+        _add_http_filter(manager, wanted.name, build_filter(wanted)).disabled = not reroutes
 
 
 def add_router(manager: Any) -> None:

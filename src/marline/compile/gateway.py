@@ -18,6 +18,7 @@ from marline.compile.gateway_table import build_host, build_table, host_name, ho
 from marline.compile.gateway_tls import Termination
 from marline.compile.gateway_udp import build_udp_listener
 from marline.compile.passthrough import placeholder_recipe
+from marline.compile.request_authentication import Authentication, authentication
 from marline.compile.resource import LISTENER, ROUTE, VIRTUAL_HOST, Recipe
 from marline.compile.telemetry import Reporter, source_reporter
 from marline.mesh.gateway_routes import server_names
@@ -32,7 +33,8 @@ def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
     """The listeners of a gateway's proxy, its route configurations without their hosts, and its Secrets."""
     reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
     listeners = gateway_plan(snapshot, proxy).listeners
-    recipes = [recipe for listener in listeners for recipe in _listener_recipes(listener, reporter)]
+    accepted = authentication(snapshot, proxy, proxy.workloads[0])
+    recipes = [recipe for listener in listeners for recipe in _listener_recipes(listener, reporter, accepted)]
     used = (server for listener in listeners for server in listener.servers)
     terminations = ((item.termination, item.source) for item in used if item.termination is not None)
     recipes.extend(secret_recipes(snapshot, (*terminations, *_shown_to_backends(snapshot, proxy))))
@@ -47,7 +49,9 @@ def _shown_to_backends(snapshot: MeshSnapshot, proxy: Proxy) -> Iterable[tuple[T
         return
 
 
-def _listener_recipes(planned: PlannedListener, reporter: Reporter) -> Iterator[Recipe]:
+def _listener_recipes(
+    planned: PlannedListener, reporter: Reporter, accepted: Authentication
+) -> Iterator[Recipe]:
     place = planned.place
     name = place.listener
     sources = tuple(dict.fromkeys(server.source for server in planned.servers))
@@ -57,7 +61,10 @@ def _listener_recipes(planned: PlannedListener, reporter: Reporter) -> Iterator[
         yield Recipe(LISTENER, name, build_udp_listener, inputs, sources)
     if not planned.chains:
         return
-    listens = (name, place.address, place.port, planned.chains, reporter, place.also)
+    if planned.tables:
+        sources = (*sources, *accepted.sources)
+    tokens = accepted.rules if planned.tables else ()
+    listens = (name, place.address, place.port, planned.chains, reporter, place.also, tokens)
     yield Recipe(LISTENER, name, build_listener, listens, sources)
     for table in planned.tables:
         refs = tuple(dict.fromkeys((*(limiter.ref for limiter in table.limiters), *table.sources)))

@@ -26,6 +26,7 @@ from marline.compile.filters import (
 )
 from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.rate_limits import LimitFilter
+from marline.compile.request_authentication import TokenRule, authenticate
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter, http_access_logs
@@ -66,10 +67,16 @@ class Chain:
 
 
 def build_listener(
-    name: str, address: str, port: int, chains: tuple[Chain, ...], reporter: Reporter, also: str = ""
+    name: str,
+    address: str,
+    port: int,
+    chains: tuple[Chain, ...],
+    reporter: Reporter,
+    also: str = "",
+    tokens: tuple[TokenRule, ...] = (),
 ) -> listener_pb2.Listener:
     """An Envoy `Listener` at an address or a Unix socket, and at a second address if there is one. A
-    connection that no chain is for is closed."""
+    connection that no chain is for is closed. `tokens`: which ones of end users requests may have."""
     listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
     listener.address.CopyFrom(socket_address(address, port))
     if also:
@@ -78,11 +85,11 @@ def build_listener(
     if any(chain.sni_hosts or chain.termination for chain in chains):
         listener.listener_filters.append(listener_filter("tls_inspector"))
     for chain in chains:
-        listener.filter_chains.append(_filter_chain(name, chain, reporter))
+        listener.filter_chains.append(_filter_chain(name, chain, reporter, tokens))
     return listener
 
 
-def _filter_chain(listener: str, chain: Chain, reporter: Reporter) -> Any:
+def _filter_chain(listener: str, chain: Chain, reporter: Reporter, tokens: tuple[TokenRule, ...]) -> Any:
     made = listener_components_pb2.FilterChain(name=chain.name)
     match = made.filter_chain_match
     match.server_names.extend(chain.sni_hosts)
@@ -93,7 +100,7 @@ def _filter_chain(listener: str, chain: Chain, reporter: Reporter) -> Any:
         made.transport_socket.typed_config.Pack(downstream_tls(chain.termination))
     if chain.table:
         prefix = chain.stat_prefix or f"outbound_{listener}"
-        made.filters.add(name=HCM).typed_config.Pack(_connection_manager(prefix, chain, reporter))
+        made.filters.add(name=HCM).typed_config.Pack(_connection_manager(prefix, chain, reporter, tokens))
         return made
     if chain.to_named_cluster:
         made.filters.add(name=SNI_CLUSTER).typed_config.Pack(sni_cluster_pb2.SniCluster())
@@ -114,7 +121,9 @@ def _ranges(subnets: tuple[str, ...]) -> list[Any]:
     return made
 
 
-def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter) -> Any:
+def _connection_manager(
+    stat_prefix: str, chain: Chain, reporter: Reporter, tokens: tuple[TokenRule, ...]
+) -> Any:
     kind = hcm_pb.HttpConnectionManager
     made = kind(
         stat_prefix=stat_prefix,
@@ -139,8 +148,10 @@ def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter) -> A
     made.upgrade_configs.add(upgrade_type="websocket")
     if chain.grpc_web:
         made.http_filters.add(name=GRPC_WEB).typed_config.Pack(grpc_web_pb2.GrpcWeb())
-    add_route_filters(made)
-    add_limit_filters(made, chain.limits)
+    # Routes may ask for what tokens say (istio.io, "JWT claim based routing").
+    authenticate(made, tokens, reroutes=True)
+    add_route_filters(made, reroutes=bool(tokens))
+    add_limit_filters(made, chain.limits, reroutes=bool(tokens))
     add_router(made)
     made.access_log.extend(http_access_logs(reporter))
     return made

@@ -25,6 +25,7 @@ from marline.compile.inbound_policies import port_policies
 from marline.compile.ingress import inbound_ports, secret_recipes
 from marline.compile.outbound_listener import ANY_ADDRESS, listen_address
 from marline.compile.passthrough import BLACK_HOLE, build_passthrough_cluster
+from marline.compile.request_authentication import authentication
 from marline.compile.resource import CLUSTER, LISTENER, Recipe
 from marline.compile.routes_targets import duration
 from marline.compile.telemetry import METADATA, destination_reporter
@@ -56,6 +57,7 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
     policy = snapshot.peer_policy(workload.namespace, labels)
     services = snapshot.services_selecting(workload.namespace, labels)
     sidecar = snapshot.sidecar(workload.namespace, labels)
+    accepted = authentication(snapshot, proxy, workload)
     served = {
         item.number: ServedPort(
             item.port,
@@ -65,11 +67,12 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
             item.pool,
             item.tls,
             item.bind,
+            accepted.rules if item.port.protocol.may_be_http else (),
         )
         for item in reversed(tuple(inbound_ports(snapshot, proxy, workload, sidecar)))
     }
     ports = tuple(served[number] for number in sorted(served))
-    sources = (*policy.sources, *((sidecar.ref,) if sidecar is not None else ()))
+    sources = (*policy.sources, *((sidecar.ref,) if sidecar is not None else ()), *accepted.sources)
     reporters = _reporters(workload, snapshot.settings.trust_domain)
     common = (
         *(_cluster_recipe(item, services, snapshot.settings.connect_seconds) for item in ports),

@@ -16,6 +16,7 @@ from marline.compile.filters import PLAIN_HTTP, TcpRoute, inbound_http_filter, t
 from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.inbound_policies import NO_POLICIES, PortPolicies
 from marline.compile.rate_limits import RateLimiter, limit_filters, limit_route, limit_table
+from marline.compile.request_authentication import TokenRule
 from marline.compile.resilience import protection_filters
 from marline.compile.routes_l4 import TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
@@ -43,6 +44,8 @@ class ServedPort:
     """How TLS of callers outside the mesh ends here, where the policy lets them in."""
     bind: str = ""
     """An address at which the port is listened to; "": the proxy's own."""
+    tokens: tuple[TokenRule, ...] = ()
+    """Which tokens of end users its requests may have."""
 
     @property
     def route(self) -> TcpRoute:
@@ -109,6 +112,7 @@ def served_chains(served: ServedPort, destination_port: int, reporters: Reporter
                     reporter,
                     limit_filters(limiters),
                     tuple(protection_filters(served.policies.admission, served.policies.concurrency)),
+                    served.tokens,
                 )
             )
         else:

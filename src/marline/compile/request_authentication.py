@@ -1,14 +1,25 @@
-"""RequestAuthentication at Envoy: where verified tokens' claims are, and how they are asked for.
+"""RequestAuthentication at Envoy: how tokens are verified, and where their claims are.
 
 envoyproxy.io, "JWT Authentication" (HTTP filter). As at Istio's proxies, the payload of a verified token
 is in the request's dynamic metadata: under the filter's name, in `payload`. Whoever asks for a claim
 (routes, authorization, rate limits) names it by `claim_path`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.type.matcher.v3 import metadata_pb2, value_pb2
+
+from marline.api.resource import Ref
+from marline.api.security.jwks import MalformedKeys, read_keys
+from marline.api.security.request_authentication import JWTRule
+from marline.mesh.model import Proxy, Workload
+from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.token_keys import key_source
+from marline.mesh.workload_policies import policies_for
 
 FILTER: Final = "envoy.filters.http.jwt_authn"
 """The name of the filter, and the namespace of its metadata."""
@@ -17,6 +28,119 @@ PAYLOAD: Final = "payload"
 SPACE_DELIMITED: Final = ("scope", "permission")
 """Claims that are lists in the metadata, whatever the token has: their text is split at spaces (Istio,
 `JWTRule.spaceDelimitedClaims`)."""
+_STRIPPING: Final = "envoy.http.early_header_mutation.header_mutation"
+_NO_KEYS: Final = '{"keys":[]}'
+"""No token can be verified with it: all are refused, as by Istio's proxies while there are no keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRule:
+    """How tokens of one issuer are verified."""
+
+    rule: JWTRule
+    keys: str = ""
+    """The key set, if it was fetched; "": there is none, unless the rule itself has it."""
+
+    @property
+    def key_set(self) -> str:
+        if not self.rule.jwks:
+            return self.keys or _NO_KEYS
+        try:
+            return read_keys(self.rule.jwks).document
+        except MalformedKeys:  # written before keys were read as strictly as today
+            return _NO_KEYS
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Those that are written for whoever gets the request."""
+        payload = self.rule.output_payload_to_header
+        claims = (item.header for item in self.rule.output_claim_to_headers)
+        return (*((payload,) if payload else ()), *claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """Which tokens a workload accepts."""
+
+    rules: tuple[TokenRule, ...] = ()
+    sources: tuple[Ref, ...] = ()
+
+
+def authentication(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> Authentication:
+    """All rules of all policies for a workload, by issuer, as in Istio."""
+    tokens = snapshot.rules.tokens
+    policies = tuple(policies_for(snapshot, tokens.policies, proxy, workload))
+    found = sorted((rule for item in policies for rule in item.spec.jwt_rules), key=lambda rule: rule.issuer)
+    sources = ((rule, key_source(rule)) for rule in found)
+    rules = (TokenRule(rule, tokens.keys.get(source, "") if source else "") for rule, source in sources)
+    return Authentication(tuple(rules), tuple(item.ref for item in policies))
+
+
+def authenticate(manager: Any, rules: tuple[TokenRule, ...], *, reroutes: bool = False) -> None:
+    """Let a connection manager verify tokens. `reroutes`: routes may depend on what they say.
+
+    Headers that only verified tokens are to write are taken from requests before anything is decided by them.
+    Envoy's filter takes them too, but those of one rule only once it comes to that rule, and not from a CORS
+    preflight; and it comes after the first choice of a route.
+    """
+    if not rules:
+        return
+    headers = dict.fromkeys(name.lower() for item in rules for name in item.headers)
+    if headers:
+        stripping = header_mutation_pb2.HeaderMutation()
+        for name in headers:
+            stripping.mutations.add(remove=name)
+        manager.early_header_mutation_extensions.add(name=_STRIPPING).typed_config.Pack(stripping)
+    config = build_authentication(rules, reroutes=reroutes)
+    manager.http_filters.add(name=FILTER).typed_config.Pack(config)
+
+
+def build_authentication(rules: tuple[TokenRule, ...], *, reroutes: bool) -> Any:
+    """The configuration of Envoy's filter. Without a token a request passes; a token must be valid by one of
+    the rules that look for one where it is (Istio, "Request authentication")."""
+    made = config_pb2.JwtAuthentication(bypass_cors_preflight=True)
+    names = [f"origins-{index}" for index in range(len(rules))]
+    for name, item in zip(names, rules, strict=True):
+        made.providers[name].CopyFrom(_provider(item, reroutes=reroutes))
+    rule = made.rules.add()
+    rule.match.prefix = "/"
+    if len(names) == 1:
+        _or_missing(rule.requires, names[0])
+        return made
+    for name in names:
+        rule.requires.requires_any.requirements.add().provider_name = name
+    # Where no rule accepts the token of a request, each must find none.
+    every = rule.requires.requires_any.requirements.add().requires_all
+    for name in names:
+        _or_missing(every.requirements.add(), name)
+    return made
+
+
+def _or_missing(made: Any, provider: str) -> None:
+    made.requires_any.requirements.add().provider_name = provider
+    made.requires_any.requirements.add().allow_missing.SetInParent()
+
+
+def _provider(item: TokenRule, *, reroutes: bool) -> Any:
+    rule = item.rule
+    made = config_pb2.JwtProvider(
+        issuer=rule.issuer,
+        audiences=rule.audiences,
+        from_params=rule.from_params,
+        from_cookies=rule.from_cookies,
+        forward=rule.forward_original_token,
+        forward_payload_header=rule.output_payload_to_header,
+        payload_in_metadata=PAYLOAD,
+        clear_route_cache=reroutes,
+    )
+    made.local_jwks.inline_string = item.key_set
+    for header in rule.from_headers:
+        made.from_headers.add(name=header.name, value_prefix=header.prefix)
+    for output in rule.output_claim_to_headers:
+        made.claim_to_headers.add(header_name=output.header, claim_name=output.claim)
+    lists: Iterable[str] = dict.fromkeys((*SPACE_DELIMITED, *rule.space_delimited_claims))
+    made.normalize_payload_in_metadata.space_delimited_claims.extend(lists)
+    return made
 
 
 def claim_path(claims: Sequence[str]) -> tuple[str, ...]:

@@ -40,13 +40,16 @@ from marline.mesh.rules import (
     destinations,
     gateway_hosts_of,
     hosts_of,
+    leads_elsewhere,
     passed_hosts,
     routed_by,
     routes_connections,
     speaks_for_gateways,
     speaks_for_mesh,
 )
-from marline.mesh.selection import Selection
+from marline.mesh.selection import Selection, selection_of
+from marline.mesh.token_keys import FetchedKeys
+from marline.mesh.token_policies import REQUEST_AUTHENTICATION
 
 Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
@@ -59,6 +62,7 @@ _RULE_KINDS: Final = frozenset(
         VIRTUAL_SERVICE,
         DESTINATION_RULE,
         PEER_AUTHENTICATION,
+        REQUEST_AUTHENTICATION,
         SIDECAR,
         RATE_LIMIT,
         RESILIENCE,
@@ -149,6 +153,11 @@ class Advance:
     def mesh_config(self) -> Resource[Any] | None:
         return self._present(MESH_CONFIG)
 
+    def fetched(self, keys: FetchedKeys) -> None:
+        """Key sets are not resources, but what proxies make of a policy follows from them."""
+        for ref in self._rules.tokens.fetched(keys):
+            self._changed_rules.append((ref, None, self._present(ref)))
+
     def finish(self) -> tuple[Mapping[Kind, Mapping[Ref, Resource[Any]]], Registry, Rules, Impact]:
         registry, rules = self._registry.finish(), self._rules.finish()
         found = self._registry.differences
@@ -195,7 +204,7 @@ class Advance:
         elif kind in service_routes.ROUTES:
             for item in versions:
                 self._follow_route(registry, rules, item)
-                if rules.sidecars and self._lead_elsewhere(versions):
+                if rules.sidecars and leads_elsewhere(versions, self._settings.cluster_domain):
                     self._show(registry, service_routes.backend_hosts(item, self._settings.cluster_domain))
             if gateway_routes.moves(versions):
                 self._follow_attachment(rules, versions)
@@ -206,6 +215,9 @@ class Advance:
             self._follow_routes(registry, rules, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
             self._follow_authentication(registry, ref.namespace)
+        elif kind == REQUEST_AUTHENTICATION:
+            root = self._settings.root_namespace
+            self._selected.update(selection_of(item, root) for item in versions)
         elif kind in (RATE_LIMIT, RESILIENCE):
             for item in versions:
                 self._follow_policy(registry, item)
@@ -229,22 +241,9 @@ class Advance:
                 # Policies of what is bound to a gateway have filters in its listeners.
                 limited = any(each in rules.policies for each in (item.ref, *delegate_refs(item)))
                 self._gateways |= limited and binds_elsewhere(versions)
-            if rules.sidecars and self._lead_elsewhere(versions):
+            if rules.sidecars and leads_elsewhere(versions, self._settings.cluster_domain):
                 for item in versions:
                     self._follow_led_to(registry, item)
-
-    def _lead_elsewhere(self, versions: list[Resource[Any]]) -> bool:
-        """Do rules begin or cease to lead somewhere, or somebody there? New shares, say, do not."""
-        domain = self._settings.cluster_domain
-        leading: list[object] = []
-        for item in versions:
-            spec = item.spec
-            if (item.group, item.kind) == VIRTUAL_SERVICE:
-                hosts = {destination.host for destination in destinations(spec)}
-                leading.append((spec.hosts, spec.gateways, spec.export_to, set(delegate_refs(item)), hosts))
-            else:
-                leading.append((spec.parent_refs, service_routes.backend_hosts(item, domain)))
-        return len(leading) == 1 or leading[0] != leading[-1]
 
     def _follow_led_to(self, registry: Registry, item: Resource[Any]) -> None:
         """Whoever has a Sidecar sees where the rules lead that it sees, also by their delegates."""

@@ -9,6 +9,7 @@ from marline.api.mesh_config.providers import ExtensionProvider
 from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
 from marline.mesh.selection import Selection
+from marline.mesh.token_keys import FetchedKeys
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted pairs: labels as a hashable value."""
@@ -56,6 +57,10 @@ class Protocol(Enum):
     @property
     def is_http(self) -> bool:
         return self in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC)
+
+    @property
+    def may_be_http(self) -> bool:
+        return self.is_http or self is Protocol.AUTO
 
 
 class Resolution(Enum):
@@ -255,6 +260,8 @@ class ChangeSet:
     changed: tuple[Resource[object], ...] = ()
     removed: tuple[Ref, ...] = ()
     resource_version: str = ""
+    keys: tuple[FetchedKeys, ...] = ()
+    """Key sets of tokens that were fetched for the first time, or differ from those before."""
 
 
 @dataclass(frozen=True, slots=True)

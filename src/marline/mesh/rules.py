@@ -28,6 +28,7 @@ from marline.mesh.patches import ENVOY_FILTER, PatchSet, envoy_filter_patches
 from marline.mesh.plugins import WASM_PLUGIN, wasm_plugin_patches
 from marline.mesh.policies import RATE_LIMIT, RESILIENCE, targets_of
 from marline.mesh.service_routes import ROUTES, SERVICE_ROUTES, backend_hosts, crossed_namespaces, route_keys
+from marline.mesh.token_policies import REQUEST_AUTHENTICATION, TokenPolicies, TokenPoliciesDraft
 from marline.mesh.visibility import age
 
 VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
@@ -85,6 +86,7 @@ class Rules:
     """In the order in which they are applied."""
     policies: Mapping[Ref, tuple[Resource[Any], ...]] = field(default_factory=dict)
     """Marline's own, by what they are attached to."""
+    tokens: TokenPolicies = field(default_factory=TokenPolicies)
 
 
 class RulesDraft:
@@ -114,6 +116,7 @@ class RulesDraft:
         self.patched: set[PatchImpact] = set()
         """What changes of patches touch."""
         self._policies = Overlay(base.policies)
+        self.tokens = TokenPoliciesDraft(base.tokens)
 
     def replace(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
         kind = (ref.group, ref.kind)
@@ -150,6 +153,8 @@ class RulesDraft:
                     show(secret, ref)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
+        elif kind == REQUEST_AUTHENTICATION:
+            self.tokens.replace(ref, old, new)
         elif kind == SIDECAR:
             self._replace_in(self._sidecars, old, new, _namespace)
         elif kind in (RATE_LIMIT, RESILIENCE):
@@ -245,6 +250,7 @@ class RulesDraft:
             self._sidecars.table(),
             self._patches.table(),
             self._policies.table(),
+            self.tokens.finish(),
         )
 
 
@@ -275,6 +281,20 @@ def binds_elsewhere(versions: Sequence[Resource[VirtualServiceSpec]]) -> bool:
     gateways than before, or do others by it?"""
     bound = [(item.spec.gateways, delegate_refs(item)) for item in versions]
     return len(bound) == 1 or bound[0] != bound[-1]
+
+
+def leads_elsewhere(versions: Sequence[Resource[Any]], cluster_domain: str) -> bool:
+    """Do rules, of which these are the versions as above, begin or cease to lead somewhere, or somebody
+    there? New shares, say, do not."""
+    leading: list[object] = []
+    for item in versions:
+        spec = item.spec
+        if (item.group, item.kind) == VIRTUAL_SERVICE:
+            hosts = {destination.host for destination in destinations(spec)}
+            leading.append((spec.hosts, spec.gateways, spec.export_to, set(delegate_refs(item)), hosts))
+        else:
+            leading.append((spec.parent_refs, backend_hosts(item, cluster_domain)))
+    return len(leading) == 1 or leading[0] != leading[-1]
 
 
 def routes_connections(item: Resource[VirtualServiceSpec]) -> bool:

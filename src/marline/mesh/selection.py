@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from marline.api.resource import Resource
 
 EVERYWHERE: Final = "*"
 GATEWAY_NAME_LABEL: Final = "gateway.networking.k8s.io/gateway-name"
@@ -41,3 +43,12 @@ def select(
     """What a policy of a namespace selects: from the root namespace workloads of all namespaces."""
     everywhere = namespace == root_namespace and not gateways
     return Selection(EVERYWHERE if everywhere else namespace, tuple(sorted(labels.items())), gateways)
+
+
+def selection_of(policy: Resource[Any], root_namespace: str) -> Selection:
+    """The workloads that a policy with a `selector` or with targets may be for. Of Gateways it may say too
+    much: which of them a proxy serves is not known by labels alone."""
+    spec = policy.spec
+    labels = spec.selector.match_labels if spec.selector is not None else {}
+    targets = tuple(target.name for target in spec.targets)
+    return select(policy.namespace, root_namespace, labels, targets)

@@ -265,6 +265,8 @@ def advance(snapshot: MeshSnapshot, change: ChangeSet) -> tuple[MeshSnapshot, Im
         step.put(ref, None)
     for resource in change.changed:
         step.put(resource.ref, resource)
+    for keys in change.keys:
+        step.fetched(keys)
     kinds, registry, rules, impact = step.finish()
     if not snapshot.resource_version:
         impact = replace(impact, everything=True)
