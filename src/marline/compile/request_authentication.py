@@ -29,8 +29,12 @@ SPACE_DELIMITED: Final = ("scope", "permission")
 """Claims that are lists in the metadata, whatever the token has: their text is split at spaces (Istio,
 `JWTRule.spaceDelimitedClaims`)."""
 _STRIPPING: Final = "envoy.http.early_header_mutation.header_mutation"
-_NO_KEYS: Final = '{"keys":[]}'
-"""No token can be verified with it: all are refused, as by Istio's proxies while there are no keys."""
+_NO_KEYS: Final = (
+    '{"keys":[{"crv":"P-256","kid":"no-keys","kty":"EC","x":"N1R_JcgWB5cXOsC28tQFiUC0w8Z75FC8Ux_hFaCI_6A",'
+    '"y":"QVf78INnjS64ER-Q6mmf0iLJ1wOzy7M-Xr_OF68EeU8"}]}'
+)
+"""While there are no keys all tokens are refused, as by Istio's proxies. Envoy demands one key: of this one
+nobody has the private half, since x is the SHA-256 of the text `marline: nobody has this key 2`."""
 
 
 @dataclass(frozen=True, slots=True)
