@@ -1,4 +1,4 @@
-"""Tokens of end users, and the key sets that they are verified with: a small issuer (RFC 7515, 7517, 7518)."""
+"""Tokens of end users, and the key sets that they are verified with: a small issuer (RFC 7515 to 7518)."""
 
 import base64
 import json
