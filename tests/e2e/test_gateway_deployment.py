@@ -79,6 +79,16 @@ def test_gateways_of_one_port_serve_at_addresses_of_their_own_until_they_are_del
     assert [item["service"] for item in proxies(shop)] == ["one-marline"]
 
 
+def test_its_class_is_there_and_says_what_marline_can_do(shop: Mesh) -> None:
+    def told() -> dict[str, Any]:
+        made = json.loads(shop.marline("get", "gatewayclass", "marline", "-o", "json"))
+        return dict(made.get("status", {}))
+
+    status = eventually(told, "the class has a status", shop.home)
+    assert {item["type"]: item["status"] for item in status["conditions"]}["Accepted"] == "True"
+    assert "HTTPRoute" in [item["name"] for item in status["supportedFeatures"]]
+
+
 INFRASTRUCTURE = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

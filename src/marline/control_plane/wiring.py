@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from marline.control_plane.endpoints import endpoints
 from marline.control_plane.wasm_modules import WasmModules
+from marline.controllers.gateway_class import provide_gateway_class
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.policy_statuses import PolicyStatuses
 from marline.controllers.rate_limit_demand import RateLimitDemand
@@ -169,6 +170,7 @@ async def run(home: Home, config: MeshConfig) -> None:
     async with AsyncExitStack() as stack:
         store = await EmbeddedStore.open(home.database)
         stack.push_async_callback(store.close)
+        await provide_gateway_class(store)
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
         plane = ControlPlane.of(store, settings, home.modules)
         credentials = ApiCredentials.open(home.api)
