@@ -14,8 +14,8 @@ from marline.analyze.names import destination_rules, gateways, services_named
 from marline.api.networking.destination_rule import ClientTLSSettings, DestinationRuleSpec
 from marline.api.resource import Resource
 from marline.compile.gateway_tls import certificate_fault
-from marline.mesh.authentication import MtlsMode
-from marline.mesh.model import Endpoint, Service
+from marline.mesh.authentication import MtlsMode, numbers_of
+from marline.mesh.model import Endpoint, Port, Service
 from marline.mesh.snapshot import MeshSnapshot
 
 
@@ -61,11 +61,11 @@ def _conflict(
     snapshot: MeshSnapshot, item: Resource[Any], service: Service, subset: str, port: int, mode: str
 ) -> str:
     labels: dict[str, str] = next((each.labels for each in item.spec.subsets if each.name == subset), {})
-    names = {each.name: each.number for each in service.ports if port in (0, each.number)}
+    ports = {each.name: each for each in service.ports if port in (0, each.number)}
     for endpoint in snapshot.all_endpoints(service):
-        if endpoint.service_port not in names or not labels.items() <= dict(endpoint.labels).items():
+        if endpoint.service_port not in ports or not labels.items() <= dict(endpoint.labels).items():
             continue
-        accepted = _accepted(snapshot, endpoint, names[endpoint.service_port])
+        accepted = _accepted(snapshot, endpoint, ports[endpoint.service_port])
         if mode == "DISABLE" and accepted is MtlsMode.STRICT:
             return f"{endpoint.workload or endpoint.address} accepts mTLS only"
         if (
@@ -77,12 +77,12 @@ def _conflict(
     return ""
 
 
-def _accepted(snapshot: MeshSnapshot, endpoint: Endpoint, port: int) -> MtlsMode | None:
+def _accepted(snapshot: MeshSnapshot, endpoint: Endpoint, port: Port) -> MtlsMode | None:
     """None: the endpoint is behind no proxy of the mesh."""
     if not endpoint.mtls:
         return None
     policy = snapshot.peer_policy(endpoint.namespace, dict(endpoint.labels))
-    return policy.for_port(endpoint.port, port)
+    return policy.for_port(endpoint.port, *numbers_of(port))
 
 
 def _is_edge(snapshot: MeshSnapshot, endpoint: Endpoint) -> bool:

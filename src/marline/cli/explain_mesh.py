@@ -56,18 +56,24 @@ async def running_mesh(home: Home) -> KnownMesh:
     return KnownMesh(snapshot, proxies, {})
 
 
-def choose_proxy(mesh: KnownMesh, name: str) -> Proxy:
-    """The proxy of the workload that a user means by its name, its `app` label or the beginning of its
-    name, each with `.namespace` if need be. Of several of one name the first is taken: they have the same
-    configuration unless they differ in labels. Raises `Missing` and `Failed`."""
+def proxies_called(mesh: KnownMesh, name: str) -> list[Proxy]:
+    """The proxies of the workloads that a user means by a name, an `app` label or the beginning of a name,
+    each with `.namespace` if need be. Raises `Missing` if there are none."""
     for fits in (_is_named, _is_app, _begins_so):
         found = [item for item in mesh.proxies if fits(item.workloads[0], name)]
-        if found and len({(item.workloads[0].namespace, item.workloads[0].labels) for item in found}) == 1:
-            return found[0]
         if found:
-            raise Failed(f"{name!r} may mean {_listed(found)}; name one of them")
+            return found
     known = _listed(mesh.proxies)
     raise Missing(f"no proxy of a workload {name!r} is connected; connected: {known or 'none'}")
+
+
+def choose_proxy(mesh: KnownMesh, name: str) -> Proxy:
+    """The one of `proxies_called` that a user means. Of several of one name the first is taken: they have
+    the same configuration unless they differ in labels. Raises `Missing` and `Failed`."""
+    found = proxies_called(mesh, name)
+    if len({(item.workloads[0].namespace, item.workloads[0].labels) for item in found}) > 1:
+        raise Failed(f"{name!r} may mean {_listed(found)}; name one of them")
+    return found[0]
 
 
 def _listed(proxies: Iterable[Proxy]) -> str:

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "describe": _Command("describe", "Tell all about one resource or workload."),
     "diff": _Command("diff", "Tell what files would change, before they are applied."),
     "explain": _Command("explain", "Tell what would happen to a request, and why."),
+    "authn": _Command("authn", "Show who speaks mutual TLS with whom, and what decides it."),
     "delete": _Command("delete", "Delete resources."),
     "analyze": _Command("analyze", "Find what is wrong or risky in resources."),
     "status": _Command("status", "Show workloads, identities and traffic."),

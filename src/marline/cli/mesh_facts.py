@@ -92,13 +92,13 @@ def _service(mesh: MeshSnapshot, service: Service) -> ServiceFacts:
 
 
 def _endpoint(mesh: MeshSnapshot, service: Service, endpoint: Endpoint) -> EndpointFacts:
-    number = next((port.number for port in service.ports if port.name == endpoint.service_port), 0)
+    port = next((item for item in service.ports if item.name == endpoint.service_port), None)
     return EndpointFacts(
-        port=endpoint.service_port or str(number),
+        port=endpoint.service_port or str(port.number if port is not None else 0),
         address=f"{endpoint.address}:{endpoint.port}",
         workload=endpoint.workload,
         ready=endpoint.healthy,
-        mtls=mesh.calls_with_mtls(endpoint, number),
+        mtls=mesh.calls_with_mtls(endpoint, port),
         identity=endpoint.spiffe_id,
     )
 

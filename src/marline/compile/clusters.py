@@ -121,7 +121,7 @@ def _all_mtls(
     snapshot: MeshSnapshot, service: Service, port: Port, rule: DestinationPolicy | None, subset: str
 ) -> bool:
     members = port_endpoints(snapshot.all_endpoints(service), port, rule, subset)
-    return bool(members) and all(snapshot.calls_with_mtls(item, port.number) for item in members)
+    return bool(members) and all(snapshot.calls_with_mtls(item, port) for item in members)
 
 
 def _listed(

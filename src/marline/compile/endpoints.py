@@ -60,12 +60,12 @@ def endpoint_recipes(
 
 def callable_endpoints(snapshot: MeshSnapshot, service: Service) -> tuple[Endpoint, ...]:
     """A service's endpoints, as to mTLS in the way in which they accept calls."""
-    numbers = {port.name: port.number for port in service.ports}
+    ports = {port.name: port for port in service.ports}
     found = snapshot.endpoints(service)
     if not snapshot.rules.peer_authentications:
         return found
     return tuple(
-        replace(item, mtls=snapshot.calls_with_mtls(item, numbers.get(item.service_port, 0)))
+        replace(item, mtls=snapshot.calls_with_mtls(item, ports.get(item.service_port)))
         if item.mtls
         else item
         for item in found

@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Final
 
 from marline.api.resource import Ref, Resource
-from marline.api.security.peer_authentication import PeerAuthenticationSpec
+from marline.api.security.peer_authentication import MutualTLS, PeerAuthenticationSpec
+from marline.mesh.model import Port
 
 
 class MtlsMode(Enum):
@@ -23,19 +24,46 @@ DEFAULT_MODE: Final = MtlsMode.STRICT
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A mode, and what decides it."""
+
+    mode: MtlsMode = DEFAULT_MODE
+    source: Ref | None = None
+    """None: no policy says anything; the default counts."""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerPolicy:
     """What a workload accepts: on all ports, and on some of them."""
 
-    mode: MtlsMode = DEFAULT_MODE
-    ports: tuple[tuple[int, MtlsMode], ...] = ()
+    general: Decision = Decision()
+    decided: tuple[tuple[int, Decision], ...] = ()
     sources: tuple[Ref, ...] = ()
+
+    @property
+    def mode(self) -> MtlsMode:
+        return self.general.mode
+
+    @property
+    def ports(self) -> tuple[tuple[int, MtlsMode], ...]:
+        return tuple((number, decision.mode) for number, decision in self.decided)
+
+    def decision(self, *numbers: int) -> Decision:
+        """What counts for a port, which may be known by several numbers."""
+        found = (decision for number, decision in self.decided if number in numbers)
+        return next(found, self.general)
 
     def for_port(self, *numbers: int) -> MtlsMode:
         """The mode of a port, which may be known by several numbers."""
-        for number, mode in self.ports:
-            if number in numbers:
-                return mode
-        return self.mode
+        return self.decision(*numbers).mode
+
+
+def numbers_of(port: Port | None) -> tuple[int, ...]:
+    """The numbers by which a policy may mean a service's port: Istio means the workload's."""
+    if port is None:
+        return ()
+    return (port.number, port.target) if isinstance(port.target, int) and port.target else (port.number,)
 
 
 def resolve_policy(
@@ -49,16 +77,26 @@ def resolve_policy(
     selecting = _first(item for item in own if _selects(item, labels))
     general = _first(item for item in own if not _selector(item))
     mesh = _first(item for item in policies.get(root_namespace, ()) if not _selector(item))
-    mode = DEFAULT_MODE
+    decided = Decision()
     for policy in (mesh, general, selecting):
-        mode = _mode(policy, mode)
-    ports: tuple[tuple[int, MtlsMode], ...] = ()
+        if policy is not None:
+            decided = _decide(policy, "spec.mtls.mode", policy.spec.mtls, decided)
+    ports: tuple[tuple[int, Decision], ...] = ()
     if selecting is not None:
         ports = tuple(
-            (number, mode if mtls.mode == "UNSET" else MtlsMode(mtls.mode))
+            (number, _decide(selecting, f"spec.portLevelMtls.{number}.mode", mtls, decided))
             for number, mtls in sorted(selecting.spec.port_level_mtls.items())
         )
-    return PeerPolicy(mode, ports, tuple(item.ref for item in (selecting, general, mesh) if item is not None))
+    found = dict.fromkeys(item.ref for item in (selecting, general, mesh) if item is not None)
+    return PeerPolicy(decided, ports, tuple(found))
+
+
+def _decide(
+    policy: Resource[PeerAuthenticationSpec], field: str, mtls: MutualTLS | None, inherited: Decision
+) -> Decision:
+    if mtls is None or mtls.mode == "UNSET":
+        return inherited
+    return Decision(MtlsMode(mtls.mode), policy.ref, field)
 
 
 def _first(
@@ -74,9 +112,3 @@ def _selector(item: Resource[PeerAuthenticationSpec]) -> Mapping[str, str]:
 def _selects(item: Resource[PeerAuthenticationSpec], labels: Mapping[str, str]) -> bool:
     selector = _selector(item)
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
-
-
-def _mode(policy: Resource[PeerAuthenticationSpec] | None, inherited: MtlsMode) -> MtlsMode:
-    if policy is None or policy.spec.mtls is None or policy.spec.mtls.mode == "UNSET":
-        return inherited
-    return MtlsMode(policy.spec.mtls.mode)

@@ -13,7 +13,7 @@ from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.mesh import delegation
-from marline.mesh.authentication import MtlsMode, PeerPolicy, resolve_policy
+from marline.mesh.authentication import MtlsMode, PeerPolicy, numbers_of, resolve_policy
 from marline.mesh.change import Advance
 from marline.mesh.delegation import Merged, is_delegate
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
@@ -220,12 +220,13 @@ class MeshSnapshot:
             self.rules.peer_authentications, self.settings.root_namespace, namespace, labels
         )
 
-    def calls_with_mtls(self, endpoint: Endpoint, port: int) -> bool:
-        """Do proxies use mTLS with an endpoint of a service port? Not if its policy turned it off."""
+    def calls_with_mtls(self, endpoint: Endpoint, port: Port | None) -> bool:
+        """Do proxies use mTLS with an endpoint of a service port? Not if its policy turned it off. A policy
+        names the workload's port, which need not be the one at which its proxy listens."""
         if not endpoint.mtls or not self.rules.peer_authentications:
             return endpoint.mtls
         policy = self.peer_policy(endpoint.namespace, dict(endpoint.labels))
-        return policy.for_port(endpoint.port, port) is not MtlsMode.DISABLE
+        return policy.for_port(endpoint.port, *numbers_of(port)) is not MtlsMode.DISABLE
 
     def patch_sets(self, namespace: str, labels: Mapping[str, str]) -> Iterator[PatchSet]:
         """Those for a workload, in the order in which they are applied: first the root namespace's, then

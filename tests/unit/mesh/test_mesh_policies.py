@@ -161,7 +161,7 @@ def test_a_port_may_differ_from_its_workload() -> None:
         MtlsMode.DISABLE, MtlsMode.STRICT, MtlsMode.STRICT,
     ]  # fmt: skip
     (endpoint,) = snapshot.endpoints(snapshot.services[REVIEWS])
-    assert not snapshot.calls_with_mtls(endpoint, 9080)
+    assert not snapshot.calls_with_mtls(endpoint, snapshot.services[REVIEWS].ports[0])
 
 
 def sidecar(*hosts: str, **spec: Any) -> Any:
