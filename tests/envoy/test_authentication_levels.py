@@ -15,7 +15,10 @@ MESH = """
 apiVersion: v1
 kind: Service
 metadata: {{name: reviews, namespace: default}}
-spec: {{clusterIP: 10.96.0.1, selector: {{app: reviews}}, ports: [{{name: http, port: 9080, targetPort: {app}}}]}}
+spec:
+  clusterIP: 10.96.0.1
+  selector: {{app: reviews}}
+  ports: [{{name: http, port: 9080, targetPort: {app}}}]
 ---
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
