@@ -19,6 +19,8 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import SNI_FILTER, forward_proxy_filter, resolve_sni
+from marline.compile.gateway_api_authorization import ROUTE_FILTER as AUTHORIZATION_FILTER
+from marline.compile.gateway_api_authorization import idle_authorization
 from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.compile.rate_limits import LimitFilter, build_filter
 from marline.compile.request_authentication import TokenRule, authenticate
@@ -144,12 +146,13 @@ def _manager(stat_prefix: str, reporter: Reporter) -> Any:
 
 
 def add_route_filters(manager: Any, *, reroutes: bool = False) -> None:
-    """Faults, CORS and sessions. A route turns them on by configuring them; no other request pays for them
-    (Envoy documentation, "HTTP filters", "Route based filter chain"). Which filters a request has follows
-    from its first route: where it may get another one, it has them all."""
+    """Faults, CORS, external authorization, sessions. A route turns them on by configuring them; no other
+    request pays for them (Envoy documentation, "HTTP filters", "Route based filter chain"). Which filters a
+    request has follows from its first route: where it may get another one, it has them all."""
     for name, config in (
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         (CORS_FILTER, cors_pb2.Cors()),
+        (AUTHORIZATION_FILTER, idle_authorization()),
         (SESSION_FILTER, stateful_session_pb2.StatefulSession()),
     ):
         _add_http_filter(manager, name, config).disabled = not reroutes

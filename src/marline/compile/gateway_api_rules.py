@@ -21,6 +21,7 @@ from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import resolve_host
+from marline.compile.gateway_api_authorization import set_authorization
 from marline.compile.gateway_api_filters import (
     Filters,
     add_mirror,
@@ -89,13 +90,15 @@ def backend_key(backend: BackendObjectReference) -> BackendKey:
 
 
 def references(spec: HTTPRouteSpec) -> Iterator[BackendObjectReference]:
-    """Every backend that a route names, those of its mirrors included."""
+    """Every backend that a route names, those of its filters included."""
     for rule in spec.rules:
         yield from rule.backend_refs
         for filters in (rule.filters, *(backend.filters for backend in rule.backend_refs)):
-            yield from (
-                item.request_mirror.backend_ref for item in filters if item.request_mirror is not None
-            )
+            for item in filters:
+                if item.request_mirror is not None:
+                    yield item.request_mirror.backend_ref
+                if item.external_auth is not None:
+                    yield item.external_auth.backend_ref
 
 
 def ordered_routes(route_sets: Iterable[RouteSet]) -> list[route_pb.Route]:
@@ -199,7 +202,13 @@ def _set_action(
     apply_headers(made, header_changes(rule.filters))
     set_cors(made, filters)
     redirect = redirect_of(filters)
-    if redirect is not None:
+    asking = next((item.external_auth for item in filters if item.external_auth is not None), None)
+    asked = routes.target(asking.backend_ref) if asking is not None else None
+    if asking is not None and asked is not None:
+        set_authorization(made, asking, asked)
+    if asking is not None and asked is None:
+        made.direct_response.status = _broken_status(routes)
+    elif redirect is not None:
         set_redirect(made.redirect, redirect, match.path, routes.scheme, routes.port)
     elif not any(target is not None for _, target in shares):
         made.direct_response.status = _broken_status(routes)

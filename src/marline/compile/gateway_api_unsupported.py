@@ -31,8 +31,12 @@ def rule_fault(rule: HTTPRouteRule, index: int) -> str:
     for number, match in enumerate(rule.matches):
         _match(match, faults.at("matches").item(number))
     _filters(rule.filters, faults.at("filters"))
+    asks = any(item.external_auth is not None for item in rule.filters)
     for number, backend in enumerate(rule.backend_refs):
-        _filters(backend.filters, faults.at("backendRefs").item(number).at("filters"))
+        where = faults.at("backendRefs").item(number).at("filters")
+        _filters(backend.filters, where)
+        if asks and any(item.external_auth is not None for item in backend.filters):
+            where.add("one service can be asked whether a request may pass, and the rule names one")
     if rule.session_persistence is not None:
         several = sum(backend.weight > 0 for backend in rule.backend_refs) > 1
         _session(rule.session_persistence, several, faults.at("sessionPersistence"))
@@ -67,8 +71,6 @@ def _filters(filters: tuple[HTTPRouteFilter, ...], faults: Faults) -> None:
         where = faults.item(index)
         if item.type == "ExtensionRef":
             where.at("extensionRef").add("no filter is a resource of its own")
-        elif item.type == "ExternalAuth":
-            where.at("externalAuth").add("authorization by another service is not supported")
         elif item.request_header_modifier is not None:
             for number, name in enumerate(item.request_header_modifier.remove):
                 if name.lower() == "host":

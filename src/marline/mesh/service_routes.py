@@ -82,7 +82,7 @@ def is_for_connections(route: Resource[Any]) -> bool:
 
 
 def backend_hosts(route: Resource[Any], cluster_domain: str) -> set[str]:
-    """The hosts that a route sends or mirrors to."""
+    """The hosts that a route sends or mirrors to, or asks."""
     found: set[str] = set()
     for backend in _backends(route):
         if (backend.group, backend.kind) == (_ISTIO, "Hostname"):
@@ -105,6 +105,8 @@ def _backends(route: Resource[Any]) -> Iterator[BackendObjectReference]:
         for item in (*filters, *own):
             if item.request_mirror is not None:
                 yield item.request_mirror.backend_ref
+            if item.external_auth is not None:
+                yield item.external_auth.backend_ref
 
 
 def attached_routes(

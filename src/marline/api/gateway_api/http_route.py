@@ -157,7 +157,10 @@ _ATTRIBUTES: Final = {
 _PATH: Final = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _NOT_NORMAL: Final = ("//", "/./", "/../", "%2f", "%2F")
 _REPLACEMENT: Final = re.compile(r"/[!-~]*")
-_ONCE: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
+_ONCE: Final = (
+    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS",
+    "ExternalAuth",
+)  # fmt: skip
 _ORIGIN: Final = re.compile(r"\*|https?://(((\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?)")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*")
 
@@ -268,8 +271,20 @@ def _cors(policy: HTTPCORSFilter, faults: Faults) -> None:
 def _external_auth(auth: HTTPExternalAuthFilter, faults: Faults) -> None:
     route_rules.typed_once({"GRPC": auth.grpc, "HTTP": auth.http}, auth.protocol, faults)
     route_rules.backend(auth.backend_ref, faults.at("backendRef"))
-    if auth.http is not None and auth.http.path and not _PATH.fullmatch(auth.http.path):
-        faults.at("http").at("path").add(f"{auth.http.path!r} has a character that is not allowed in a path")
+    if auth.http is not None and auth.http.path:
+        where = faults.at("http").at("path")
+        if not auth.http.path.startswith("/"):
+            where.add(f"{auth.http.path!r} must start with '/'")
+        elif not _PATH.fullmatch(auth.http.path):
+            where.add(f"{auth.http.path!r} has a character that is not allowed in a path")
+    for name, headers in (
+        ("grpc.allowedHeaders", auth.grpc.allowed_headers if auth.grpc is not None else ()),
+        ("http.allowedHeaders", auth.http.allowed_headers if auth.http is not None else ()),
+        ("http.allowedResponseHeaders", auth.http.allowed_response_headers if auth.http is not None else ()),
+    ):
+        kind, _, field = name.partition(".")
+        for index, header in enumerate(headers):
+            rules.header_name(header, faults.at(kind).at(field).item(index))
 
 
 def _path_modifier(change: HTTPPathModifier, rule: HTTPRouteRule, faults: Faults) -> None:
