@@ -203,14 +203,7 @@ async def test_requests_are_mirrored_to_several_backends_each_by_its_share() -> 
     assert 60 <= counts["few"] <= 140
 
 
-EXTERNAL_AUTH = """
-  filters:
-  - type: ExternalAuth
-    externalAuth: {protocol: HTTP, http: {}, backendRef: {name: auth, port: 80}}
-"""
-
-
-@pytest.mark.proves("gateway_api.HTTPRouteFilter.extensionRef", "gateway_api.HTTPRouteFilter.externalAuth")
+@pytest.mark.proves("gateway_api.HTTPRouteFilter.extensionRef")
 @pytest.mark.parametrize(
     "rule",
     [
@@ -218,7 +211,6 @@ EXTERNAL_AUTH = """
         "matches: [{path: {type: RegularExpression, value: '/(?=a)'}}]",
         "filters: [{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}]",
         "filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [Host]}}]",
-        EXTERNAL_AUTH,
         "sessionPersistence: {absoluteTimeout: 1h}",
     ],
 )

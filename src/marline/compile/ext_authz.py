@@ -3,7 +3,6 @@
 envoyproxy.io, "External Authorization" (HTTP filter and network filter).
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,9 +32,9 @@ class Authorizer:
     fail_open: bool = False
     status_on_error: int = 403
     path_prefix: str = ""
-    request_headers: tuple[str, ...] | None = None
-    """The headers of the request that it is told, as patterns (`name`, `abc*`, `*abc`), beside those that it
-    is told at any rate. None: over gRPC all."""
+    request_headers: tuple[str, ...] = ()
+    """The headers of the request that it is told, as patterns (`name`, `abc*`, `*abc`); over HTTP
+    beside those that it is told at any rate. Nothing said: over gRPC all."""
     added_headers: tuple[tuple[str, str], ...] = ()
     max_body: int = 0
     """So many bytes of the request's body are sent with it; 0: none."""
@@ -57,12 +56,14 @@ def http_authorization(asked: Authorizer) -> ext_authz_pb2.ExtAuthz:
         failure_mode_allow=asked.fail_open,
     )
     made.status_on_error.code = asked.status_on_error
-    if asked.request_headers is not None:
+    if asked.request_headers:
         made.allowed_headers.patterns.extend(_matchers(asked.request_headers))
     if asked.max_body:
         made.with_request_body.max_request_bytes = asked.max_body
         made.with_request_body.allow_partial_message = asked.partial_body
         made.with_request_body.pack_as_bytes = asked.body_as_bytes
+    if asked.upstream_headers is None:
+        made.decoder_header_mutation_rules.disallow_expression.regex = "|".join(_OF_THE_MESSAGE)
     if asked.protocol == "GRPC":
         made.grpc_service.CopyFrom(grpc_service(asked))
     else:
@@ -87,7 +88,7 @@ def _set_http_service(made: Any, asked: Authorizer) -> None:
         made.authorization_request.headers_to_add.add(key=name, value=value)
     answer = made.authorization_response
     if asked.upstream_headers is None:
-        answer.allowed_upstream_headers.patterns.append(_others(_OF_THE_MESSAGE))
+        answer.allowed_upstream_headers.patterns.add().safe_regex.regex = "[^:].*"
     for field, patterns in (
         ("allowed_upstream_headers", asked.upstream_headers or ()),
         ("allowed_client_headers", asked.denied_headers),
@@ -106,27 +107,3 @@ def _matchers(patterns: Iterable[str]) -> Iterable[string_pb2.StringMatcher]:
             yield string_pb2.StringMatcher(suffix=name[1:])
         else:
             yield string_pb2.StringMatcher(exact=name)
-
-
-def _others(names: Iterable[str]) -> string_pb2.StringMatcher:
-    """Every header but these."""
-    made = string_pb2.StringMatcher()
-    made.safe_regex.regex = other_than(names)
-    return made
-
-
-def other_than(words: Iterable[str]) -> str:
-    """A regular expression for the name of every header but some. RE2 has no look-ahead, so it spells out
-    where a name may part from theirs."""
-    return _parting(tuple(sorted(words)), first=True)
-
-
-def _parting(words: tuple[str, ...], *, first: bool = False) -> str:
-    continued = "".join(sorted({word[0] for word in words if word}))
-    ways = [] if first or "" in words else [""]
-    for letter in continued:
-        rest = tuple(word[1:] for word in words if word[:1] == letter)
-        ways.append(re.escape(letter) + _parting(rest))
-    # `:status` and its like are no headers.
-    ways.append(f"[^{':' if first else ''}{re.escape(continued)}].*" if first or continued else ".+")
-    return f"(?:{'|'.join(ways)})"

@@ -56,7 +56,7 @@ def _authorizer(wanted: HTTPExternalAuthFilter, target: Target) -> Authorizer:
         f"{host}:{port}",
         _SECONDS,
         path_prefix=http.path.rstrip("/") if http is not None else "",
-        request_headers=None if wanted.protocol == "GRPC" and not told else told,
+        request_headers=told,
         max_body=wanted.forward_body.max_size if wanted.forward_body is not None else 0,
         upstream_headers=(http.allowed_response_headers if http is not None else ()) or None,
     )

@@ -31,12 +31,11 @@ def rule_fault(rule: HTTPRouteRule, index: int) -> str:
     for number, match in enumerate(rule.matches):
         _match(match, faults.at("matches").item(number))
     _filters(rule.filters, faults.at("filters"))
-    asks = any(item.external_auth is not None for item in rule.filters)
+    _asks_once(rule.filters, faults.at("filters"))
     for number, backend in enumerate(rule.backend_refs):
         where = faults.at("backendRefs").item(number).at("filters")
         _filters(backend.filters, where)
-        if asks and any(item.external_auth is not None for item in backend.filters):
-            where.add("one service can be asked whether a request may pass, and the rule names one")
+        _asks_once((*rule.filters, *backend.filters), where)
     if rule.session_persistence is not None:
         several = sum(backend.weight > 0 for backend in rule.backend_refs) > 1
         _session(rule.session_persistence, several, faults.at("sessionPersistence"))
@@ -77,6 +76,11 @@ def _filters(filters: tuple[HTTPRouteFilter, ...], faults: Faults) -> None:
                     where.at("requestHeaderModifier").at("remove").item(number).add(
                         "a request cannot be without its Host"
                     )
+
+
+def _asks_once(filters: tuple[HTTPRouteFilter, ...], faults: Faults) -> None:
+    if sum(item.external_auth is not None for item in filters) > 1:
+        faults.add("one service at most can be asked whether a request may pass")
 
 
 def _session(session: SessionPersistence, several: bool, faults: Faults) -> None:

@@ -8,6 +8,7 @@ clients there, instead of the producer's.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from marline.api.gateway_api.grpc_route import GRPCRouteFilter
 from marline.api.gateway_api.http_route import HTTPRouteFilter
 from marline.api.gateway_api.shared import BackendObjectReference, ParentReference
 from marline.api.resource import Ref, Resource
@@ -100,12 +101,12 @@ def crossed_namespaces(route: Resource[Any]) -> set[str]:
 def _backends(route: Resource[Any]) -> Iterator[BackendObjectReference]:
     for rule in route.spec.rules:
         yield from rule.backend_refs
-        filters: Iterable[HTTPRouteFilter] = getattr(rule, "filters", ())
+        filters: Iterable[HTTPRouteFilter | GRPCRouteFilter] = getattr(rule, "filters", ())
         own = (item for backend in rule.backend_refs for item in getattr(backend, "filters", ()))
         for item in (*filters, *own):
             if item.request_mirror is not None:
                 yield item.request_mirror.backend_ref
-            if item.external_auth is not None:
+            if isinstance(item, HTTPRouteFilter) and item.external_auth is not None:
                 yield item.external_auth.backend_ref
 
 

@@ -231,6 +231,11 @@ DOCUMENTS: Final = """
  spec: {parentRefs: [{group: "", kind: Service, name: reviews}, {name: edge}],
   rules: [{backendRefs: [{group: networking.istio.io, kind: Hostname, name: api.example.com, port: 80}]}]}}
 ---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: guarded, namespace: default},
+ spec: {parentRefs: [{group: "", kind: Service, name: ratings}, {name: edge}],
+  rules: [{backendRefs: [{name: ratings, port: 9080}], filters: [{type: ExternalAuth, externalAuth: {
+   protocol: GRPC, grpc: {}, backendRef: {name: db, namespace: other, port: 5432}}}]}]}}
+---
 {apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: consumer, namespace: other},
  spec: {parentRefs: [{group: "", kind: Service, name: reviews, namespace: default}],
   rules: [{backendRefs: [{name: db, port: 5432}]}]}}

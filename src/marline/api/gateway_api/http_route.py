@@ -157,10 +157,7 @@ _ATTRIBUTES: Final = {
 _PATH: Final = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _NOT_NORMAL: Final = ("//", "/./", "/../", "%2f", "%2F")
 _REPLACEMENT: Final = re.compile(r"/[!-~]*")
-_ONCE: Final = (
-    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS",
-    "ExternalAuth",
-)  # fmt: skip
+_ONCE: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
 _ORIGIN: Final = re.compile(r"\*|https?://(((\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?)")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*")
 
