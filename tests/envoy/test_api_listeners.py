@@ -202,6 +202,9 @@ async def test_default_gateways_have_the_routes_that_want_them() -> None:
     "gateway_api.GatewayAddress.value",
     "gateway_api.GatewayAddress.type",
     "gateway_api.GatewayInfrastructure.parametersRef",
+    "gateway_api.InfrastructureParameters.group",
+    "gateway_api.InfrastructureParameters.kind",
+    "gateway_api.InfrastructureParameters.name",
 )
 async def test_a_gateway_with_demands_that_nobody_fulfils_is_not_served() -> None:
     parameters = {"parametersRef": {"group": "", "kind": "ConfigMap", "name": "p"}}

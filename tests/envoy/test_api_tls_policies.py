@@ -88,13 +88,19 @@ async def test_a_backend_is_called_with_tls_and_must_be_who_the_policy_says(tmp_
     "gateway_api.PolicyTargetReference.sectionName",
     "gateway_api.PolicyTargetReference.name",
     "gateway_api.BackendTLSPolicySpec.options",
+    "gateway_api.LocalObjectReference.group",
+    "gateway_api.LocalObjectReference.kind",
+    "gateway_api.LocalObjectReference.name",
 )
 async def test_what_is_wrong_with_a_policy_lets_connections_fail_and_is_told(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         text, _ = await secure_app(stack, tmp_path, WebAuthority())
         absent = [{"group": "", "kind": "ConfigMap", "name": "absent"}]
         kind = [{"group": "", "kind": "Secret", "name": "ca"}]
-        for references, reason in ((absent, "InvalidCACertificateRef"), (kind, "InvalidKind")):
+        group = [{"group": "example.com", "kind": "ConfigMap", "name": "ca"}]
+        for references, reason in (
+            (absent, "InvalidCACertificateRef"), (kind, "InvalidKind"), (group, "InvalidKind"),
+        ):  # fmt: skip
             assert await status_of(text + policy(caCertificateRefs=references)) == (503, {
                 "Accepted": ("False", "NoValidCACertificate"), "ResolvedRefs": ("False", reason),
             })  # fmt: skip

@@ -16,6 +16,9 @@ from patched_mesh import (
     patched_sidecar,
 )
 
+from marline.api.decode import admit
+from marline.api.errors import InvalidResource
+
 
 def adding(name: str, value: str = "yes") -> dict[str, Any]:
     """What adds a header to responses, on any level of routes."""
@@ -87,6 +90,26 @@ async def test_routes_are_merged_into_added_inserted_and_removed() -> None:
             patch("HTTP_ROUTE", "REMOVE", **default), patch("HTTP_ROUTE", "ADD", first, **everything)
         )
         await mesh.until("outbound", lambda answer: answer.text == "first")
+
+
+@pytest.mark.proves("gateway_api.HTTPRouteRule.name", "gateway_api.GRPCRouteRule.name")
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+async def test_the_rules_of_the_gateway_apis_routes_are_found_by_their_names(kind: str) -> None:
+    def rule(name: str) -> dict[str, Any]:
+        path = {"path": {"value": f"/demo.{name}"}} if kind == "HTTPRoute" else {}
+        method = {"method": {"service": f"demo.{name}"}} if kind == "GRPCRoute" else {}
+        return {"name": name, "matches": [path | method], "backendRefs": [{"name": "reviews", "port": 9080}]}
+
+    head = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind}
+    parent = {"group": "", "kind": "Service", "name": "reviews"}
+    spec = {"parentRefs": [parent], "rules": [rule("one"), rule("two")]}
+    found = {"name": f"{REVIEWS}:9080", "route": {"name": "default.routes.two"}}
+    async with patched_sidecar() as mesh:
+        metadata = {"name": "routes", "namespace": "default"}
+        await mesh.plane.put(admit({**head, "metadata": metadata, "spec": spec}))
+        await mesh.apply(patch("HTTP_ROUTE", "MERGE", adding("x-two"), routeConfiguration={"vhost": found}))
+        await mesh.until("outbound", has("x-two"), path="/demo.two/Hello")
+        assert "x-two" not in (await mesh.ask("outbound", "/demo.one/Hello")).headers
 
 
 @pytest.mark.proves("networking.RouteMatch.action", "networking.RouteConfigurationMatch.vhost")
@@ -168,6 +191,7 @@ async def test_workloads_are_selected_by_labels_and_by_what_their_proxies_say() 
 
 @pytest.mark.proves(
     "networking.EnvoyFilterSpec.targetRefs",
+    "model.PolicyTargetReference.group",
     "model.PolicyTargetReference.kind",
     "model.PolicyTargetReference.name",
 )
@@ -179,3 +203,6 @@ async def test_proxies_of_a_gateway_are_targeted() -> None:
             item = patch("HTTP_FILTER", "INSERT_BEFORE", marking(name), listener=manager(ROUTER))
             await mesh.apply(item, name=name, targetRefs=[target])
         await mesh.until("gateway", lambda answer: marks(answer) == "edge", host="site.example.com")
+        target = {"group": "networking.istio.io", "kind": "Gateway", "name": "edge"}
+        with pytest.raises(InvalidResource, match="networking[.]istio[.]io/Gateway is not acted on"):
+            await mesh.apply(item, name="other-group", targetRefs=[target])

@@ -15,6 +15,7 @@ from routing_envoy import backend, http_route, http_route_host, routed_hosts
     "gateway_api.HTTPPathMatch.value",
     "gateway_api.HeaderMatch.name",
     "gateway_api.HeaderMatch.value",
+    "gateway_api.HeaderMatch.type",
 )
 async def test_the_most_specific_match_wins_wherever_it_is_written() -> None:
     older = http_route("""
@@ -34,6 +35,11 @@ async def test_the_most_specific_match_wins_wherever_it_is_written() -> None:
 - matches: [{path: {type: PathPrefix, value: /foo}}]
   backendRefs: [{name: missing, port: 80}]
 - matches: [{path: {type: RegularExpression, value: "/item/[0-9]+"}, queryParams: [{name: q, value: a}]}]
+  backendRefs: [{name: exact, port: 80}]
+- matches:
+  - headers: [{name: x-user, type: RegularExpression, value: "jas.n"}]
+    queryParams: [{name: q, type: RegularExpression, value: "[0-9]+"}]
+  - headers: [{name: x-user, type: Exact, value: "j.*"}]
   backendRefs: [{name: exact, port: 80}]
 """,
         name="newer",
@@ -58,6 +64,11 @@ async def test_the_most_specific_match_wins_wherever_it_is_written() -> None:
             assert answers == asked
             assert (await client.send("/foo", x_flag="on")).backend == "flagged"
             assert (await client.send("/foo", "PUT", x_flag="on")).backend == "method"
+            for query, user, expected in (
+                ("1", "jason", "exact"), ("a", "jason", "root"), ("1", "jasons", "root"),
+                ("a", "j.*", "exact"), ("a", "jab", "root"),
+            ):  # fmt: skip
+                assert (await client.send(f"/?q={query}", x_user=user)).backend == expected
 
 
 @pytest.mark.proves(

@@ -67,13 +67,26 @@ async def test_a_port_leads_to_the_target_that_it_names(port: str, ports: tuple[
             assert await mesh.get() == (200, "app")
 
 
-@pytest.mark.proves("core.ServiceSpec.clusterIP")
-async def test_the_virtual_address_is_a_name_of_the_service() -> None:
-    service = """
+@pytest.mark.proves(
+    "core.ServiceSpec.clusterIP",
+    "core.ServiceSpec.clusterIPs",
+    "core.ServiceSpec.ipFamilies",
+    "core.ServiceSpec.ipFamilyPolicy",
+)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "clusterIP: 10.96.0.7",
+        "clusterIPs: [10.96.0.7], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack",
+        "clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7], ipFamilyPolicy: PreferDualStack",
+    ],
+)
+async def test_the_virtual_address_is_a_name_of_the_service(address: str) -> None:
+    service = f"""
 apiVersion: v1
 kind: Service
-metadata: {name: web, namespace: default}
-spec: {clusterIP: 10.96.0.7, selector: {app: web}, ports: [{name: http, port: 80}]}
+metadata: {{name: web, namespace: default}}
+spec: {{{address}, selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}
 """
     async with backend("web") as app:
         entry = document("WorkloadEntry", "web", **at(app.port, labels={"app": "web"}))

@@ -56,10 +56,13 @@ class WebAuthority:
             .not_valid_after(now + datetime.timedelta(hours=1))
         )
 
-    def issue(self, name: str, *more: str) -> Issued:
+    def issue(self, name: str, *more: str, uri: str = "") -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.DNSName(item) for item in (name, *more)])
-        made = self._builder(_common_name(name), key.public_key()).add_extension(names, critical=False)
+        names: list[x509.GeneralName] = [x509.DNSName(item) for item in (name, *more)]
+        if uri:
+            names.append(x509.UniformResourceIdentifier(uri))
+        named = x509.SubjectAlternativeName(names)
+        made = self._builder(_common_name(name), key.public_key()).add_extension(named, critical=False)
         signed = made.sign(self._key, hashes.SHA256())
         private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return Issued(signed.public_bytes(_PEM), private, signed.serial_number)

@@ -31,11 +31,12 @@ def unprivileged_port(number: int) -> int:
 
 
 def is_managed(snapshot: MeshSnapshot, gateway: Resource[GatewaySpec]) -> bool:
-    """Is a Gateway of one of Marline's classes? A GatewayClass of that name decides, when there is one."""
+    """Is a Gateway of one of Marline's classes? A GatewayClass of that name decides, when there is one: one
+    with parameters, of which there are none, is not accepted, and its Gateways are left alone."""
     name = gateway.spec.gateway_class_name
     declared = snapshot.resource(Ref(GROUP, "GatewayClass", "", name))
     if declared is not None:
-        return declared.spec.controller_name in CONTROLLERS
+        return declared.spec.controller_name in CONTROLLERS and declared.spec.parameters_ref is None
     return name in CLASSES
 
 
