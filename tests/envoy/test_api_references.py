@@ -34,8 +34,8 @@ REFERENCES: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 def services(kind: str, one: int, two: int, three: int) -> str:
-    """`one` has the endpoint of `two` on its second port. Other namespaces have a `one`, too; only the grant in
-    `prod` lets routes refer to it: those of others are for resources of another group."""
+    """`one` has the endpoint of `two` on its second port. Other namespaces have a `one`, too; the grant in
+    `prod` lets routes refer to it, the others' are for resources of another group."""
     ports = f"[{{name: {kind}, port: 80}}, {{name: {kind}-more, port: 81}}]"
     text = service("two", two, protocol=kind)
     text += f"""

@@ -24,13 +24,27 @@ Proofs = Mapping[str, tuple[str, ...]]
 PLAIN_OBJECTS: Final = ("Namespace", "Secret", "ConfigMap", "Event", "EndpointSlice")
 """Kinds that others read: what their fields do is shown where those are."""
 
+FOR_READERS: Final = frozenset(
+    {
+        "gateway_api.GatewayClassSpec.description",
+        "gateway_api.TCPRouteRule.name",
+        "gateway_api.TLSRouteRule.name",
+        "gateway_api.UDPRouteRule.name",
+        "networking.SidecarPort.name",
+    }
+)
+"""What is said to people and their tools, and to no proxy: names by which nothing else in a mesh refers to
+their bearers, and descriptions."""
+
 _HEAD: Final = """# Resources
 
 Written by `make docs` from the models and the tests; do not edit.
 
 Marline takes the resources below in all of these versions, with every field that their owners document. A
 field that it does not act on is refused when it is applied, with the reason that its kind's page gives;
-nothing is ignored. Beside each field stand the tests that show, through running Envoys, what it does.
+nothing is ignored. Beside each field stand the tests that show, through running Envoys, what it does; or what
+becomes of it instead: it is refused, it is without effect (of which whoever applies it is warned), or it is
+for readers alone, such as a description.
 """
 _PATTERNS: Final = (
     "In a pattern, `[]` stands for any item, `{}` for any key, `=` for one value of a field, and `!=` for "
@@ -103,21 +117,37 @@ def _inner_models(expected: Any) -> list[type[msgspec.Struct]]:
 
 
 def _acted_on(kind: Kind) -> Iterator[str]:
-    """The fields of plain values, at any place where they are not refused."""
+    """The fields of plain values, at any place where they do something."""
+    for name, is_plain, fate in _fates(kind):
+        if is_plain and not fate:
+            yield name
+
+
+def _fates(kind: Kind) -> Iterator[tuple[str, bool, str]]:
+    """Each field at each place where it can be: is it one of plain values, and what becomes of it there if it
+    is not acted on."""
     refused = {pattern for pattern in kind.refused if "=" not in pattern}
+    ineffective = {pattern for pattern in kind.ineffective if "=" not in pattern}
 
-    def visit(model: type[msgspec.Struct], path: str, inside: tuple[type[Any], ...]) -> Iterator[str]:
+    def visit(
+        model: type[msgspec.Struct], path: str, inside: tuple[type[msgspec.Struct], ...], outer: str
+    ) -> Iterator[tuple[str, bool, str]]:
         for name, (expected, _) in field_types(model).items():
-            where = f"{path}.{name}".lstrip(".")
+            where, own = f"{path}.{name}".lstrip("."), field_name(model, name)
             inner = _inner_models(expected)
-            if where in refused or any(item in inside for item in inner):
-                continue
-            if not inner:
-                yield field_name(model, name)
+            fate = outer
+            if where in refused:
+                fate = fate or "refused"
+            elif where in ineffective:
+                fate = fate or "without effect"
+            elif own in FOR_READERS:
+                fate = fate or "for readers"
+            yield own, not inner, fate
             for item in inner:
-                yield from visit(item, where + _step(expected), (*inside, item))
+                if item not in inside:
+                    yield from visit(item, where + _step(expected), (*inside, item), fate)
 
-    yield from visit(kind.spec, "", (kind.spec,))
+    yield from visit(kind.spec, "", (kind.spec,), "")
 
 
 def _step(expected: Any) -> str:
@@ -157,8 +187,12 @@ def _page(kind: Kind, proofs: Proofs) -> Iterator[str]:
         yield ""
     yield from _table("refused", kind.refused)
     yield from _table("accepted without effect, with a warning", kind.ineffective)
+    fates: dict[str, set[str]] = {}
+    for name, _, fate in _fates(kind):
+        fates.setdefault(name, set()).add(fate)
+    idle = {name: next(iter(found)) for name, found in fates.items() if len(found) == 1}
     for model in models(kind.spec):
-        yield from _model(model, proofs)
+        yield from _model(model, proofs, idle)
 
 
 def _table(head: str, patterns: Refusals) -> Iterator[str]:
@@ -169,13 +203,15 @@ def _table(head: str, patterns: Refusals) -> Iterator[str]:
         yield ""
 
 
-def _model(model: type[msgspec.Struct], proofs: Proofs) -> Iterator[str]:
+def _model(model: type[msgspec.Struct], proofs: Proofs, idle: Mapping[str, str]) -> Iterator[str]:
+    """`idle`: what becomes of fields wherever they stand, "" if they are acted on."""
     yield f"## {model.__name__}"
     yield ""
     yield "| field | type | shown by |"
     yield "|---|---|---|"
     for name, (expected, required) in field_types(model).items():
-        shown = ", ".join(proofs.get(field_name(model, name), ()))
+        own = field_name(model, name)
+        shown = ", ".join(proofs.get(own, ())) or idle.get(own, "")
         yield f"| `{name}`{' (required)' if required else ''} | {_type(expected)} | {shown} |"
     yield ""
 
