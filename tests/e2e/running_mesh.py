@@ -123,12 +123,16 @@ class Mesh:
     home: Path
     capture: str
 
-    def marline(self, *arguments: str, text: str | None = None, ok: bool = True) -> str:
-        """Run the command; its standard output."""
-        done = subprocess.run(
+    def run(self, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command, however it ends."""
+        return subprocess.run(
             [MARLINE, "--home", str(self.home), *arguments],
             input=text, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
+
+    def marline(self, *arguments: str, text: str | None = None, ok: bool = True) -> str:
+        """Run the command; its standard output."""
+        done = self.run(*arguments, text=text)
         assert (done.returncode == 0) is ok, f"marline {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout if ok else done.stderr
 

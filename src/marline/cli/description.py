@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from marline.cli.mesh_facts import ServiceFacts, WorkloadFacts
 from marline.cli.output import bad, doubtful, good, grid, to_yaml
+from marline.store.managed_fields import LAST_APPLIED
 from marline.store.spans import human_duration
 
 Object = Mapping[str, Any]
@@ -22,7 +23,7 @@ def describe_object(obj: Object, now: datetime) -> str:
         ("Namespace:", str(metadata.get("namespace", ""))),
         ("Kind:", f"{obj['kind']} ({obj['apiVersion']})"),
         ("Labels:", _pairs(metadata.get("labels", {}))),
-        ("Annotations:", _pairs(metadata.get("annotations", {}))),
+        ("Annotations:", _pairs(_annotations(metadata))),
         ("Created:", _time(str(metadata.get("creationTimestamp", "")), now)),
         ("Generation:", str(metadata.get("generation", ""))),
         ("Deleted:", _time(str(metadata.get("deletionTimestamp", "")), now)),
@@ -132,6 +133,11 @@ def _yaml_section(title: str, value: Any) -> str:
     if not value:
         return ""
     return _section(title, "\n".join(f"{_INDENT}{line}" for line in to_yaml(value).splitlines()))
+
+
+def _annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Without what `kubectl apply` repeats there: as with `kubectl describe`, and a Secret's values too."""
+    return {name: value for name, value in metadata.get("annotations", {}).items() if name != LAST_APPLIED}
 
 
 def _pairs(mapping: Object) -> str:

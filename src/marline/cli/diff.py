@@ -2,7 +2,7 @@
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from marline.explain.origin import Place
 from marline.mesh.model import ChangeSet
 from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore, StoreError
+from marline.store.managed_fields import LAST_APPLIED
 from marline.xds.status import DESCRIBED
 
 _OF_THE_SERVER = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp", "selfLink")
@@ -112,16 +113,33 @@ async def _present(store: ResourceStore, ref: Ref) -> Resource[Any]:
 def _change(
     ref: Ref, action: str, before: Resource[Any] | None, after: Resource[Any] | None
 ) -> ResourceChange:
-    old, new = _yaml(before), _yaml(after)
+    old, new = _yaml(before, after), _yaml(after, before)
     lines = difflib.unified_diff(old, new, f"{ref} as it is", f"{ref} as it would be", lineterm="")
     return ResourceChange(Place.at(ref), action, tuple(lines))
 
 
-def _yaml(resource: Resource[Any] | None) -> list[str]:
+def _yaml(resource: Resource[Any] | None, other: Resource[Any] | None) -> list[str]:
     """What its user has written, and nothing that the server keeps about it."""
     if resource is None:
         return []
     obj = encode(resource)
     metadata = {name: value for name, value in obj["metadata"].items() if name not in _OF_THE_SERVER}
+    if LAST_APPLIED in metadata.get("annotations", {}):  # the same once more, with the values of a Secret
+        metadata["annotations"] = {**metadata["annotations"], LAST_APPLIED: "…"}
     body = {name: value for name, value in obj.items() if name != "status"}
+    if resource.kind == "Secret":
+        body |= _without_values(body, encode(other) if other is not None else {})
     return to_yaml({**body, "metadata": metadata}).splitlines()
+
+
+def _without_values(secret: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """A Secret's values are not for terminals and logs: only which of them differ can be seen, as with
+    `kubectl diff`."""
+    return {
+        part: {
+            name: "***" if other.get(part, {}).get(name) == value else "*** (differs)"
+            for name, value in secret[part].items()
+        }
+        for part in ("data", "stringData")
+        if part in secret
+    }

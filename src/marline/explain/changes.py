@@ -9,6 +9,7 @@ from marline.compile.catalog import affected
 from marline.compile.resource import MAKE_ORDER
 from marline.explain.consequences import Consequence, Step, consequences
 from marline.explain.differing import differences
+from marline.explain.secrecy import shown
 from marline.explain.steps import Said
 from marline.explain.view import CompiledView
 from marline.mesh.model import ChangeSet, Proxy
@@ -74,8 +75,9 @@ def _changes(step: Step, proxy: Proxy) -> Iterator[EnvoyChange]:
         if was is None or will_be is None:
             yield EnvoyChange(kind, key[1], "added" if was is None else "removed")
         else:
-            yield EnvoyChange(kind, key[1], "changed", tuple(differences(_plain(was), _plain(will_be))))
+            lines = tuple(differences(_plain(was), _plain(will_be)))
+            yield EnvoyChange(kind, key[1], "changed", lines or ("what differs is secret",))
 
 
 def _plain(message: Any) -> Any:
-    return json_format.MessageToDict(message)
+    return json_format.MessageToDict(shown(message))
