@@ -68,7 +68,8 @@ def test_whoami_and_what_one_may(cli: Cli) -> None:
     ("question", "answer"),
     [
         (("create", "workloadentries.networking.istio.io", *NODE), "yes"),
-        (("get", "secrets", *NODE), "yes"),
+        (("get", "secrets", *NODE), "no"),
+        (("list", "virtualservices.networking.istio.io", *NODE), "yes"),
         (("create", "secrets", *NODE), "no"),
         (("get", "secrets", "--as=guest"), "no"),
         (("get", "/apis/networking.istio.io", "--as=guest"), "yes"),

@@ -1,6 +1,6 @@
 """Between plain objects and typed resources."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -133,8 +133,7 @@ def _metadata(metadata: ObjectMeta, kind: Kind, faults: Faults) -> None:
     if not metadata.name and not metadata.generate_name:
         faults.at("name").add("is required", Fault.REQUIRED)
     elif metadata.name:
-        strict = kind.kind in ("Namespace", "Service") and not kind.group
-        (rules.dns_label if strict else rules.dns_subdomain)(metadata.name, faults.at("name"))
+        _name_rule(kind)(metadata.name, faults.at("name"))
     if metadata.namespace:
         if kind.namespaced:
             rules.dns_label(metadata.namespace, faults.at("namespace"))
@@ -143,6 +142,13 @@ def _metadata(metadata: ObjectMeta, kind: Kind, faults: Faults) -> None:
     rules.labels(metadata.labels, faults.at("labels"))
     for key in metadata.annotations:
         rules.labels({key: ""}, faults.at("annotations"))
+
+
+def _name_rule(kind: Kind) -> Callable[[str, Faults], None]:
+    if kind.path_names:
+        return rules.path_segment
+    strict = kind.kind in ("Namespace", "Service") and not kind.group
+    return rules.dns_label if strict else rules.dns_subdomain
 
 
 def _or_raise(obj: Mapping[str, Any], resource: Resource[Any] | None, faults: Faults) -> Resource[Any]:

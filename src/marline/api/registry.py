@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from marline.api import core, discovery, telemetry
+from marline.api import core, discovery, rbac, telemetry
 from marline.api.extensions import wasm_plugin
 from marline.api.faults import Faults
 from marline.api.gateway_api import (
@@ -92,6 +92,10 @@ class Kind:
     """What else of an object has no effect, in sentences."""
     columns: tuple[Column, ...] = ()
     categories: tuple[str, ...] = ()
+    read_by_mesh: bool = True
+    """Whether the mesh is made of it, too; Events and who may use the API are no part of it."""
+    path_names: bool = False
+    """Names are whatever fits into a path, such as `system:discovery`."""
 
     @property
     def singular(self) -> str:
@@ -115,6 +119,12 @@ _ATTACHED: Final = (
     Column("Accepted", "status.ancestors[*].conditions[?(@.type=='Accepted')].status"),
 )
 
+_BOUND: Final = (
+    Column("Role", "roleRef"), Column("Users", "subjects[?(@.kind=='User')].name", wide=True),
+    Column("Groups", "subjects[?(@.kind=='Group')].name", wide=True),
+    Column("ServiceAccounts", "subjects[?(@.kind=='ServiceAccount')].name", wide=True),
+)  # fmt: skip
+
 KINDS: Final[tuple[Kind, ...]] = (
     Kind("", "Namespace", "namespaces", ("v1",), core.NamespaceSpec, ("ns",), namespaced=False,
          columns=(Column("Status", "status.phase"),)),
@@ -133,6 +143,7 @@ KINDS: Final[tuple[Kind, ...]] = (
          validate=_config_map, remarks=mesh_config.mesh_config_remarks,
          columns=(Column("Data", "data", type="integer"),)),
     Kind("", "Event", "events", ("v1",), core.EventBody, ("ev",), in_spec=False, status=False,
+         read_by_mesh=False,
          columns=(
              Column("Last Seen", "lastTimestamp", type="date"), Column("Type", "type"),
              Column("Reason", "reason"), Column("Object", "involvedObject"),
@@ -248,7 +259,21 @@ KINDS: Final[tuple[Kind, ...]] = (
          columns=(*_ATTACHED, Column("Mode", "spec.mode"))),
     Kind(POLICY, "ResiliencePolicy", "resiliencepolicies", ("v1alpha1",), resilience.ResiliencePolicySpec,
          ("rsp",), validate=resilience.validate, categories=_POLICY_ALL, columns=_ATTACHED),
+    Kind(rbac.GROUP, "Role", "roles", ("v1",), rbac.RoleBody, validate=rbac.validate_role, in_spec=False,
+         status=False, read_by_mesh=False, path_names=True),
+    Kind(rbac.GROUP, "RoleBinding", "rolebindings", ("v1",), rbac.RoleBindingBody,
+         validate=rbac.validate_role_binding, columns=_BOUND, in_spec=False,
+         status=False, read_by_mesh=False, path_names=True),
+    Kind(rbac.GROUP, "ClusterRole", "clusterroles", ("v1",), rbac.ClusterRoleBody, namespaced=False,
+         validate=rbac.validate_cluster_role, in_spec=False,
+         status=False, read_by_mesh=False, path_names=True),
+    Kind(rbac.GROUP, "ClusterRoleBinding", "clusterrolebindings", ("v1",), rbac.ClusterRoleBindingBody,
+         namespaced=False, validate=rbac.validate_cluster_role_binding, columns=_BOUND, in_spec=False,
+         status=False, read_by_mesh=False, path_names=True),
 )  # fmt: skip
+
+READ_BY_MESH: Final = tuple((kind.group, kind.kind) for kind in KINDS if kind.read_by_mesh)
+"""What the mesh is made of."""
 
 _BY_KIND: Final[Mapping[tuple[str, str], Kind]] = {(kind.group, kind.kind): kind for kind in KINDS}
 _BY_PLURAL: Final[Mapping[tuple[str, str], Kind]] = {(kind.group, kind.plural): kind for kind in KINDS}

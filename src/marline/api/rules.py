@@ -36,6 +36,17 @@ def dns_subdomain(value: str, faults: Faults) -> None:
         )
 
 
+def path_segment(value: str, faults: Faults) -> None:
+    """A name that can be a part of a path, as Kubernetes asks of the names of roles."""
+    if (
+        value in (".", "..")
+        or not value
+        or len(value) > 253
+        or any(letter in "/%" or not letter.isprintable() for letter in value)
+    ):
+        faults.add(f"{value!r} cannot be a part of a path: no '/', no '%', not '.' or '..'")
+
+
 def host(value: str, faults: Faults, *, wildcard: bool = True, address: bool = True) -> None:
     """A host name, `*`, a `*.` name, or an IP address."""
     if wildcard and value == "*":

@@ -31,7 +31,7 @@ from marline.store.remote.paths import ref_of
 from marline.xds.status import DESCRIBED
 
 SARIF: Final = "sarif"
-_READ: Final = tuple(kind for kind in KINDS if kind.kind != "Event")
+_READ: Final = tuple(kind for kind in KINDS if kind.read_by_mesh)
 _THRESHOLDS: Final[Mapping[str, Severity | None]] = {
     "error": Severity.ERROR,
     "warning": Severity.WARNING,

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from marline.api.documents import Document
-from marline.api.registry import KINDS
+from marline.api.registry import READ_BY_MESH
 from marline.api.resource import Ref, Resource
 from marline.cli.describe import settings_of
 from marline.cli.exits import Failed, Missing
@@ -26,8 +26,6 @@ from marline.node.home import Home
 from marline.store.interface import NotFound, ResourceStore
 from marline.xds.status import DESCRIBED
 
-_UNREAD: Final = ("", "Event")
-
 
 @dataclass(frozen=True, slots=True)
 class KnownMesh:
@@ -41,8 +39,7 @@ class KnownMesh:
 
 async def read_snapshot(store: ResourceStore, settings: MeshSettings) -> MeshSnapshot:
     """All that the API has and the mesh is made of."""
-    kinds = [kind for kind in KINDS if (kind.group, kind.kind) != _UNREAD]
-    listings = await asyncio.gather(*(store.list(kind.group, kind.kind) for kind in kinds))
+    listings = await asyncio.gather(*(store.list(*kind) for kind in READ_BY_MESH))
     found: tuple[Resource[Any], ...] = tuple(item for listing in listings for item in listing.items)
     return advance(empty(settings), ChangeSet(found, resource_version="now"))[0]
 

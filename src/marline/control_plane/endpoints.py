@@ -11,10 +11,12 @@ from aiohttp import web
 
 from marline.identity import endpoint
 from marline.store import tokens
+from marline.store.embedded.access.policy import Policy
 from marline.store.embedded.credentials import ApiCredentials, User
+from marline.store.embedded.http.auth import authorize_acting_as
 from marline.store.embedded.http.bodies import read_object
 from marline.store.embedded.server import USER, Extra
-from marline.store.interface import BadRequest, Forbidden
+from marline.store.interface import BadRequest
 from marline.store.status import failure
 from marline.xds import status
 from marline.xds.hub import Hub
@@ -22,8 +24,10 @@ from marline.xds.hub import Hub
 Model = TypeVar("Model", bound=msgspec.Struct)
 
 
-def endpoints(hub: Hub, signing: endpoint.SignEndpoint, credentials: ApiCredentials) -> tuple[Extra, ...]:
-    """For `server.serve`."""
+def endpoints(
+    hub: Hub, signing: endpoint.SignEndpoint, credentials: ApiCredentials, policy: Policy
+) -> tuple[Extra, ...]:
+    """For `server.serve`, which lets a request through if the user's roles allow its method and path."""
 
     async def sign(request: web.Request) -> web.Response:
         try:
@@ -33,17 +37,16 @@ def endpoints(hub: Hub, signing: endpoint.SignEndpoint, credentials: ApiCredenti
         return web.json_response(answer)
 
     async def proxies(request: web.Request) -> web.Response:
-        _require(request, "list proxies", *endpoint.ALLOWED_GROUPS)
         await _settled(hub, request.query)
         return _json(hub.statuses(described=request.query.get(status.DESCRIBED) == "true"))
 
     async def make_token(request: web.Request) -> web.Response:
-        _require(request, "make tokens", tokens.ADMINS)
         asked = _read(await read_object(request), tokens.TokenRequest)
-        return _json(tokens.TokenAnswer(token=credentials.add_token(User(asked.user, asked.groups))))
+        user = User(asked.user, asked.groups)
+        authorize_acting_as(request[USER], user, policy)
+        return _json(tokens.TokenAnswer(token=credentials.add_token(user)))
 
     async def revoke_tokens(request: web.Request) -> web.Response:
-        _require(request, "revoke tokens", tokens.ADMINS)
         asked = _read(await read_object(request), tokens.TokenRequest)
         return _json(tokens.TokenAnswer(revoked=credentials.revoke_tokens(asked.user)))
 
@@ -53,13 +56,6 @@ def endpoints(hub: Hub, signing: endpoint.SignEndpoint, credentials: ApiCredenti
         ("POST", tokens.PATH, make_token),
         ("DELETE", tokens.PATH, revoke_tokens),
     )
-
-
-def _require(request: web.Request, what: str, *groups: str) -> None:
-    """Raises `Forbidden` unless the caller is in one of the groups."""
-    user = request[USER]
-    if set(groups).isdisjoint(user.groups):
-        raise Forbidden(f'User "{user.name}" cannot {what}')
 
 
 def _read(body: object, model: type[Model]) -> Model:

@@ -174,7 +174,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
         plane = ControlPlane.of(store, settings, home.modules)
         credentials = ApiCredentials.open(home.api)
-        extra = endpoints(plane.hub, signing, credentials)
+        extra = endpoints(plane.hub, signing, credentials, store.policy)
         server = await serve(store, port=config.api_port, credentials=credentials, extra=extra)
         stack.push_async_callback(server.close)
         url = f"https://127.0.0.1:{server.port}"

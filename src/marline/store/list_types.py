@@ -72,4 +72,4 @@ def list_types(group: str, kind: str) -> Types:
 
 def strategic(group: str) -> bool:
     """Whether this group's kinds take strategic merge patches: built-in ones do, CRDs do not."""
-    return group in ("", "discovery.k8s.io", "events.k8s.io")
+    return group in ("", "discovery.k8s.io", "events.k8s.io", "rbac.authorization.k8s.io")

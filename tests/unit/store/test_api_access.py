@@ -81,14 +81,14 @@ async def test_servers_certificate_is_none_of_a_client(served: Served, tmp_path:
                 await response.read()
 
 
-async def test_node_reads_all_and_writes_what_it_registers(served: Served) -> None:
+async def test_node_reads_what_the_mesh_is_made_of_and_writes_what_it_registers(served: Served) -> None:
     async with served.client("node-1", NODES) as node:
-        assert (await node.list("", "Secret")).items == ()
+        assert (await node.list("networking.istio.io", "VirtualService")).items == ()
         made = await node.create(service("s"))
         await node.patch_status(made.ref, {"loadBalancer": {}})
-        for write in (node.create(configmap("c")), node.update(configmap("c"))):
+        for refused in (node.create(configmap("c")), node.update(configmap("c")), node.list("", "Secret")):
             with pytest.raises(Forbidden, match="node-1"):
-                await write
+                await refused
 
 
 async def test_everybody_else_may_only_ask_who_he_is(served: Served) -> None:

@@ -25,6 +25,10 @@ def prepare(
             addresses.for_service(ref, obj["spec"], before.get("spec") or {}, owner_of)
         case "", "Secret" | "ConfigMap":
             _immutable(ref, obj, before)
+        case "rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding":
+            if before and obj["roleRef"] != before["roleRef"]:
+                # What a binding was made for must not become another thing under its name.
+                raise InvalidResource(str(ref), (FieldError("roleRef", "cannot change roleRef"),))
         case "", "Namespace":
             phase = "Terminating" if "deletionTimestamp" in obj["metadata"] else "Active"
             obj["status"] = {**(obj.get("status") or {}), "phase": phase}

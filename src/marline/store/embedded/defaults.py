@@ -24,7 +24,19 @@ def default(obj: dict[str, Any]) -> dict[str, Any]:
         case "discovery.k8s.io", "EndpointSlice":
             ports = [{"name": "", "protocol": "TCP", **port} for port in obj.get("ports") or ()]
             return {**obj, "ports": ports}
+        case "rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding":
+            return _binding(obj)
     return dict(obj)
+
+
+def _binding(obj: dict[str, Any]) -> dict[str, Any]:
+    group = {"apiGroup": "rbac.authorization.k8s.io"}
+    result = {**obj, "roleRef": group | obj["roleRef"]}
+    if obj.get("subjects"):
+        result["subjects"] = [
+            item if item["kind"] == "ServiceAccount" else group | item for item in obj["subjects"]
+        ]
+    return result
 
 
 def _service(spec: dict[str, Any]) -> dict[str, Any]:

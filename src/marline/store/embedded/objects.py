@@ -18,6 +18,7 @@ from marline.api.registry import Kind, kind_of
 from marline.api.resource import Ref
 from marline.store import field_set, managed_fields
 from marline.store.embedded import admission, limits
+from marline.store.embedded.access.aggregation import aggregate
 from marline.store.embedded.addresses import Addresses
 from marline.store.embedded.deletion import Deletion, remove, remove_if_finished
 from marline.store.embedded.index import Object, Stored
@@ -40,6 +41,8 @@ _OF_USER: Final = ("labels", "annotations", "ownerReferences", "finalizers")
 
 STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 
+Permit = Callable[[Ref, Stored | None, Object], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -49,6 +52,8 @@ class Options:
     dry_run: bool = False
     force: bool = False
     subresource: str = ""
+    permit: Permit | None = None
+    """Asked about the object as it was and as it is to be, after admission; raises what refuses it."""
     transaction: Transaction | None = None
     """What the write becomes a part of; who began it commits it. None: it is one of its own."""
 
@@ -157,12 +162,16 @@ class Objects:
 
     async def _put(self, ref: Ref, obj: dict[str, Any], options: Options) -> Stored:
         limits.check(ref, obj)
+        if options.permit is not None:
+            options.permit(ref, self._state.head.get(ref), obj)
         if options.dry_run:
             metadata = dict(obj["metadata"])
             return Stored(ref, self._state.resource_version, {**obj, "metadata": metadata})
         transaction = options.transaction or Transaction()
         stored = self._state.put(transaction, ref, obj)
         remove_if_finished(self._state, transaction, stored, timestamp(self._clock()))
+        aggregate(self._state, transaction, ref)
+        stored = self._state.head.get(ref) or stored
         if options.transaction is None:
             await self._state.commit(transaction)
         return stored
@@ -327,6 +336,7 @@ class Objects:
             return old, not old.metadata.get("finalizers")
         transaction = Transaction()
         remove(self._state, transaction, old, deletion, timestamp(self._clock()))
+        aggregate(self._state, transaction, ref)
         await self._state.commit(transaction)
         left = self._state.head.get(ref)
         return (left, False) if left and left.uid == old.uid else (old, True)

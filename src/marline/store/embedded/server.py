@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,9 @@ from marline import __version__
 from marline.api.errors import InvalidResource
 from marline.api.resource import Ref
 from marline.store import status, together
+from marline.store.embedded.access.attributes import Attributes
+from marline.store.embedded.access.builtin import OPEN_PATHS
+from marline.store.embedded.access.policy import Policy
 from marline.store.embedded.credentials import ApiCredentials
 from marline.store.embedded.http import auth, bodies, definitions, discovery, openapi, reviews
 from marline.store.embedded.http.resources import Resources, json_response
@@ -32,6 +36,8 @@ Extra = tuple[str, str, Handler]
 KUBERNETES_VERSION: Final = ("1", "37")
 """The version whose protocol this is, for clients that adapt to it."""
 _BODY_SECONDS: Final = 30.0
+_RESOURCE_PATH: Final = re.compile(r"/api/[^/]+/.+|/apis/[^/]+/[^/]+/.+", re.DOTALL)
+"""Who may do what below these is decided where it is known which resource is meant."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +70,8 @@ async def serve(
     """Serve a store. With port 0 a free one is taken; raises OSError if the port is not to be had."""
     running: set[asyncio.Task[Any]] = set()
     app = web.Application(
-        client_max_size=bodies.LIMIT, middlewares=[_tracked(running), _errors, _authenticated(credentials)]
+        client_max_size=bodies.LIMIT,
+        middlewares=[_tracked(running), _errors, _authenticated(credentials, store.policy)],
     )
     for method, path, handler in extra:
         app.router.add_route(method, path, handler)
@@ -123,16 +130,18 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     return json_response(body, body["code"])
 
 
-def _authenticated(credentials: ApiCredentials) -> Middleware:
+def _authenticated(credentials: ApiCredentials, policy: Policy) -> Middleware:
     @web.middleware
     async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-        user = auth.authenticate(request, credentials)
-        if user is None and request.path not in auth.OPEN:
+        user = auth.authenticate(request, credentials, policy)
+        if user is None and request.path not in OPEN_PATHS:
             response = json_response(status.failure(401, "Unauthorized", "Unauthorized"), 401)
             response.headers["WWW-Authenticate"] = 'Bearer realm="marline"'
             return response
         if user is not None:
             request[auth.USER] = user
+            if not _RESOURCE_PATH.fullmatch(request.path):
+                policy.authorize(user, Attributes(request.method.lower(), path=request.path))
         if request.method in ("POST", "PUT", "PATCH", "DELETE"):
             async with asyncio.timeout(_BODY_SECONDS):
                 await request.read()
@@ -222,14 +231,11 @@ class _Root:
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         group, version = request.match_info.get("group", ""), request.match_info["version"]
         steps = request.match_info["rest"].split("/")
-        for review_group, review_version, plural, kind in discovery.REVIEWS:
-            asked = (group, version, steps) == (review_group, review_version, [plural])
-            if asked and request.method == "POST":
-                obj = await bodies.read_object(request)
-                answer = reviews.review(kind, f"{group}/{version}", obj, request[auth.USER])
-                return json_response(answer, 201)
+        found = reviews.find(group, version, steps) if request.method == "POST" else None
+        if found is not None:
+            return await self._review(request, *found)
         if (group, version, steps[0]) == (definitions.GROUP, definitions.VERSION, definitions.PLURAL):
-            return _definitions(request, steps[1:])
+            return self._definitions(request, steps[1:])
         target = parse_target(group, version, steps)
         if target is None:
             raise web.HTTPNotFound
@@ -238,11 +244,21 @@ class _Root:
             return await self._resources.handle(request, target)
         return web.Response(status=499)
 
+    async def _review(self, request: web.Request, review: reviews.Review, namespace: str) -> web.Response:
+        user, policy = request[auth.USER], self._store.policy
+        policy.authorize(user, Attributes("create", review.group, review.plural, namespace=namespace))
+        obj = await bodies.read_object(request)
+        return json_response(reviews.answer(review, obj, namespace, user, policy), 201)
+
+    def _definitions(self, request: web.Request, steps: list[str]) -> web.Response:
+        """CustomResourceDefinitions: all, or one. Raises `StoreError`."""
+        verb, name = "get" if steps else "list", "/".join(steps)
+        asked = Attributes(verb, definitions.GROUP, definitions.PLURAL, name=name)
+        self._store.policy.authorize(request[auth.USER], asked)
+        return _definitions(request, steps)
+
 
 def _definitions(request: web.Request, steps: list[str]) -> web.Response:
-    """CustomResourceDefinitions: all, or one. Raises `StoreError`."""
-    verb = "get" if steps else "list"
-    auth.authorize(request[auth.USER], verb, definitions.GROUP, definitions.PLURAL, "".join(steps))
     if request.method != "GET":
         raise Refused("which kinds are served comes with Marline", "MethodNotAllowed", 405)
     if flag(request.query, "watch"):

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from marline.api.errors import InvalidResource
-from marline.api.registry import KINDS
+from marline.api.registry import READ_BY_MESH
 from marline.api.resource import Ref, Resource
 from marline.mesh.model import ChangeSet
+from marline.store.embedded.access.builtin import AUTO_UPDATE, builtin
+from marline.store.embedded.access.policy import Policy
 from marline.store.embedded.addresses import Addresses, Range
 from marline.store.embedded.admission import KEPT
 from marline.store.embedded.deletion import Deletion
 from marline.store.embedded.index import Object, Stored
-from marline.store.embedded.objects import Objects, Options, timestamp, utc_now
+from marline.store.embedded.objects import Objects, Options, ref_of, timestamp, utc_now
 from marline.store.embedded.state import HISTORY, State
 from marline.store.interface import AlreadyExists, BadRequest, Expired, Listing, NotFound
 from marline.store.patch import merge_patch
@@ -28,8 +30,6 @@ ENTRY_CIDR: Final = "240.240.0.0/16"
 EVENT_LIFETIME: Final = timedelta(hours=1)
 """As kube-apiserver's --event-ttl."""
 
-READ_BY_MESH: Final = tuple((kind.group, kind.kind) for kind in KINDS if kind.kind != "Event")
-
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +39,7 @@ class EmbeddedStore:
     def __init__(self, state: State, objects: Objects, clock: Callable[[], datetime]) -> None:
         self.state = state
         self.objects = objects
+        self.policy = Policy(state)
         self._clock = clock
         self._janitor = asyncio.create_task(self._expire_events(), name="store-event-expiry")
 
@@ -63,7 +64,24 @@ class EmbeddedStore:
                 await store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
             except AlreadyExists:
                 continue
+        await store.mend_roles()
         return store
+
+    async def mend_roles(self) -> None:
+        """All that is not there, and what roles lack that they should have."""
+        due = [due for obj in builtin() if (due := self._due(obj))]
+        if due:
+            await self.apply_all(due, field_manager="marline", force=True)
+
+    def _due(self, obj: dict[str, Any]) -> dict[str, Any] | None:
+        stored = self.state.current.get(ref_of(obj))
+        if stored is None:
+            return obj
+        held = stored.obj.get("rules") or ()
+        missing = [rule for rule in obj.get("rules") or () if rule not in held]
+        if not missing or (stored.metadata.get("annotations") or {}).get(AUTO_UPDATE) != "true":
+            return None
+        return {**obj, "rules": [*held, *missing]}
 
     async def close(self) -> None:
         """Finish the writes that are under way and release the file."""

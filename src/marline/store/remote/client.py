@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from marline.api.decode import decode
-from marline.api.registry import KINDS, Kind
+from marline.api.registry import READ_BY_MESH, Kind
 from marline.api.resource import Ref, Resource
 from marline.mesh.model import ChangeSet
 from marline.store import together
@@ -20,7 +20,6 @@ from marline.store.remote.transport import APPLY_PATCH, JSON, MERGE_PATCH, Answe
 
 TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 _MANAGER: Final = {"fieldManager": "marline"}
-_READ_BY_MESH: Final = tuple((kind.group, kind.kind) for kind in KINDS if kind.kind != "Event")
 
 
 class RemoteStore:
@@ -148,7 +147,7 @@ class RemoteStore:
         await self._transport.request("DELETE", resource_path(ref), body=options, ref=ref)
 
     async def watch(self, kinds: tuple[tuple[str, str], ...] = ()) -> AsyncIterator[ChangeSet]:
-        chosen = tuple(known_kind(Ref(group, kind, "", "")) for group, kind in kinds or _READ_BY_MESH)
+        chosen = tuple(known_kind(Ref(group, kind, "", "")) for group, kind in kinds or READ_BY_MESH)
         async for change in watching.follow(self._transport, chosen):
             yield change
 

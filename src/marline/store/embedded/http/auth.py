@@ -1,64 +1,24 @@
-"""Who is asking, and may they (kubernetes.io, "Authenticating", "Authorization").
+"""Who is asking (kubernetes.io, "Authenticating", "User impersonation"), and may they.
 
-`system:masters` may do all, and act as others. A node's agent may read all, and write what it registers:
-workloads, services, events. Everybody else is known and may do nothing but ask who they are and what
-they may.
+What they may is the matter of `access`. Here a request becomes a user, and what it asks for.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Final
 
 from aiohttp import web
 
+from marline.store.embedded.access.attributes import Attributes
+from marline.store.embedded.access.builtin import AUTHENTICATED
+from marline.store.embedded.access.policy import SERVICE_ACCOUNT, Policy, implied_groups
 from marline.store.embedded.credentials import ApiCredentials, User, user_of_certificate
 from marline.store.interface import Forbidden
-from marline.store.tokens import ADMINS, NODES
 
 USER: Final = web.RequestKey("user", User)
 """Where a request's user is: `request[USER]`."""
-
-OPEN: Final = ("/healthz", "/livez", "/readyz", "/version")
-"""Paths that need no credentials: they say nothing about the mesh."""
-
-AUTHENTICATED: Final = "system:authenticated"
+_ANONYMOUS: Final = "system:anonymous"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What the members of a group may do; `*` stands for all, as in RBAC."""
-
-    verbs: tuple[str, ...]
-    group: str = "*"
-    resources: tuple[str, ...] = ("*",)
-
-    def allows(self, verb: str, group: str, plural: str) -> bool:
-        return _among(verb, self.verbs) and _among(group, (self.group,)) and _among(plural, self.resources)
-
-
-_RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    ADMINS: (Rule(("*",)),),
-    NODES: (
-        Rule(("get", "list", "watch")),
-        Rule(("*",), "networking.istio.io", ("workloadentries",)),
-        Rule(("*",), "", ("services", "events")),
-        Rule(("*",), "events.k8s.io", ("events",)),
-    ),
-    AUTHENTICATED: (
-        Rule(("create",), "authentication.k8s.io", ("selfsubjectreviews",)),
-        Rule(("create",), "authorization.k8s.io", ("selfsubjectaccessreviews", "selfsubjectrulesreviews")),
-    ),
-}
-DISCOVERY: Final = ("/api", "/api/*", "/apis", "/apis/*", "/openapi/*", *OPEN)
-"""Paths that say what is served, for every user: those of Kubernetes' `system:discovery` role."""
-
-
-def _among(value: str, allowed: tuple[str, ...]) -> bool:
-    return "*" in allowed or value in allowed
-
-
-def authenticate(request: web.Request, credentials: ApiCredentials) -> User | None:
+def authenticate(request: web.Request, credentials: ApiCredentials, policy: Policy) -> User | None:
     """The user of the client certificate (verified by TLS) or of the bearer token, if any is valid; raises
     `Forbidden` if that user may not act as the one whom the headers name."""
     transport = request.transport
@@ -67,54 +27,37 @@ def authenticate(request: web.Request, credentials: ApiCredentials) -> User | No
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             user = credentials.user_of_token(token.strip())
-    if user is None:
-        return None
-    user = _impersonated(request, user)
-    return User(user.name, (*user.groups, AUTHENTICATED))
+    return None if user is None else _impersonated(request, _completed(user), policy)
 
 
-def _impersonated(request: web.Request, user: User) -> User:
-    """kubernetes.io, "User impersonation": `kubectl --as`."""
+def _completed(user: User) -> User:
+    """With the groups that a user is in by being known, and by the name."""
+    groups = (*user.groups, *implied_groups(user.name), AUTHENTICATED)
+    return User(user.name, tuple(dict.fromkeys(groups)))
+
+
+def _impersonated(request: web.Request, user: User, policy: Policy) -> User:
     asked = [name for name in request.headers if name.lower().startswith("impersonate-")]
     if not asked:
         return user
     name = request.headers.get("Impersonate-User", "")
-    if ADMINS not in user.groups:
-        raise Forbidden(f'User "{user.name}" cannot impersonate user "{name}"')
     for header in asked:
         if header.lower() not in ("impersonate-user", "impersonate-group"):
             raise Forbidden(f"{header} is not supported: impersonate by user and group alone")
     if not name:
         raise Forbidden("Impersonate-Group needs Impersonate-User")
-    return User(name, tuple(request.headers.getall("Impersonate-Group", [])))
+    other = User(name, tuple(request.headers.getall("Impersonate-Group", [])))
+    authorize_acting_as(user, other, policy)
+    return other if name == _ANONYMOUS else _completed(other)
 
 
-def rules_of(user: User) -> list[Rule]:
-    """All that a user may do with resources."""
-    return [rule for group in user.groups for rule in _RULES.get(group, ())]
-
-
-def allowed(user: User, verb: str, group: str, plural: str) -> bool:
-    return any(rule.allows(verb, group, plural) for rule in rules_of(user))
-
-
-def paths_of(user: User) -> tuple[str, ...]:
-    """The patterns of the paths, other than those of resources, that a user may get."""
-    return ("*",) if ADMINS in user.groups else DISCOVERY
-
-
-def allowed_path(user: User, verb: str, path: str) -> bool:
-    if ADMINS in user.groups:
-        return True
-    return verb == "get" and any(fnmatchcase(path, pattern) for pattern in paths_of(user))
-
-
-def authorize(user: User, verb: str, group: str, plural: str, name: str = "") -> None:
-    """Raises `Forbidden`."""
-    if not allowed(user, verb, group, plural):
-        resource = f"{plural}.{group}" if group else plural
-        about = f'{resource} "{name}"' if name else resource
-        raise Forbidden(
-            f'{about} is forbidden: User "{user.name}" cannot {verb} resource "{plural}"'
-            f' in API group "{group}"'
-        )
+def authorize_acting_as(user: User, other: User, policy: Policy) -> None:
+    """Who may act as somebody may also make credentials for somebody. Raises `Forbidden`."""
+    if implied_groups(other.name):
+        namespace, _, account = other.name.removeprefix(SERVICE_ACCOUNT).partition(":")
+        asked = Attributes("impersonate", resource="serviceaccounts", namespace=namespace, name=account)
+    else:
+        asked = Attributes("impersonate", resource="users", name=other.name)
+    policy.authorize(user, asked)
+    for group in other.groups:
+        policy.authorize(user, Attributes("impersonate", resource="groups", name=group))

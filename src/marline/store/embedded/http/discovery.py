@@ -5,19 +5,13 @@ from functools import cache
 from typing import Any, Final
 
 from marline.store.embedded.http import definitions
+from marline.store.embedded.http.reviews import REVIEWS
 from marline.store.embedded.http.target import SERVED, Served
 
 VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 STATUS_VERBS: Final = ["get", "patch", "update"]
 
 AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-
-REVIEWS: Final = (
-    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-)
-"""Questions about oneself: nothing is stored."""
 
 
 def wants_aggregated(accept: str) -> bool:
@@ -43,7 +37,7 @@ def groups() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for group, version in [
         *((served.group, served.version) for served in SERVED),
-        *((group, version) for group, version, _, _ in REVIEWS),
+        *((review.group, review.version) for review in REVIEWS),
         *((group, version) for group, version, *_ in READ_ONLY),
     ]:
         versions = found.setdefault(group, [])
@@ -78,15 +72,14 @@ def resource_list(group: str, version: str) -> dict[str, Any]:
                     "verbs": STATUS_VERBS,
                 }
             )
-    for review_group, review_version, plural, name in REVIEWS:
-        if (review_group, review_version) == (group, version):
-            singular = name.lower()
+    for review in REVIEWS:
+        if (review.group, review.version) == (group, version):
             resources.append(
                 {
-                    "name": plural,
-                    "singularName": singular,
-                    "namespaced": False,
-                    "kind": name,
+                    "name": review.plural,
+                    "singularName": review.kind.lower(),
+                    "namespaced": review.namespaced,
+                    "kind": review.kind,
                     "verbs": ["create"],
                 }
             )

@@ -85,6 +85,11 @@ _EVENT: Final[_Table] = {
     14: _Field("reportingComponent"),
     15: _Field("reportingInstance"),
 }
+_BINDING: Final[_Table] = {
+    1: _Field("metadata", "ObjectMeta"),
+    2: _Field("subjects", "Subject", "many"),
+    3: _Field("roleRef", "RoleRef"),
+}
 _MESSAGES: Final[Mapping[str, _Table]] = {
     "ObjectMeta": _META,
     "OwnerReference": {
@@ -125,6 +130,36 @@ _MESSAGES: Final[Mapping[str, _Table]] = {
     "SelfSubjectRulesReview": {
         1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "RulesSpec"), 3: _Field("status", "Ignored"),
     },
+    "SubjectAccessReview": {
+        1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "SubjectSpec"), 3: _Field("status", "Ignored"),
+    },
+    "LocalSubjectAccessReview": {
+        1: _Field("metadata", "ObjectMeta"), 2: _Field("spec", "SubjectSpec"), 3: _Field("status", "Ignored"),
+    },
+    "SubjectSpec": {
+        1: _Field("resourceAttributes", "ResourceAttributes"),
+        2: _Field("nonResourceAttributes", "PathAttributes"), 3: _Field("user"),
+        4: _Field("groups", form="many"), 6: _Field("uid"),
+    },
+    "Role": {1: _Field("metadata", "ObjectMeta"), 2: _Field("rules", "PolicyRule", "many")},
+    "ClusterRole": {
+        1: _Field("metadata", "ObjectMeta"), 2: _Field("rules", "PolicyRule", "many"),
+        3: _Field("aggregationRule", "AggregationRule"),
+    },
+    "PolicyRule": {
+        1: _Field("verbs", form="many"), 2: _Field("apiGroups", form="many"),
+        3: _Field("resources", form="many"), 4: _Field("resourceNames", form="many"),
+        5: _Field("nonResourceURLs", form="many"),
+    },
+    "AggregationRule": {1: _Field("clusterRoleSelectors", "LabelSelector", "many")},
+    "LabelSelector": {
+        1: _Field("matchLabels", form="map"), 2: _Field("matchExpressions", "LabelRequirement", "many"),
+    },
+    "LabelRequirement": {1: _Field("key"), 2: _Field("operator"), 3: _Field("values", form="many")},
+    "RoleBinding": _BINDING,
+    "ClusterRoleBinding": _BINDING,
+    "Subject": {1: _Field("kind"), 2: _Field("apiGroup"), 3: _Field("name"), 4: _Field("namespace")},
+    "RoleRef": {1: _Field("apiGroup"), 2: _Field("kind"), 3: _Field("name")},
     "RulesSpec": {1: _Field("namespace")},
     "AccessSpec": {
         1: _Field("resourceAttributes", "ResourceAttributes"),
@@ -144,7 +179,8 @@ _MESSAGES: Final[Mapping[str, _Table]] = {
 }  # fmt: skip
 _BODIES: Final = (
     "Namespace", "ConfigMap", "Secret", "Service", "Event", "SelfSubjectReview", "SelfSubjectAccessReview",
-    "SelfSubjectRulesReview", "DeleteOptions",
+    "SelfSubjectRulesReview", "SubjectAccessReview", "LocalSubjectAccessReview", "Role", "ClusterRole",
+    "RoleBinding", "ClusterRoleBinding", "DeleteOptions",
 )  # fmt: skip
 
 

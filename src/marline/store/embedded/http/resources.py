@@ -13,6 +13,8 @@ from aiohttp import web
 from marline.api.decode import warnings
 from marline.api.errors import FieldError, InvalidResource
 from marline.store import status
+from marline.store.embedded.access.escalation import GrantGuard
+from marline.store.embedded.access.policy import Permitted
 from marline.store.embedded.deletion import Deletion, Propagation
 from marline.store.embedded.http import auth, bodies, table, watch
 from marline.store.embedded.http.target import (
@@ -20,6 +22,7 @@ from marline.store.embedded.http.target import (
     Selection,
     Target,
     accepted_form,
+    attributes,
     dry_run,
     flag,
     number,
@@ -58,10 +61,12 @@ class Resources:
     def __init__(self, store: EmbeddedStore) -> None:
         self._store = store
         self._objects = store.objects
+        self._policy = store.policy
 
     async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
         verb = _verb(request, target)
-        auth.authorize(request[auth.USER], verb, target.served.group, target.kind.plural, target.name)
+        asked = attributes(target, verb, request.query)
+        self._policy.authorize(request[auth.USER], asked)
         match verb:
             case "get":
                 return self._one(request, target, self._objects.get(target.ref))
@@ -69,7 +74,8 @@ class Resources:
                 return self._list(request, target)
             case "watch":
                 parsed = watch.parse(target, request.query, _form(request), _include(request))
-                return await watch.stream(request, self._store.state, parsed, utc_now)
+                permitted = Permitted(self._policy, request[auth.USER], asked)
+                return await watch.stream(request, self._store.state, parsed, utc_now, permitted)
             case "create":
                 return await self._create(request, target)
             case "update":
@@ -134,23 +140,36 @@ class Resources:
             left = left[:limit]
         return left, metadata
 
+    def _options(self, request: web.Request, target: Target) -> Options:
+        validation = request.query.get("fieldValidation", "Strict")
+        if validation not in ("", "Strict", "Warn", "Ignore"):
+            raise BadRequest(f"fieldValidation={validation} is not Strict, Warn or Ignore")
+        agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
+        return Options(
+            manager=(request.query.get("fieldManager") or agent)[:128],
+            dry_run=dry_run(request.query.getall("dryRun", [])),
+            force=flag(request.query, "force"),
+            subresource=target.subresource,
+            permit=GrantGuard(request[auth.USER], self._policy, self._store.state).check,
+        )
+
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         obj = await _object(request, target)
         metadata = obj["metadata"]
         name = str(metadata.get("name") or metadata.get("generateName") or "")
         request[TARGET] = replace(target, name=name)  # What errors are about.
-        stored = await self._objects.create(obj, _options(request, target))
+        stored = await self._objects.create(obj, self._options(request, target))
         return self._written(request, target, stored, 201)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         obj = await _object(request, target)
-        stored = await self._objects.update(obj, _options(request, target))
+        stored = await self._objects.update(obj, self._options(request, target))
         return self._written(request, target, stored)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         media = request.content_type
         body = await bodies.read_body(request)
-        options = _options(request, target)
+        options = self._options(request, target)
         if media == bodies.APPLY_PATCH:
             if "fieldManager" not in request.query:
                 raise BadRequest("fieldManager is required to apply")
@@ -194,6 +213,8 @@ class Resources:
             raise BadRequest("an applied configuration is an object")
         config = _checked(body, target)
         existed = self._store.state.head.get(target.ref) is not None
+        if not existed:
+            self._policy.authorize(request[auth.USER], attributes(target, "create", request.query))
         stored = await self._objects.apply(config, options)
         return self._written(request, target, stored, 200 if existed else 201)
 
@@ -242,19 +263,6 @@ def _include(request: web.Request) -> table.IncludeObject:
     if value not in ("None", "Metadata", "Object"):
         raise BadRequest(f"includeObject={value} is not None, Metadata or Object")
     return cast(table.IncludeObject, value)
-
-
-def _options(request: web.Request, target: Target) -> Options:
-    validation = request.query.get("fieldValidation", "Strict")
-    if validation not in ("", "Strict", "Warn", "Ignore"):
-        raise BadRequest(f"fieldValidation={validation} is not Strict, Warn or Ignore")
-    agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
-    return Options(
-        manager=(request.query.get("fieldManager") or agent)[:128],
-        dry_run=dry_run(request.query.getall("dryRun", [])),
-        force=flag(request.query, "force"),
-        subresource=target.subresource,
-    )
 
 
 async def _object(request: web.Request, target: Target) -> dict[str, Any]:

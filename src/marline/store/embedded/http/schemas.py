@@ -27,6 +27,7 @@ _NAMES: Final = {
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "networking.istio.io": "io.istio.networking",
     "policy.marline.io": "io.marline.policy",
+    "rbac.authorization.k8s.io": "io.k8s.api.rbac",
     "security.istio.io": "io.istio.security",
     "telemetry.istio.io": "io.istio.telemetry",
 }

@@ -158,7 +158,13 @@ def _or_none(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else _text(value) or "<none>"
 
 
+def _role(reference: Any) -> str:
+    return f"{reference['kind']}/{reference['name']}" if reference else ""
+
+
 _SPECIAL: Final = {
+    ("rbac.authorization.k8s.io", "RoleBinding", "roleRef"): _role,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", "roleRef"): _role,
     ("", "Service", "spec.ports"): _service_ports,
     ("", "Service", "spec.externalIPs"): _or_none,
     ("", "Service", "spec.clusterIP"): _or_none,

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from marline.api.registry import KINDS, Kind
 from marline.api.resource import Ref
+from marline.store.embedded.access.attributes import Attributes
 from marline.store.embedded.http import events_view
 from marline.store.interface import BadRequest
 from marline.store.selectors import FieldSelector, LabelSelector
@@ -93,6 +94,21 @@ def parse_target(group: str, version: str, steps: Sequence[str]) -> Target | Non
     if subresource and not (subresource == "status" and served.kind.status):
         return None
     return Target(served, namespace, name, subresource)
+
+
+def attributes(target: Target, verb: str, query: Query) -> Attributes:
+    """What a request asks for, as authorization sees it. Who lists or watches by name asks for that one."""
+    name = target.name
+    if not name and verb in ("list", "watch"):
+        name = _selected_name(query.get("fieldSelector", ""))
+    kind = target.kind
+    return Attributes(verb, target.served.group, kind.plural, target.subresource, target.namespace, name)
+
+
+def _selected_name(selector: str) -> str:
+    terms = (term.partition("=") for term in selector.split(","))
+    found = [value.removeprefix("=") for field, _, value in terms if field.strip() == "metadata.name"]
+    return found[0].strip() if len(found) == 1 else ""
 
 
 TARGET: Final = web.RequestKey("target", Target)

@@ -1,8 +1,14 @@
 """`POST /marline/v1/apply`: several resources in one transaction."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
+from marline.api.resource import Ref
+from marline.store.embedded.access.attributes import Attributes
+from marline.store.embedded.access.escalation import GrantGuard
 from marline.store.embedded.http import auth
 from marline.store.embedded.http.bodies import read_object
 from marline.store.embedded.http.resources import json_response
@@ -18,9 +24,23 @@ async def apply_together(request: web.Request, store: EmbeddedStore) -> web.Resp
         asked = msgspec.convert(await read_object(request), ApplyRequest)
     except msgspec.ValidationError as error:
         raise BadRequest(str(error)) from error
+    user = request[auth.USER]
     for obj in asked.objects:
-        kind, _ = kind_and_version(obj)
-        auth.authorize(request[auth.USER], "patch", kind.group, kind.plural)
-    options = Options(asked.field_manager[:128], force=asked.force)
+        for verb in _verbs(obj, store):
+            store.policy.authorize(user, verb)
+    guard = GrantGuard(user, store.policy, store.state)
+    options = Options(asked.field_manager[:128], force=asked.force, permit=guard.check)
     applied = await store.objects.apply_all(asked.objects, options)
     return json_response(ApplyAnswer(tuple(msgspec.Raw(stored.body) for stored in applied)))
+
+
+def _verbs(obj: Mapping[str, Any], store: EmbeddedStore) -> Iterator[Attributes]:
+    """What applying this object asks for: a patch, and if it is not there its creation."""
+    kind, _ = kind_and_version(obj)
+    metadata = obj.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    namespace = str(metadata.get("namespace") or "default") if kind.namespaced else ""
+    name = str(metadata.get("name") or "")
+    yield Attributes("patch", kind.group, kind.plural, namespace=namespace, name=name)
+    if store.state.head.get(Ref(kind.group, kind.kind, namespace, name)) is None:
+        yield Attributes("create", kind.group, kind.plural, namespace=namespace, name=name)

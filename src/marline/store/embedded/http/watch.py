@@ -61,9 +61,14 @@ def parse(target: Target, query: Query, form: Form, include: table.IncludeObject
 
 
 async def stream(
-    request: web.Request, state: State, watch: Watch, clock: Callable[[], datetime]
+    request: web.Request,
+    state: State,
+    watch: Watch,
+    clock: Callable[[], datetime],
+    permitted: Callable[[], bool],
 ) -> web.StreamResponse:
-    """Answer a watch request; returns when its time is over, or the history does not reach back."""
+    """Answer a watch request; returns when its time is over, when the history does not reach back, or when
+    the user is not `permitted` to see it any more."""
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
     await response.prepare(request)
@@ -80,7 +85,7 @@ async def stream(
             lines.append(writer.bookmark(position, {_INITIAL_EVENTS_END: "true"}))
         if lines:
             await response.write(b"".join(lines))
-    while (left := deadline - loop.time()) > 0:
+    while (left := deadline - loop.time()) > 0 and permitted():
         try:
             events = state.history.after(position)
         except Expired as error:
