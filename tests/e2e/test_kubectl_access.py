@@ -64,7 +64,8 @@ def test_a_refusal_is_worded_as_kubernetes_words_it(cli: Cli) -> None:
     complaint = cli.refused("delete", "vs", "x", "-n", "shop", *ALICE)
     assert complaint == (
         'Error from server (Forbidden): virtualservices.networking.istio.io "x" is forbidden: User "alice"'
-        ' cannot delete resource "virtualservices" in API group "networking.istio.io" in the namespace "shop"\n'
+        ' cannot delete resource "virtualservices" in API group "networking.istio.io"'
+        ' in the namespace "shop"\n'
     )
 
 
