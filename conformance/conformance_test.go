@@ -3,7 +3,6 @@
 package conformance
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +32,7 @@ func TestConformance(t *testing.T) {
 		Images: map[string]string{
 			"echo-basic":    os.Getenv("MARLINE_ECHO_BASIC"),
 			"echo-advanced": os.Getenv("MARLINE_ECHO_ADVANCED"),
+			"coredns":       os.Getenv("MARLINE_COREDNS"),
 		},
 		Directory: t.TempDir(),
 		Mesh: cluster.Mesh{
@@ -61,8 +61,6 @@ func TestConformance(t *testing.T) {
 	}
 	options.UsableNetworkAddresses = addresses("127.77.255.1")
 	options.UnusableNetworkAddresses = addresses("192.0.2.1") // TEST-NET-1 (RFC 5737)
-	options.ManifestFS = []fs.FS{withoutDNS{conformance.Manifests}}
-	options.SkipTests = append(options.SkipTests, needsDNS)
 	conformance.RunConformanceWithOptions(t, options)
 }
 
