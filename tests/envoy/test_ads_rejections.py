@@ -27,7 +27,9 @@ from marline.api.resource import Ref
 from marline.compile.resource import CLUSTER, LISTENER, VIRTUAL_HOST, Blob, Recipe
 from marline.compile.units import HostUnit
 from marline.control_plane.wiring import ControlPlane
+from marline.identity.jwks import key_client
 from marline.mesh.model import MeshSettings
+from marline.node.home import Home
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Connection, Hub
 from marline.xds.messages import Response
@@ -145,7 +147,8 @@ async def test_a_rejection_stands_in_the_status_of_the_resource_at_fault_until_i
         stack.push_async_callback(store.close)
         for text in (SERVICE, RULE_TEXT):
             await store.create(yaml.safe_load(text))
-        plane = ControlPlane.of(store, MeshSettings(), tmp_path / "wasm")
+        client = await stack.enter_async_context(key_client())
+        plane = ControlPlane.of(store, MeshSettings(), Home(tmp_path), client)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         loops = [group.create_task(item) for item in (plane.follow(followed), *plane.loops())]
         await followed.wait()

@@ -255,7 +255,7 @@ KINDS: Final[tuple[Kind, ...]] = (
          reference_grant.ReferenceGrantSpec, ("refgrant",), status=False,
          validate=reference_grant.validate, categories=("gateway-api",)),
     Kind(POLICY, "RateLimitPolicy", "ratelimitpolicies", ("v1alpha1",), rate_limit.RateLimitPolicySpec,
-         ("rlp",), validate=rate_limit.validate, refused=rate_limit.REFUSED, categories=_POLICY_ALL,
+         ("rlp",), validate=rate_limit.validate, categories=_POLICY_ALL,
          columns=(*_ATTACHED, Column("Mode", "spec.mode"))),
     Kind(POLICY, "ResiliencePolicy", "resiliencepolicies", ("v1alpha1",), resilience.ResiliencePolicySpec,
          ("rsp",), validate=resilience.validate, categories=_POLICY_ALL, columns=_ATTACHED),

@@ -76,7 +76,8 @@ def is_catch_all(route: Any) -> bool:
     """Where several VirtualServices share a host, what is for every request comes last (as in Istio),
     else the oldest would hide all others."""
     match = route.match
-    return match.prefix == "/" and not match.headers and not match.query_parameters
+    conditions = (match.headers, match.query_parameters, match.dynamic_metadata)
+    return bool(match.prefix == "/") and not any(conditions)
 
 
 def host_sources(host: HostTable) -> tuple[Ref, ...]:

@@ -5,6 +5,7 @@ has filters of its own in the connection managers of listeners where it acts. Th
 act where the policy does: what they count stands in the route, so that a change of it ends no connection.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,8 @@ from marline.api.policy.rate_limit import (
     RateLimitPolicySpec,
 )
 from marline.api.resource import Ref, Resource
+from marline.api.security.claims import claim_names
+from marline.compile.request_authentication import FILTER, claim_path
 from marline.compile.routes_faults import fraction
 from marline.compile.routes_match import header_matcher
 from marline.compile.routes_targets import duration, outbound_cluster
@@ -91,7 +94,7 @@ def limit_filters(limiters: Iterable[RateLimiter]) -> tuple[LimitFilter, ...]:
     """The filters that some policies need, each once."""
     found: dict[str, LimitFilter] = {}
     for limiter in limiters:
-        prefix = f"{limiter.ref.namespace}.{limiter.ref.name}"
+        prefix = _stat_prefix(limiter)
         if limiter.local_limits:
             name = _local_name(limiter)
             found[name] = LimitFilter(name, prefix)
@@ -162,12 +165,12 @@ def limit_table(table: Any, limiters: Iterable[RateLimiter]) -> None:
 
 
 def limit_host(host: Any, limiters: Iterable[RateLimiter]) -> None:
-    """Of the policies of a table the filters stay off at those routes of a host where they do not act."""
-    off = route_pb.FilterConfig(disabled=True)
+    """Of the policies of a table the filters do nothing at those routes of a host where they do not act. They
+    are there all the same: a request may get another route by what its token says."""
     for limiter in dict.fromkeys(limiters):
         for route in host.routes if limiter.local_limits else ():
             if not _is_limited(route, limiter):
-                route.typed_per_filter_config[_local_name(limiter)].Pack(off)
+                route.typed_per_filter_config[_local_name(limiter)].Pack(_without_limit(limiter))
 
 
 def _is_limited(route: Any, limiter: RateLimiter) -> bool:
@@ -177,9 +180,20 @@ def _is_limited(route: Any, limiter: RateLimiter) -> bool:
     )
 
 
+def _without_limit(limiter: RateLimiter) -> Any:
+    made = local_rate_limit_pb2.LocalRateLimit(stat_prefix=_stat_prefix(limiter))
+    made.token_bucket.max_tokens = _UNLIMITED  # which Envoy demands, though nothing is enabled
+    made.token_bucket.fill_interval.CopyFrom(duration(1))
+    return made
+
+
+def _stat_prefix(limiter: RateLimiter) -> str:
+    return f"{limiter.ref.namespace}.{limiter.ref.name}"
+
+
 def _local_limits(limiter: RateLimiter) -> Any:
     spec = limiter.spec
-    made = local_rate_limit_pb2.LocalRateLimit(stat_prefix=f"{limiter.ref.namespace}.{limiter.ref.name}")
+    made = local_rate_limit_pb2.LocalRateLimit(stat_prefix=_stat_prefix(limiter))
     made.status.code = spec.response.status_code
     made.filter_enabled.default_value.CopyFrom(fraction(100))
     made.filter_enforced.default_value.CopyFrom(fraction(0 if spec.mode == "Shadow" else 100))
@@ -237,6 +251,7 @@ def key_name(key: LimitKey) -> str:
         "Caller": "caller",
         "CallerNamespace": descriptors.CALLER_NAMESPACE,
         "RemoteAddress": "remote_address",
+        "JWTClaim": f"claim.{key.name}",
     }
     return names[key.type]
 
@@ -250,8 +265,24 @@ def _add_key(made: Any, key: LimitKey, field: str) -> None:
         name = f'"{key.name.lower()}"'
         found = f"{name} in request.headers ? request.headers[{name}] : {_ABSENT}"
         _add_expression(made, key_name(key), found)
+    elif key.type == "JWTClaim":
+        _add_expression(made, key_name(key), _claim(claim_names(key.name) or ()))
     else:
         _add_expression(made, key_name(key), f"has({_CALLER}) ? {_CALLER} : {_ABSENT}")
+
+
+def _claim(names: tuple[str, ...]) -> str:
+    """A verified token's claim, as text. An expression that fails would let the request go uncounted."""
+    value = f"metadata.filter_metadata[{_quoted(FILTER)}]"
+    held = [f"{_quoted(FILTER)} in metadata.filter_metadata"]
+    for name in claim_path(names):
+        held += [f"type({value}) == map", f"{_quoted(name)} in {value}"]
+        value = f"{value}[{_quoted(name)}]"
+    return f"{' && '.join(held)} ? {value} : {_ABSENT}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def _add_expression(made: Any, key: str, text: str) -> None:

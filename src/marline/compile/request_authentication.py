@@ -16,6 +16,7 @@ from envoy.type.matcher.v3 import metadata_pb2, value_pb2
 from marline.api.resource import Ref
 from marline.api.security.jwks import MalformedKeys, read_keys
 from marline.api.security.request_authentication import JWTRule
+from marline.compile.token_cookies import take_cookies
 from marline.mesh.model import Proxy, Workload
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.token_keys import key_source
@@ -97,6 +98,8 @@ def authenticate(manager: Any, rules: tuple[TokenRule, ...], *, reroutes: bool =
         manager.early_header_mutation_extensions.add(name=_STRIPPING).typed_config.Pack(stripping)
     config = build_authentication(rules, reroutes=reroutes)
     manager.http_filters.add(name=FILTER).typed_config.Pack(config)
+    kept = [name for item in rules if item.rule.forward_original_token for name in item.rule.from_cookies]
+    take_cookies(manager, {name for item in rules for name in item.rule.from_cookies}.difference(kept))
 
 
 def build_authentication(rules: tuple[TokenRule, ...], *, reroutes: bool) -> Any:

@@ -15,6 +15,8 @@ from marline.api.networking.virtual_service import (
     StringMatch,
     TLSMatchAttributes,
 )
+from marline.api.security.claims import routing_claim
+from marline.compile.request_authentication import claim_matcher
 
 _EVERYTHING = "/"
 
@@ -27,9 +29,18 @@ def route_match(match: HTTPMatchRequest | None) -> Any:
         return made
     _match_path(made, match)
     for name, value in sorted(match.headers.items()):
-        made.headers.append(header_matcher(name, value))
+        claim = routing_claim(name)
+        if claim is not None:
+            made.dynamic_metadata.append(_claim_matcher(claim, value))
+        else:
+            made.headers.append(header_matcher(name, value))
     for name, value in sorted(match.without_headers.items()):
-        made.headers.append(_without_header(name, value))
+        claim = routing_claim(name)
+        if claim is not None:
+            made.dynamic_metadata.append(_claim_matcher(claim, value))
+            made.dynamic_metadata[-1].invert = True
+        else:
+            made.headers.append(_without_header(name, value))
     for pseudo, condition in (
         (":method", match.method),
         (":authority", match.authority),
@@ -68,6 +79,11 @@ def header_matcher(name: str, value: StringMatch) -> Any:
     else:
         matcher.string_match.CopyFrom(string_matcher(value))
     return matcher
+
+
+def _claim_matcher(claim: tuple[str, ...], value: StringMatch) -> Any:
+    """Is the claim of a verified token so, or has it such a member? (istio.io, "JWT claim based routing")"""
+    return claim_matcher(claim, None if is_presence(value) else string_matcher(value))
 
 
 def _without_header(name: str, value: StringMatch) -> Any:

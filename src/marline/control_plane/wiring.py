@@ -7,15 +7,19 @@ import signal
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+from aiohttp import ClientSession
 
 from marline.control_plane.endpoints import endpoints
 from marline.control_plane.wasm_modules import WasmModules
 from marline.controllers.gateway_class import provide_gateway_class
 from marline.controllers.gateway_statuses import GatewayStatuses
+from marline.controllers.key_sets import KeySets
 from marline.controllers.policy_statuses import PolicyStatuses
 from marline.controllers.rate_limit_demand import RateLimitDemand
 from marline.controllers.reaping import Reaping
@@ -24,8 +28,10 @@ from marline.identity import endpoint
 from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.ca_plugin import load_plugin
-from marline.mesh.model import MeshSettings, Proxy
+from marline.identity.jwks import fetch_keys, key_client
+from marline.mesh.model import ChangeSet, MeshSettings, Proxy
 from marline.mesh.patches import PatchId
+from marline.mesh.token_keys import FetchedKeys
 from marline.node.home import Home, MeshConfig
 from marline.node.notify import RATE_LIMITS_WANTED, READY, notify
 from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
@@ -57,26 +63,36 @@ class ControlPlane:
     modules: WasmModules
     policies: PolicyStatuses
     counting: RateLimitDemand
+    keys: KeySets
+    _applying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The hub takes one change at a time, and key sets come when they come."""
 
     @classmethod
-    def of(cls, store: ResourceStore, settings: MeshSettings, modules: Path) -> "ControlPlane":
-        """`modules`: the directory of WebAssembly modules."""
+    def of(
+        cls, store: ResourceStore, settings: MeshSettings, home: Home, client: ClientSession
+    ) -> "ControlPlane":
+        """`client`: fetches key sets."""
         rejections = RejectionStatuses(store, _now)
         events = _Events(rejections)
         hub = Hub(settings, events)
         gateways = GatewayStatuses(store, hub, rejections.rejections, _now)
         rejections.gateways_at_fault = gateways.at_fault
         events.gateways, events.reaping = gateways, Reaping(store, hub)
-        kept = WasmModules(modules)
+        kept = WasmModules(home.modules)
         rejections.module_fault = kept.fault
         policies, counting = PolicyStatuses(store, hub, _now), RateLimitDemand(_ask_for_rate_limits)
-        return cls(store, hub, rejections, events.gateways, events.reaping, kept, policies, counting)
+        keys = KeySets(home.key_sets, partial(fetch_keys, client), told=rejections.keys_changed)
+        rejections.key_condition = keys.condition
+        plane = cls(store, hub, rejections, events.gateways, events.reaping, kept, policies, counting, keys)
+        keys.deliver = plane.deliver
+        return plane
 
     async def follow(self, followed: asyncio.Event) -> None:
         """Bring proxies to every change of the store, for ever. `followed` is set after the first."""
         async for change in self.store.watch():
             await self.modules.provide(change)
-            impact = await self.hub.apply(change)
+            async with self._applying:
+                impact = await self.hub.apply(await self.keys.provide(change))
             self.gateways.changed(impact)
             self.rejections.changed(change)
             self.reaping.changed(change)
@@ -89,12 +105,19 @@ class ControlPlane:
                 followed.set()
             await asyncio.sleep(_COALESCE_SECONDS)
 
+    async def deliver(self, keys: FetchedKeys) -> None:
+        """Bring proxies to another key set; the mesh is the same otherwise."""
+        async with self._applying:
+            version = self.hub.snapshot.resource_version
+            await self.hub.apply(ChangeSet(resource_version=version, keys=(keys,)))
+
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         return (
             self.rejections.run(),
             self.gateways.run(),
             self.reaping.run(),
             self.policies.run(),
+            self.keys.run(),
             self._retry(),
         )
 
@@ -172,7 +195,8 @@ async def run(home: Home, config: MeshConfig) -> None:
         stack.push_async_callback(store.close)
         await provide_gateway_class(store)
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
-        plane = ControlPlane.of(store, settings, home.modules)
+        client = await stack.enter_async_context(key_client())
+        plane = ControlPlane.of(store, settings, home, client)
         credentials = ApiCredentials.open(home.api)
         extra = endpoints(plane.hub, signing, credentials, store.policy)
         server = await serve(store, port=config.api_port, credentials=credentials, extra=extra)

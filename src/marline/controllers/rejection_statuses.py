@@ -16,14 +16,16 @@ from marline.controllers.status_writes import keep_trying, rfc3339, write_status
 from marline.mesh.model import ChangeSet, Proxy
 from marline.mesh.patches import PatchId
 from marline.mesh.plugins import WASM_PLUGIN
+from marline.mesh.token_policies import REQUEST_AUTHENTICATION
 from marline.store.interface import NotFound, ResourceStore
 from marline.xds.messages import Refused, Settled
 
 
 @dataclass(slots=True)
 class RejectionStatuses:
-    """Keeps the `Programmed` condition of every resource at fault current, and `Matched` of every patch; but
-    not those of Gateways and their routes: they have one writer, who asks `rejections` for these."""
+    """Keeps the `Programmed` condition of every resource at fault current, `Matched` of every patch, and
+    `KeysFetched` of every RequestAuthentication; but not those of Gateways and their routes: they have one
+    writer, who asks `rejections` for these."""
 
     store: ResourceStore
     clock: Callable[[], datetime]
@@ -31,6 +33,8 @@ class RejectionStatuses:
     """Called when rejections of resources of which it speaks have begun or ended."""
     module_fault: Callable[[Ref], str] = lambda ref: ""
     """Why a WasmPlugin has no module."""
+    key_condition: Callable[[Ref], dict[str, Any] | None] = lambda ref: None
+    """Whether a RequestAuthentication has its keys; None of other kinds."""
     rejections: Rejections = field(default_factory=Rejections)
     matches: PatchMatches = field(default_factory=PatchMatches)
     _dirty: set[Ref] = field(default_factory=set)
@@ -51,8 +55,13 @@ class RejectionStatuses:
         self._mark(self.matches.given(proxy.node_id, frozenset()))
 
     def changed(self, change: ChangeSet) -> None:
-        """Of a patch that is new nobody has heard that it matches nothing."""
-        self._mark({item.ref for item in change.changed if (item.group, item.kind) in PATCHING})
+        """Of a patch that is new nobody has heard that it matches nothing; of keys, that they are awaited."""
+        told = (*PATCHING, REQUEST_AUTHENTICATION)
+        self._mark({item.ref for item in change.changed if (item.group, item.kind) in told})
+
+    def keys_changed(self, refs: Collection[Ref]) -> None:
+        """`key_condition` says something else of these."""
+        self._mark(refs)
 
     def _mark(self, refs: Collection[Ref]) -> None:
         others = {ref for ref in refs if speaks_of(ref)}
@@ -80,6 +89,9 @@ class RejectionStatuses:
             conditions.append(self.matches.condition(resource))
         if (ref.group, ref.kind) == WASM_PLUGIN:
             conditions.append(_module_condition(self.module_fault(ref)))
+        keys = self.key_condition(ref)
+        if keys is not None:
+            conditions.append(keys)
         now, before = rfc3339(self.clock()), dict(resource.status)
         status = with_condition(before, self.rejections.condition(ref), now) or before
         for condition in conditions:

@@ -7,7 +7,7 @@ from typing import Final
 from marline.api.resource import Resource
 from marline.api.security.request_authentication import JWTRule, RequestAuthenticationSpec
 
-_DISCOVERY: Final = "/.well-known/openid-configuration"
+DISCOVERY: Final = "/.well-known/openid-configuration"
 """Where an issuer says of itself what others must know (OpenID Connect Discovery 1.0, section 4)."""
 _TIMEOUT_SECONDS: Final = 5.0
 
@@ -38,7 +38,7 @@ def key_source(rule: JWTRule) -> KeySource | None:
     timeout = float(rule.timeout) if rule.timeout is not None else _TIMEOUT_SECONDS
     if rule.jwks_uri:
         return KeySource(rule.jwks_uri, timeout=timeout)
-    return KeySource(rule.issuer.rstrip("/") + _DISCOVERY, discovers=True, timeout=timeout)
+    return KeySource(rule.issuer.rstrip("/") + DISCOVERY, discovers=True, timeout=timeout)
 
 
 def key_sources(item: Resource[RequestAuthenticationSpec]) -> Iterator[KeySource]:

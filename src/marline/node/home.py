@@ -101,6 +101,11 @@ class Home:
         return self.data / "api"
 
     @property
+    def key_sets(self) -> Path:
+        """The last good key sets of token issuers."""
+        return self.data / "jwks"
+
+    @property
     def run(self) -> Path:
         return self.path / "run"
 

@@ -68,7 +68,7 @@ def test_resilience_is_of_services_only_and_says_something() -> None:
         ("{type: CallerNamespace}", SERVICE, "type", "scope Global only"),
         ("{type: Header}", SERVICE, "name", "required"),
         ("{type: Caller, name: x}", SERVICE, "name", "no meaning"),
-        ("{type: JWTClaim, name: sub}", SERVICE, "type", "not verified"),
+        ("{type: JWTClaim, name: a..b}", SERVICE, "name", "no claim"),
     ],
 )
 def test_a_limit_counts_by_what_is_known_where_it_acts(key: str, target: str, field: str, said: str) -> None:

@@ -177,6 +177,20 @@ DOCUMENTS: Final = """
 {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: own, namespace: default},
  spec: {mtls: {mode: PERMISSIVE}}}
 ---
+{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: own, namespace: default},
+ spec: {selector: {matchLabels: {app: reviews}}, jwtRules: [{jwksUri: "https://a.example.com/keys"},
+  {issuer: "https://b.example.com", outputClaimToHeaders: [{header: x-user, claim: sub}]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: own, namespace: default},
+ spec: {jwtRules: [{jwksUri: "https://a.example.com/keys", fromCookies: [session]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: RequestAuthentication,
+ metadata: {name: all, namespace: istio-system}, spec: {jwtRules: [{issuer: "https://b.example.com"}]}}
+---
+{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: edge, namespace: default},
+ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge}],
+  jwtRules: [{jwksUri: "https://c.example.com/keys"}]}}
+---
 {apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: wide, namespace: istio-system},
  spec: {configPatches: [
   {applyTo: CLUSTER, match: {cluster: {service: reviews.default.svc.cluster.local}},

@@ -3,7 +3,7 @@ Service" reference; its validation), and what Envoy would refuse. `virtual_servi
 
 from marline.api import rules
 from marline.api.errors import Fault
-from marline.api.faults import Faults
+from marline.api.faults import Faults, nearest
 from marline.api.networking.virtual_service import (
     HTTPMatchRequest,
     HTTPRoute,
@@ -16,6 +16,10 @@ from marline.api.networking.virtual_service import (
 )
 from marline.api.networking.virtual_service_actions import check_action, check_weights, string_match
 from marline.api.resource import Resource
+from marline.api.security.claims import ROUTING_PREFIX, routing_claim
+
+MESH = "mesh"
+"""In the place of a gateway: all sidecars."""
 
 
 def validate(resource: Resource[VirtualServiceSpec], faults: Faults) -> None:
@@ -26,7 +30,7 @@ def validate(resource: Resource[VirtualServiceSpec], faults: Faults) -> None:
     for index, name in enumerate(spec.hosts):
         rules.host(name, faults.at("hosts").item(index))
     rules.named_once(list(spec.hosts), faults.at("hosts"), "host")
-    if "*" in spec.hosts and set(spec.gateways or ("mesh",)) == {"mesh"}:
+    if "*" in spec.hosts and set(spec.gateways or (MESH,)) == {MESH}:
         faults.at("hosts").add("'*' is allowed only for a VirtualService that is bound to a gateway")
     for index, gateway in enumerate(spec.gateways):
         _gateway_name(gateway, faults.at("gateways").item(index))
@@ -34,6 +38,7 @@ def validate(resource: Resource[VirtualServiceSpec], faults: Faults) -> None:
         faults.add("has no rule: expected http, tls or tcp")
     for number, rule in enumerate(spec.http):
         _http_route(rule, faults.at("http").item(number))
+    _claims(spec, faults)
     for number, tls in enumerate(spec.tls):
         _tls_route(tls, spec.hosts, faults.at("tls").item(number))
     for number, tcp in enumerate(spec.tcp):
@@ -55,7 +60,7 @@ def _delegate(spec: VirtualServiceSpec, faults: Faults) -> None:
 
 
 def _gateway_name(name: str, faults: Faults) -> None:
-    if name == "mesh":
+    if name == MESH:
         return
     parts = name.split("/")
     if len(parts) > 2:
@@ -83,7 +88,7 @@ def _http_match(match: HTTPMatchRequest, faults: Faults) -> None:
     for field, conditions in (("headers", match.headers), ("withoutHeaders", match.without_headers)):
         for name, condition in conditions.items():
             where = faults.at(field).key(name)
-            rules.header_name(name, where)
+            _header_or_claim(name, where)
             if condition != StringMatch():
                 string_match(condition, where)
     for name, condition in match.query_params.items():
@@ -91,6 +96,34 @@ def _http_match(match: HTTPMatchRequest, faults: Faults) -> None:
         if condition != StringMatch():
             string_match(condition, faults.at("queryParams").key(name))
     _source(match, faults)
+
+
+def _header_or_claim(name: str, faults: Faults) -> None:
+    """Istio, "JWT claim based routing": a claim of a verified token is asked for like a header."""
+    if not name.startswith("@"):
+        rules.header_name(name, faults)
+    elif routing_claim(name) is None:
+        faults.add(
+            f"{name!r} is neither a header's name nor a claim of a token; expected {ROUTING_PREFIX}.NAME or "
+            f"{ROUTING_PREFIX}[NAME]",
+            suggestion=nearest(name, (ROUTING_PREFIX,)),
+        )
+
+
+def _claims(spec: VirtualServiceSpec, faults: Faults) -> None:
+    """Only gateways route by claims, as in Istio: a sidecar does not verify what its application sends."""
+    if not spec.hosts or set(spec.gateways) - {MESH}:
+        return
+    for number, rule in enumerate(spec.http):
+        for index, match in enumerate(rule.match):
+            where = faults.at("http").item(number).at("match").item(index)
+            for field, names in (("headers", match.headers), ("withoutHeaders", match.without_headers)):
+                for name in names:
+                    if routing_claim(name) is not None:
+                        where.at(field).key(name).add(
+                            "claims are known only at gateways; expected a gateway in the gateways of this "
+                            "VirtualService"
+                        )
 
 
 def _tls_route(rule: TLSRoute, hosts: tuple[str, ...], faults: Faults) -> None:

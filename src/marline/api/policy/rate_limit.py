@@ -16,9 +16,9 @@ from marline.api.networking.virtual_service import StringMatch
 from marline.api.networking.virtual_service_actions import string_match
 from marline.api.policy.statuses import ErrorStatus, error_status
 from marline.api.policy.targets import ROUTES, SERVICES, LocalPolicyTargetReference, validate_targets
-from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 from marline.api.scalars import Duration
+from marline.api.security.claims import claim_names
 
 KeyType = Literal["Route", "Header", "Caller", "CallerNamespace", "RemoteAddress", "JWTClaim"]
 UNIT_SECONDS: Final = {"Second": 1, "Minute": 60, "Hour": 3600, "Day": 86400}
@@ -32,12 +32,13 @@ class LimitKey(Model, frozen=True):
     """What requests are told apart by: each value has a count of its own.
 
     `Caller` is the SPIFFE ID that the caller's certificate proves, `RemoteAddress` the client's address at
-    a gateway, `Route` the rule that the request is routed by. Requests without the header count together.
+    a gateway, `Route` the rule that the request is routed by. `JWTClaim` is a claim of the token that a
+    RequestAuthentication of the same proxy has verified. Requests without the header or claim count together.
     """
 
     type: KeyType
     name: str = ""
-    """Of the header or claim."""
+    """Of the header or claim; of nested claims `outer.inner`, or `[outer][inner]` where names have dots."""
 
 
 class LimitMatch(Model, frozen=True):
@@ -98,11 +99,6 @@ class RateLimitPolicySpec(Model, frozen=True):
     global_limits: GlobalLimits = GlobalLimits()
 
 
-REFUSED: Final[Refusals] = {
-    "limits[].by[].type=JWTClaim": "tokens are not verified, so that any client could claim to be anybody",
-}
-
-
 def validate(resource: Resource[RateLimitPolicySpec], faults: Faults) -> None:
     """What Envoy can count, where it can be known."""
     spec = resource.spec
@@ -139,7 +135,10 @@ def _limit(limit: Limit, spec: RateLimitPolicySpec, faults: Faults) -> None:
 def _key(key: LimitKey, limit: Limit, targets: set[tuple[str, str]], faults: Faults) -> None:
     named = key.type in ("Header", "JWTClaim")
     if named and faults.required(key.name, "name"):
-        rules.header_name(key.name, faults.at("name"))
+        if key.type == "Header":
+            rules.header_name(key.name, faults.at("name"))
+        elif claim_names(key.name) is None:
+            faults.at("name").add(f"{key.name!r} is no claim; expected NAME, OUTER.INNER or [OUTER][INNER]")
     elif key.name and not named:
         faults.at("name").add(f"has no meaning with type {key.type}")
     where = faults.at("type")

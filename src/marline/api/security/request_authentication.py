@@ -22,6 +22,8 @@ from marline.api.security.jwks import MalformedKeys, read_keys
 _MAX_RULES: Final = 4096
 _MAX_NAMES: Final = 64
 _LOOPBACK: Final = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+_COOKIE: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A cookie's name (RFC 6265, 4.1.1)."""
 _NEVER_WRITTEN: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 """Headers on which the request's framing and routing depend."""
 
@@ -111,9 +113,11 @@ def _rule(rule: JWTRule, faults: Faults) -> None:
     rules.duration(rule.timeout, faults.at("timeout"))
     for index, header in enumerate(rule.from_headers):
         rules.header_name(header.name, faults.at("fromHeaders").item(index).at("name"))
-    for field, names in (("fromParams", rule.from_params), ("fromCookies", rule.from_cookies)):
-        for index, name in enumerate(names):
-            faults.at(field).item(index).require(name, "is empty; expected a name")
+    for index, name in enumerate(rule.from_params):
+        faults.at("fromParams").item(index).require(name, "is empty; expected a name")
+    for index, name in enumerate(rule.from_cookies):
+        if not _COOKIE.fullmatch(name):
+            faults.at("fromCookies").item(index).add(f"{name!r} is not a cookie's name")
     if rule.output_payload_to_header:
         _output_header(rule.output_payload_to_header, faults.at("outputPayloadToHeader"))
     for index, output in enumerate(rule.output_claim_to_headers):
