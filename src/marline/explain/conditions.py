@@ -35,7 +35,7 @@ def why_not(match: Any, request: Request) -> str:
 def _faults(match: Any, request: Request) -> list[str]:
     found: list[str] = []
     doubts: list[CannotTell] = []
-    conditions = [(_header_fault, item) for item in match.headers]
+    conditions = [(header_fault, item) for item in match.headers]
     conditions += [(_query_fault, item) for item in match.query_parameters]
     for check, condition in conditions:
         try:
@@ -112,7 +112,8 @@ def _path_fault(match: Any, request: Request) -> str:
     return "" if fulfilled else f"path is {path}, wanted {below} {asked}"
 
 
-def _header_fault(matcher: Any, request: Request) -> str:
+def header_fault(matcher: Any, request: Request) -> str:
+    """Why a request does not fulfil an Envoy `HeaderMatcher`; "" if it does. Raises `CannotTell`."""
     only(matcher, _HEADER, f"the match of header {matcher.name}")
     what = _NAMES.get(matcher.name, f"header {matcher.name}")
     value = request.header(matcher.name)
