@@ -8,7 +8,7 @@ was written (kubectl makes `on:` into `true:`).
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -72,6 +72,26 @@ class _Dumper(yaml.SafeDumper):
 def write_yaml(value: Any) -> str:
     """A plain JSON value as YAML that is read back as the same, here and by kubectl."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+def read_value(text: str, faults: Faults) -> tuple[Any, Mapping[str, int]]:
+    """The one document of a text as a plain JSON value, and the lines of its fields. None for an empty text,
+    and, with a fault, for one that is no document."""
+    try:
+        nodes = list(compose_documents(text))
+    except yaml.YAMLError as error:
+        nodes = []
+        faults.add(f"is not YAML: {' '.join(str(error).split())}")
+    except RecursionError:
+        nodes = []
+        faults.add("is nested too deep")
+    if len(nodes) > 1:
+        faults.add(f"has {len(nodes)} YAML documents; expected one")
+    if len(nodes) != 1:
+        return None, {}
+    before, reading = len(faults.errors), Reading(faults)
+    value = reading.read(nodes[0])
+    return (None if len(faults.errors) > before else value), reading.lines
 
 
 class Reading:

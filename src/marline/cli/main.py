@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "diff": _Command("diff", "Tell what files would change, before they are applied."),
     "explain": _Command("explain", "Tell what would happen to a request, and why."),
     "authn": _Command("authn", "Show who speaks mutual TLS with whom, and what decides it."),
+    "authz": _Command("authz", "Tell who may reach what, by which policy, and test it."),
     "delete": _Command("delete", "Delete resources."),
     "analyze": _Command("analyze", "Find what is wrong or risky in resources."),
     "status": _Command("status", "Show workloads, identities and traffic."),

@@ -1,8 +1,8 @@
 """AuthorizationPolicies with action CUSTOM at Envoy: another service decides about what their rules cover.
 
-istio.io, "Authorization Policy" and "External Authorization". As at Istio's proxies, rules that have no effect
-of their own (shadow rules of RBAC) leave the name of the one that covers a request in its metadata, and the
-external-authorization filter behind them asks only if there is one.
+istio.io, "Authorization Policy" and "External Authorization". As at Istio's proxies, rules that have no
+effect of their own (shadow rules of RBAC) leave the name of the one that covers a request in its metadata,
+and the external-authorization filter behind them asks only if there is one.
 """
 
 from collections.abc import Iterator

@@ -72,7 +72,7 @@ def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Re
     proxy, index = known
     is_gateway = proxy.role is Role.GATEWAY
     view = CompiledView.of(snapshot, proxy, None if is_gateway else (InboundUnit(index),))
-    listener = _listener(view, proxy, upstream.port)
+    listener = inbound_listener(view, proxy, upstream.port)
     if listener is None:
         return Arrival(False, f"its proxy does not listen on port {upstream.port}")
     found = _at_listener(view, listener, proxy.workloads[index], upstream, request)
@@ -82,7 +82,8 @@ def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Re
     return found
 
 
-def _listener(view: CompiledView, proxy: Proxy, port: int) -> Any | None:
+def inbound_listener(view: CompiledView, proxy: Proxy, port: int) -> Any | None:
+    """Where a proxy takes what is sent to a port of its workload."""
     captured = proxy.capture is Capture.TRANSPARENT and proxy.role is not Role.GATEWAY
     wanted = proxy.inbound_capture_port if captured else port
     found = (item for item in view.listeners() if item.address.socket_address.port_value == wanted)

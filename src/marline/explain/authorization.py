@@ -124,10 +124,10 @@ class _State:
             config.filter_enabled_metadata, self.attempt.metadata
         ):
             return
-        http = getattr(config, "http_service", None)
-        asks_http = http is not None and bool(http.server_uri.cluster)
-        cluster = http.server_uri.cluster if asks_http else config.grpc_service.envoy_grpc.cluster_name
-        self.asked.append(cluster)
+        if isinstance(config, http_ext_authz.ExtAuthz) and config.HasField("http_service"):
+            self.asked.append(config.http_service.server_uri.cluster)
+        else:
+            self.asked.append(config.grpc_service.envoy_grpc.cluster_name)
 
 
 def _metadata_key(kind: Any) -> str:

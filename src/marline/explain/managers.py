@@ -55,14 +55,20 @@ def table_of(manager: Any, view: CompiledView) -> Any:
 
 def route_request(manager: Any, view: CompiledView, request: Request) -> Decision:
     """Raises `CannotTell`."""
+    seen = as_seen(manager, request)
+    table = table_of(manager, view)
+    return decide(table, table.virtual_hosts, seen)
+
+
+def as_seen(manager: Any, request: Request) -> Request:
+    """A request as filters and routes see it. Raises `CannotTell`."""
     without(manager, _REQUESTS_CHANGED, "the connection manager")
     if manager.path_with_escaped_slashes_action not in _SLASHES_KEPT:
         raise CannotTell("the connection manager changes escaped slashes, which cannot be evaluated")
-    table = table_of(manager, view)
     path = normalized(
         request.path, normalize=manager.normalize_path.value, merge_slashes=manager.merge_slashes
     )
-    return decide(table, table.virtual_hosts, replace(request, path=path))
+    return replace(request, path=path)
 
 
 def strange_filters(manager: Any, decision: Decision) -> list[str]:

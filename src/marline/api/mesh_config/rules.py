@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import yaml
-
 from marline.api import rules
 from marline.api.core import ConfigMapBody
 from marline.api.faults import Faults
@@ -14,7 +12,7 @@ from marline.api.networking.virtual_service_actions import check_retries
 from marline.api.refusals import Refusals, ineffective, refuse
 from marline.api.resource import Ref, Resource
 from marline.api.shape import convert
-from marline.api.yaml_values import Reading, compose_documents
+from marline.api.yaml_values import read_value
 
 MESH_CONFIG: Final = Ref("", "ConfigMap", "istio-system", "istio")
 """The ConfigMap that `istioctl install` writes: in the root namespace, without a revision."""
@@ -98,11 +96,11 @@ def validate_mesh_config(resource: Resource[ConfigMapBody], faults: Faults) -> N
     data = faults.at("data")
     if resource.spec.data.get(_NETWORKS, "").strip():
         where = data.key(_NETWORKS)
-        networks = _read(resource.spec.data[_NETWORKS], where)
+        networks, _ = read_value(resource.spec.data[_NETWORKS], where)
         if networks not in (None, {}, {"networks": {}}, {"networks": None}):
             where.unsupported("is not acted on: a mesh has one network")
     where = data.key(KEY)
-    written = _read(resource.spec.data.get(KEY, ""), where)
+    written, _ = read_value(resource.spec.data.get(KEY, ""), where)
     if written is None:
         return
     config = convert(written, MeshConfig, where)
@@ -116,30 +114,15 @@ def mesh_config_remarks(obj: Mapping[str, Any]) -> tuple[str, ...]:
     metadata = obj.get("metadata", {})
     if (obj.get("kind"), metadata.get("namespace"), metadata.get("name")) != MESH_CONFIG[1:]:
         return ()
-    written = _read((obj.get("data") or {}).get(KEY, ""), Faults())
+    written, _ = read_value((obj.get("data") or {}).get(KEY, ""), Faults())
     return ineffective(written, INEFFECTIVE, f"data[{KEY}]")
 
 
 def mesh_config(resource: Resource[ConfigMapBody] | None) -> MeshConfig:
     """What a ConfigMap that was admitted says; without one all is as if nothing was said."""
-    written = _read(resource.spec.data.get(KEY, ""), Faults()) if resource is not None else None
+    text = resource.spec.data.get(KEY, "") if resource is not None else ""
+    written, _ = read_value(text, Faults())
     return (convert(written, MeshConfig, Faults()) if written else None) or MeshConfig()
-
-
-def _read(text: str, faults: Faults) -> Any:
-    """The one YAML document of a text, or None (with a fault, unless there is none)."""
-    try:
-        nodes = list(compose_documents(text))
-    except yaml.YAMLError as error:
-        return faults.add(f"is not YAML: {' '.join(str(error).split())}")
-    except RecursionError:
-        return faults.add("is nested too deep")
-    if len(nodes) > 1:
-        return faults.add(f"has {len(nodes)} YAML documents; expected one")
-    found = Faults(faults.path)
-    value = Reading(found).read(nodes[0]) if nodes else None
-    faults.errors.extend(found.errors)
-    return None if found.errors else value
 
 
 def _validate(config: MeshConfig, faults: Faults) -> None:
