@@ -17,6 +17,7 @@ from marline.identity.ca_home import open_home
 from marline.identity.peers import only_process
 from marline.identity.spiffe import parse
 from marline.identity.svid import SignedSvid
+from marline.mesh.mesh_tls import MeshPeers
 from marline.node.bootstrap import SDS_CLUSTER
 
 CLIENT_ID = "spiffe://cluster.local/ns/default/sa/productpage"
@@ -123,14 +124,14 @@ def http_listener(name: str, upstream: str, tls: Any = None) -> dict[str, Any]:
 
 def server_resources(app_port: int) -> dict[str, Any]:
     return {
-        "listeners": [http_listener("inbound", "app", mesh_server_socket())],
+        "listeners": [http_listener("inbound", "app", mesh_server_socket(MeshPeers()))],
         "clusters": [cluster("app", loopback(app_port))],
     }
 
 
 def client_resources(server_port: int, expected: Sequence[str] = (SERVER_ID,)) -> dict[str, Any]:
     """Listener `outbound` keeps its connections to the server, `fresh` makes a new one for each request."""
-    tls = mutual_tls_socket("outbound_.9080_._.reviews", tuple(expected))
+    tls = mutual_tls_socket("outbound_.9080_._.reviews", tuple(expected), MeshPeers())
     fresh = cluster("fresh", loopback(server_port), tls)
     fresh["max_requests_per_connection"] = 1
     return {

@@ -7,6 +7,7 @@ from marline.api.policy.resilience import RetryBudget
 from marline.compile.backend_tls import BackendTls
 from marline.compile.locality import LocalityPolicy
 from marline.mesh.destinations import DestinationPolicy
+from marline.mesh.mesh_tls import MeshPeers
 from marline.mesh.model import Endpoint, Port
 
 
@@ -52,5 +53,7 @@ class ClusterSpec:
     connect_seconds: float
     """The time for a connection, unless the rule says another."""
     dns_refresh_seconds: float
+    peers: MeshPeers
+    """What holds for proxies that are called."""
     external: bool
     """Outside the mesh: nobody there has a SPIFFE identity."""

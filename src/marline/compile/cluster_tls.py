@@ -38,7 +38,7 @@ def set_transport(cluster: Any, spec: ClusterSpec, settings: ClientTLSSettings |
         _automatic(cluster, spec, sni)
     elif settings.mode == "ISTIO_MUTUAL":
         sans = settings.subject_alt_names or spec.expected
-        cluster.transport_socket.CopyFrom(mutual_tls_socket(settings.sni or sni, sans))
+        cluster.transport_socket.CopyFrom(mutual_tls_socket(settings.sni or sni, sans, spec.peers))
     elif settings.mode in ("SIMPLE", "MUTUAL"):
         cluster.transport_socket.CopyFrom(_server_tls(spec, settings))
 
@@ -65,12 +65,12 @@ def _automatic(cluster: Any, spec: ClusterSpec, sni: str) -> None:
     if spec.discovery is Discovery.EDS:
         match = cluster.transport_socket_matches.add(name="tlsMode-istio")
         match.match.update(dict([MTLS_MODE]))
-        match.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected))
+        match.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected, spec.peers))
         other = cluster.transport_socket_matches.add(name="tlsMode-disabled")
         other.match.SetInParent()
         other.transport_socket.CopyFrom(plain_socket())
     elif spec.discovery is Discovery.ORIGINAL and spec.all_mtls:
-        cluster.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected))
+        cluster.transport_socket.CopyFrom(mutual_tls_socket(sni, spec.expected, spec.peers))
 
 
 def _backend_tls(spec: ClusterSpec, settings: BackendTls) -> Any:

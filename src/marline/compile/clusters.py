@@ -92,6 +92,7 @@ def cluster_specs(
                 budget=retry_budget(policy),
                 connect_seconds=snapshot.settings.connect_seconds,
                 dns_refresh_seconds=snapshot.settings.dns_refresh_seconds,
+                peers=snapshot.mesh_peers,
                 external=service.external,
             )
 

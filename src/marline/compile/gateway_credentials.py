@@ -24,7 +24,8 @@ def termination_of(
     if tls.mode == "ISTIO_MUTUAL":
         # Bytes are of the client's and the server's choice; nobody knows what ALPN to promise.
         alpn = () if forwards_bytes else HTTP_ALPN
-        return Termination((), subject_alt_names=tls.subject_alt_names, mesh_identity=True, alpn=alpn), ()
+        peers, names = snapshot.mesh_peers, tls.subject_alt_names
+        return Termination((), subject_alt_names=names, mesh_identity=peers, alpn=alpn), ()
     certificates = list(_certificates(snapshot, namespaces, tls))
     authority = _authority(snapshot, namespaces, tls) if tls.mode in VERIFYING else ("", "")
     faults = tuple(fault for _, fault in (*certificates, authority) if fault)

@@ -23,6 +23,7 @@ from marline.api.core import ConfigMapBody, SecretBody
 from marline.api.resource import Ref, Resource
 from marline.compile.resource import SECRET, Recipe
 from marline.compile.tls import HTTP_ALPN, mesh_server_context
+from marline.mesh.mesh_tls import MeshPeers
 
 Body = SecretBody | ConfigMapBody
 CA_SUFFIX: Final = "-cacert"
@@ -65,8 +66,8 @@ class Termination:
     """A client need not show a certificate; one that it shows is verified."""
     client_may_be_anybody: bool = False
     """A client's certificate is passed on, whoever has signed it."""
-    mesh_identity: bool = False
-    """mTLS with the identities of the mesh: the gateway's own, and clients'."""
+    mesh_identity: MeshPeers | None = None
+    """mTLS with the identities of the mesh, the gateway's own and clients'; None: with `certificates`."""
     alpn: tuple[str, ...] = HTTP_ALPN
 
 
@@ -98,8 +99,8 @@ def file_ca_name(authority: str, revoked: str = "") -> str:
 def downstream_tls(termination: Termination) -> tls_pb2.DownstreamTlsContext:
     """The transport socket's configuration. TLS 1.2 is the least unless the server says otherwise, as
     at Istio's gateways; HTTP/2 is offered first."""
-    if termination.mesh_identity:
-        return mesh_server_context(termination.alpn, termination.subject_alt_names)
+    if termination.mesh_identity is not None:
+        return mesh_server_context(termination.mesh_identity, termination.alpn, termination.subject_alt_names)
     made = tls_pb2.DownstreamTlsContext()
     common = made.common_tls_context
     common.alpn_protocols.extend(termination.alpn)

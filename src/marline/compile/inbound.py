@@ -20,7 +20,7 @@ from marline.compile.filters import (
     tcp_filter,
     to_cluster,
 )
-from marline.compile.inbound_chains import InboundPorts, Reporters, ServedPort, opaque_chains, served_chains
+from marline.compile.inbound_chains import InboundPorts, Peers, ServedPort, opaque_chains, served_chains
 from marline.compile.inbound_policies import port_policies
 from marline.compile.ingress import inbound_ports, secret_recipes
 from marline.compile.outbound_listener import ANY_ADDRESS, listen_address
@@ -73,7 +73,7 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
     }
     ports = tuple(served[number] for number in sorted(served))
     sources = (*policy.sources, *((sidecar.ref,) if sidecar is not None else ()), *accepted.sources)
-    reporters = _reporters(workload, snapshot.settings.trust_domain)
+    peers = _peers(workload, snapshot)
     common = (
         *(_cluster_recipe(item, services, snapshot.settings.connect_seconds) for item in ports),
         *dict.fromkeys(
@@ -84,14 +84,16 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
         passthrough = names.listener(INBOUND_PASSTHROUGH)
         inputs = (passthrough, Capture.TRANSPARENT, snapshot.settings.connect_seconds)
         unknown = Recipe(CLUSTER, passthrough, build_passthrough_cluster, inputs)
-        return (*common, unknown, *_captured(proxy, workload, names, ports, policy, reporters, sources))
-    return (*common, *_explicit(proxy, names, ports, reporters, sources))
+        return (*common, unknown, *_captured(proxy, workload, names, ports, policy, peers, sources))
+    return (*common, *_explicit(proxy, names, ports, peers, sources))
 
 
-def _reporters(workload: Workload, trust_domain: str) -> Reporters:
-    return Reporters(
-        destination_reporter(workload, trust_domain, mtls=True),
-        destination_reporter(workload, trust_domain, mtls=False),
+def _peers(workload: Workload, snapshot: MeshSnapshot) -> Peers:
+    domain = snapshot.settings.trust_domain
+    return Peers(
+        destination_reporter(workload, domain, mtls=True),
+        destination_reporter(workload, domain, mtls=False),
+        snapshot.mesh_peers,
     )
 
 
@@ -137,7 +139,7 @@ def _captured(
     names: _Names,
     ports: tuple[ServedPort, ...],
     policy: PeerPolicy,
-    reporters: Reporters,
+    peers: Peers,
     sources: tuple[Ref, ...],
 ) -> Iterator[Recipe]:
     known = {item.port.listen for item in ports}
@@ -148,16 +150,16 @@ def _captured(
         names.listener(INBOUND_PASSTHROUGH),
     )
     name = names.listener("virtualInbound")
-    inputs = (name, proxy.inbound_capture_port, workload.netns, spec, reporters)
+    inputs = (name, proxy.inbound_capture_port, workload.netns, spec, peers)
     of_ports = (ref for item in ports for ref in item.policies.sources)
     yield Recipe(LISTENER, name, build_virtual_inbound, inputs, tuple(dict.fromkeys((*sources, *of_ports))))
     for item in ports:
         if item.bind:
-            yield _bound(names, item.bind, item, workload.netns, reporters, sources)
+            yield _bound(names, item.bind, item, workload.netns, peers, sources)
 
 
 def build_virtual_inbound(
-    name: str, capture_port: int, netns: str, spec: InboundPorts, reporters: Reporters
+    name: str, capture_port: int, netns: str, spec: InboundPorts, peers: Peers
 ) -> listener_pb2.Listener:
     """Receives what others send to any port of the workload. A connection that fits no chain, such as
     plain text where mTLS is demanded, is closed."""
@@ -170,12 +172,12 @@ def build_virtual_inbound(
     _limit_detection(made)
     loop = made.filter_chains.add(name="loop")
     loop.filter_chain_match.destination_port.value = capture_port
-    loop.filters.append(tcp_filter(to_cluster(BLACK_HOLE), BLACK_HOLE, reporters.plain))
+    loop.filters.append(tcp_filter(to_cluster(BLACK_HOLE), BLACK_HOLE, peers.plain))
     for item in spec.served:
-        made.filter_chains.extend(served_chains(item, item.port.listen, reporters))
+        made.filter_chains.extend(served_chains(item, item.port.listen, peers))
     for number, mode in spec.others:
-        made.filter_chains.extend(opaque_chains(mode, spec.passthrough, number, reporters))
-    made.filter_chains.extend(opaque_chains(spec.mode, spec.passthrough, 0, reporters))
+        made.filter_chains.extend(opaque_chains(mode, spec.passthrough, number, peers))
+    made.filter_chains.extend(opaque_chains(spec.mode, spec.passthrough, 0, peers))
     return made
 
 
@@ -183,23 +185,23 @@ def _explicit(
     proxy: Proxy,
     names: _Names,
     ports: tuple[ServedPort, ...],
-    reporters: Reporters,
+    peers: Peers,
     sources: tuple[Ref, ...],
 ) -> Iterator[Recipe]:
     for item in ports:
-        yield _bound(names, item.bind or proxy.bind_address or _LOOPBACK, item, "", reporters, sources)
+        yield _bound(names, item.bind or proxy.bind_address or _LOOPBACK, item, "", peers, sources)
 
 
 def _bound(
-    names: _Names, address: str, item: ServedPort, netns: str, reporters: Reporters, sources: tuple[Ref, ...]
+    names: _Names, address: str, item: ServedPort, netns: str, peers: Peers, sources: tuple[Ref, ...]
 ) -> Recipe:
     name = names.listener(f"inbound_{address}_{item.port.listen}")
-    inputs = (name, address, item, reporters, netns)
+    inputs = (name, address, item, peers, netns)
     return Recipe(LISTENER, name, build_bound_inbound, inputs, (*sources, *item.policies.sources))
 
 
 def build_bound_inbound(
-    name: str, address: str, served: ServedPort, reporters: Reporters, netns: str
+    name: str, address: str, served: ServedPort, peers: Peers, netns: str
 ) -> listener_pb2.Listener:
     """Receives what others send to one port, which is its own."""
     made = _listener(name, address, served.port.listen, netns)
@@ -208,7 +210,7 @@ def build_bound_inbound(
         if served.detects_plain_http:
             made.listener_filters.append(listener_filter("http_inspector"))
         _limit_detection(made)
-    made.filter_chains.extend(served_chains(served, 0, reporters))
+    made.filter_chains.extend(served_chains(served, 0, peers))
     return made
 
 

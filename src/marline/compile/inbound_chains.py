@@ -23,6 +23,7 @@ from marline.compile.routes_targets import duration
 from marline.compile.telemetry import Reporter
 from marline.compile.tls import HTTP_ALPN, SNI_SUFFIX, mesh_server_socket, tls_socket_of
 from marline.mesh.authentication import MtlsMode
+from marline.mesh.mesh_tls import MeshPeers
 from marline.mesh.model import InboundPort, Protocol
 
 _RETRY_ON: Final = "reset-before-request"
@@ -84,24 +85,27 @@ class InboundPorts:
 
 
 @dataclass(frozen=True, slots=True)
-class Reporters:
-    """How metrics name connections with mTLS and without."""
+class Peers:
+    """Who connects, with mTLS and without: how metrics name them, and what holds for mTLS."""
 
     mtls: Reporter
     plain: Reporter
+    mesh: MeshPeers
 
 
-def served_chains(served: ServedPort, destination_port: int, reporters: Reporters) -> Iterator[Any]:
+def served_chains(served: ServedPort, destination_port: int, peers: Peers) -> Iterator[Any]:
     """The chains of a port; `destination_port` is a condition unless it is 0."""
     for kind in _kinds(served):
         name = f"{served.cluster}-{kind.name}"
         made = _chain(name, destination_port)
         _set_match(made.filter_chain_match, kind, served)
         if kind.mtls:
-            made.transport_socket.CopyFrom(mesh_server_socket(HTTP_ALPN if served.detects else ()))
+            made.transport_socket.CopyFrom(
+                mesh_server_socket(peers.mesh, HTTP_ALPN if served.detects else ())
+            )
         elif kind.terminates and served.tls is not None:
             made.transport_socket.CopyFrom(tls_socket_of(downstream_tls(served.tls)))
-        reporter = reporters.mtls if kind.mtls else reporters.plain
+        reporter = peers.mtls if kind.mtls else peers.plain
         if kind.http:
             limiters = (served.policies.limiter,) if served.policies.limiter is not None else ()
             table = _application_table(served.cluster, limiters)
@@ -120,7 +124,7 @@ def served_chains(served: ServedPort, destination_port: int, reporters: Reporter
         yield made
 
 
-def opaque_chains(mode: MtlsMode, cluster: str, destination_port: int, reporters: Reporters) -> Iterator[Any]:
+def opaque_chains(mode: MtlsMode, cluster: str, destination_port: int, peers: Peers) -> Iterator[Any]:
     """The chains of ports of which nothing is known but what they accept."""
     label = destination_port or "any"
     if mode is not MtlsMode.DISABLE:
@@ -128,12 +132,12 @@ def opaque_chains(mode: MtlsMode, cluster: str, destination_port: int, reporters
         made.filter_chain_match.transport_protocol = "tls"
         if mode is MtlsMode.PERMISSIVE:
             made.filter_chain_match.server_names.append(f"*.{SNI_SUFFIX}")
-        made.transport_socket.CopyFrom(mesh_server_socket())
-        made.filters.append(tcp_filter(to_cluster(cluster), cluster, reporters.mtls))
+        made.transport_socket.CopyFrom(mesh_server_socket(peers.mesh))
+        made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.mtls))
         yield made
     if mode is not MtlsMode.STRICT:
         made = _chain(f"{cluster}-{label}-plain", destination_port)
-        made.filters.append(tcp_filter(to_cluster(cluster), cluster, reporters.plain))
+        made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.plain))
         yield made
 
 

@@ -10,6 +10,8 @@ from envoy.config.core.v3 import base_pb2, config_source_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 
+from marline.mesh.mesh_tls import Exchange, MeshPeers, MeshTls
+
 SDS_CLUSTER: Final = "sds-grpc"
 """The bootstrap's cluster for the SDS server."""
 SVID_SECRET: Final = "default"  # noqa: S105 (a name)
@@ -23,6 +25,12 @@ NOBODY: Final = "spiffe://invalid"
 _SECRET_SECONDS: Final = 1
 _TLS1_2 = common_pb2.TlsParameters.TlsProtocol.TLSv1_2
 _TLS1_3 = common_pb2.TlsParameters.TlsProtocol.TLSv1_3
+_CURVES: Final = {
+    Exchange.HYBRID: ("X25519MLKEM768", "X25519", "P-256"),
+    Exchange.POST_QUANTUM: ("X25519MLKEM768",),
+    Exchange.FIPS: ("P-256", "P-384"),
+}
+"""In order of preference. The first is safe from whoever records now and has a quantum computer later."""
 _CIPHERS: Final = (
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-RSA-AES256-GCM-SHA384",
@@ -37,10 +45,10 @@ def mesh_sni(hostname: str, port: int, subset: str = "") -> str:
     return f"outbound_.{port}_.{subset}_.{hostname.replace('*', 'any')}.{SNI_SUFFIX}"
 
 
-def mutual_tls_socket(sni: str, sans: tuple[str, ...]) -> Any:
+def mutual_tls_socket(sni: str, sans: tuple[str, ...], peers: MeshPeers) -> Any:
     """The client's side of mTLS in the mesh: one of the SPIFFE IDs is expected."""
     context = tls_pb2.UpstreamTlsContext(sni=sni)
-    _mesh_identity(context.common_tls_context, sans or (NOBODY,))
+    _mesh_identity(context.common_tls_context, sans or (NOBODY,), peers)
     return _socket("envoy.transport_sockets.tls", context)
 
 
@@ -49,20 +57,22 @@ def tls_socket_of(context: tls_pb2.DownstreamTlsContext) -> Any:
     return _socket("envoy.transport_sockets.tls", context)
 
 
-def mesh_server_socket(alpn: tuple[str, ...] = ()) -> Any:
+def mesh_server_socket(peers: MeshPeers, alpn: tuple[str, ...] = ()) -> Any:
     """The server's side of mTLS: a certificate that the mesh's bundle vouches for is demanded.
 
     Without `alpn` nothing is negotiated: the connection manager recognises HTTP/2 by its preface. A port
     whose protocol is not declared negotiates, since the client's ALPN says whether it speaks HTTP.
     """
-    return tls_socket_of(mesh_server_context(alpn, ()))
+    return tls_socket_of(mesh_server_context(peers, alpn, ()))
 
 
-def mesh_server_context(alpn: tuple[str, ...], sans: tuple[str, ...]) -> tls_pb2.DownstreamTlsContext:
+def mesh_server_context(
+    peers: MeshPeers, alpn: tuple[str, ...], sans: tuple[str, ...]
+) -> tls_pb2.DownstreamTlsContext:
     """What is in that socket; with `sans` the client must have one of these SPIFFE IDs."""
     context = tls_pb2.DownstreamTlsContext()
     context.require_client_certificate.value = True
-    _mesh_identity(context.common_tls_context, sans)
+    _mesh_identity(context.common_tls_context, sans, peers)
     context.common_tls_context.alpn_protocols.extend(alpn)
     return context
 
@@ -71,9 +81,8 @@ HTTP_ALPN: Final = ("h2", "http/1.1")
 """What Envoy's HTTP connection pools offer by themselves, when the cluster's TLS settings say nothing."""
 
 
-def _mesh_identity(common: Any, sans: tuple[str, ...]) -> None:
-    _set_versions(common)
-    common.tls_params.cipher_suites.extend(_CIPHERS)
+def _mesh_identity(common: Any, sans: tuple[str, ...], peers: MeshPeers) -> None:
+    _agree(common.tls_params, peers.agreed)
     common.tls_certificate_sds_secret_configs.append(_sds(SVID_SECRET))
     combined = common.combined_validation_context
     combined.validation_context_sds_secret_config.CopyFrom(_sds(BUNDLE_SECRET))
@@ -82,6 +91,17 @@ def _mesh_identity(common: Any, sans: tuple[str, ...]) -> None:
         matcher = combined.default_validation_context.match_typed_subject_alt_names.add()
         matcher.san_type = common_pb2.SubjectAltNameMatcher.SanType.URI
         matcher.matcher.exact = san
+
+
+def _agree(parameters: Any, agreed: MeshTls) -> None:
+    parameters.tls_minimum_protocol_version = _TLS1_2 if agreed.allows_tls1_2 else _TLS1_3
+    parameters.tls_maximum_protocol_version = _TLS1_3
+    parameters.ecdh_curves.extend(_CURVES[agreed.exchange])
+    if agreed.allows_tls1_2:
+        parameters.cipher_suites.extend(_CIPHERS)
+    if agreed.exchange is Exchange.FIPS:
+        # The one way to choose the ciphers of TLS 1.3, too.
+        parameters.compliance_policies.append(common_pb2.TlsParameters.CompliancePolicy.FIPS_202205)
 
 
 def _set_versions(common: Any) -> None:

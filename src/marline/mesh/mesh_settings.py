@@ -5,6 +5,7 @@ from dataclasses import replace
 from marline.api.core import ConfigMapBody
 from marline.api.mesh_config.rules import mesh_config
 from marline.api.resource import Resource
+from marline.mesh.mesh_tls import mesh_tls
 from marline.mesh.model import MeshSettings
 
 _UNSAID = MeshSettings()
@@ -24,4 +25,5 @@ def configured(settings: MeshSettings, resource: Resource[ConfigMapBody] | None)
         dns_refresh_seconds=float(config.dns_refresh_rate or _UNSAID.dns_refresh_seconds),
         default_retries=config.default_http_retry_policy,
         extension_providers=config.extension_providers,
+        mesh_tls=mesh_tls(config),
     )

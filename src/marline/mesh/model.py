@@ -8,6 +8,7 @@ from marline.api.mesh_config.model import Normalization
 from marline.api.mesh_config.providers import ExtensionProvider
 from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.resource import Ref, Resource
+from marline.mesh.mesh_tls import ORDINARY, MeshTls
 from marline.mesh.selection import Selection
 from marline.mesh.token_keys import FetchedKeys
 
@@ -38,6 +39,8 @@ class MeshSettings:
     default_retries: HTTPRetry | None = None
     """The retries of routes that say nothing of them; None: Istio's."""
     extension_providers: tuple[ExtensionProvider, ...] = ()
+    mesh_tls: MeshTls = ORDINARY
+    """What proxies agree on when they connect to each other."""
 
 
 class Protocol(Enum):

@@ -19,6 +19,7 @@ from marline.mesh.delegation import Merged, is_delegate
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
 from marline.mesh.mesh_settings import configured
+from marline.mesh.mesh_tls import MeshPeers
 from marline.mesh.model import ChangeSet, Endpoint, Impact, MeshSettings, Port, Proxy, Role, Service
 from marline.mesh.patches import PatchSet
 from marline.mesh.policies import attached_policy
@@ -45,6 +46,11 @@ class MeshSnapshot:
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     """As `memo`, of what gateways' listeners are made of: the next snapshot goes on with it unless its
     `Impact` says that this differs."""
+
+    @property
+    def mesh_peers(self) -> MeshPeers:
+        """What holds for all mTLS connections."""
+        return MeshPeers(self.settings.mesh_tls)
 
     # Resources
 

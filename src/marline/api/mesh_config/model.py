@@ -13,6 +13,7 @@ from marline.api.networking.virtual_service import HTTPRetry
 from marline.api.scalars import Duration
 
 Normalization = Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
+CompliancePolicy = Literal["", "fips-140-2", "pqc"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -28,6 +29,14 @@ class ProxyPathNormalization(Model, frozen=True):
     normalization: Normalization = "DEFAULT"
 
 
+class MeshTLS(Model, frozen=True):
+    """TLS between proxies (Istio's `TLSConfig`, as `meshMTLS`)."""
+
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
+    min_protocol_version: Literal["TLS_AUTO", "TLSV1_2", "TLSV1_3"] = "TLS_AUTO"
+
+
 class DefaultProviders(Model, frozen=True):
     tracing: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
@@ -41,7 +50,8 @@ class MeshConfig(Model, frozen=True):
     ca: Any = None
     ca_certificates: Any = None
     certificates: Any = None
-    compliance_policy: str = ""
+    compliance_policy: CompliancePolicy = ""
+    """Key exchanges and ciphers between proxies, by the names of Istio's `COMPLIANCE_POLICY`."""
     config_sources: Any = None
     connect_timeout: Duration | None = None
     default_config: dict[str, Any] = {}
@@ -67,7 +77,7 @@ class MeshConfig(Model, frozen=True):
     ingress_selector: str = ""
     ingress_service: str = ""
     locality_lb_setting: Any = None
-    mesh_mtls: Any = field(default=None, name="meshMTLS")
+    mesh_mtls: MeshTLS | None = field(default=None, name="meshMTLS")
     outbound_cluster_stat_name: str = ""
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
     path_normalization: ProxyPathNormalization | None = None

@@ -30,7 +30,6 @@ REFUSED: Final[Refusals] = {
     "ca": _CERTIFICATES,
     "caCertificates": _CERTIFICATES,
     "certificates": _CERTIFICATES,
-    "compliancePolicy": "proxies have no such profile",
     "configSources": "resources come from Marline's own API",
     **{
         f"defaultConfig.{name}": _STARTED
@@ -61,7 +60,8 @@ REFUSED: Final[Refusals] = {
     "localityLbSetting.failover": "say it in a DestinationRule (loadBalancer.localityLbSetting)",
     "localityLbSetting.failoverPriority": "say it in a DestinationRule (loadBalancer.localityLbSetting)",
     "localityLbSetting.enabled!=true": "say it in a DestinationRule (loadBalancer.localityLbSetting)",
-    "meshMTLS": "TLS between proxies cannot be configured",
+    "meshMTLS.cipherSuites": "proxies choose them by the compliancePolicy",
+    "meshMTLS.ecdhCurves": "proxies choose them by the compliancePolicy",
     "outboundClusterStatName": "statistics have the names that Envoy gives them",
     "protocolDetectionTimeout": "proxies wait 5s for a client's first bytes; declare the port's protocol",
     "proxyHttpPort": "an application asks for such a port where it is run",
