@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help install dev demo smoke test lint format golden docs bench conformance clean
+.PHONY: help install dev demo smoke test lint format golden docs bench fuzz conformance clean
 
 help:            ## List what can be made
 	@grep -hE '^[a-z]+: .*##|^[a-z]+: *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -45,6 +45,10 @@ bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
 	$(BIN)/python benchmarks/compile.py
 	$(BIN)/python benchmarks/control_plane.py
 	$(BIN)/python benchmarks/data_path.py
+
+fuzz: $(VENV)/.dev            ## Search for bytes that a parser does not end well with; a minute for each
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py
 
 conformance: $(VENV)/.installed  ## Run the Gateway API's conformance suite; needs root and Go
 	conformance/run

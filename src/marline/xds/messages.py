@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf import json_format
 
 from marline.api.resource import Ref
 from marline.compile.resource import Blob
+from marline.mesh.model import Proxy
+from marline.mesh.proxy import MalformedProxy, from_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ def decode(message: discovery_pb2.DeltaDiscoveryRequest) -> Request:
         message.response_nonce,
         message.error_detail.message if message.HasField("error_detail") else None,
     )
+
+
+def proxy_of(node: base_pb2.Node) -> Proxy:
+    """Who introduces itself. Raises `MalformedProxy`."""
+    try:
+        metadata = json_format.MessageToDict(node.metadata)
+    except (ValueError, json_format.Error) as error:  # such as a number that JSON cannot say
+        raise MalformedProxy(f"node {node.id!r}: {error}") from error
+    return from_metadata(node.id, metadata)
 
 
 def encode(response: Response) -> bytes:

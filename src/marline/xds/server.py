@@ -10,13 +10,12 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
-from google.protobuf import json_format
 from grpc import aio
 
 from marline.mesh.model import Proxy
-from marline.mesh.proxy import MalformedProxy, from_metadata
+from marline.mesh.proxy import MalformedProxy
 from marline.xds.hub import Hub
-from marline.xds.messages import Response, decode, encode
+from marline.xds.messages import Response, decode, encode, proxy_of
 
 _SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
@@ -79,16 +78,12 @@ class _Handler(grpc.GenericRpcHandler):
         if first is None:
             return
         try:
-            proxy = _proxy(first)
+            proxy = proxy_of(first.node)
         except MalformedProxy as error:
             _log.warning("a proxy is refused: %s", error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             return
         await _converse(self._hub, proxy, first, requests, context)
-
-
-def _proxy(first: discovery_pb2.DeltaDiscoveryRequest) -> Proxy:
-    return from_metadata(first.node.id, json_format.MessageToDict(first.node.metadata))
 
 
 async def _converse(
