@@ -146,7 +146,8 @@ def test_what_is_not_running_cannot_be_stopped(mesh: Mesh) -> None:
 
 def test_tokens_let_in_as_far_as_their_role_goes_until_they_are_revoked(mesh: Mesh) -> None:
     made = {
-        role: ask(mesh, "token", f"robot-{role}", "--role", role).out.strip() for role in ("node", "admin")
+        name: ask(mesh, "token", "create", f"robot-{name}", "--group", group).out.strip()
+        for name, group in (("guest", "guests"), ("admin", "system:masters"))
     }
     config = yaml.safe_load((mesh.home / "kubeconfig").read_text())
 
@@ -162,11 +163,11 @@ def test_tokens_let_in_as_far_as_their_role_goes_until_they_are_revoked(mesh: Me
         return "written"
 
     assert asyncio.run(write(made["admin"])) == "written"
-    assert asyncio.run(write(made["node"])) == "Forbidden"
+    assert asyncio.run(write(made["guest"])) == "Forbidden"
     assert asyncio.run(write("guessed")) == "Unauthorized"
-    revoked = ask(mesh, "token", "robot-admin", "--revoke", "-o", "json")
+    revoked = ask(mesh, "token", "revoke", "robot-admin", "-o", "json")
     assert (revoked.code, revoked.json()) == (0, {"revoked": 1})
     assert asyncio.run(write(made["admin"])) == "Unauthorized"
     kept = (mesh.home / "data/api/tokens.json").read_text()
-    assert made["node"] not in kept
+    assert made["guest"] not in kept
     assert "robot-admin" not in kept

@@ -67,7 +67,7 @@ def test_whoami_and_what_one_may(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        (("create", "workloadentries.networking.istio.io", *NODE), "yes"),
+        (("patch", "workloadentries.networking.istio.io", *NODE), "yes"),
         (("get", "secrets", *NODE), "no"),
         (("list", "virtualservices.networking.istio.io", *NODE), "yes"),
         (("create", "secrets", *NODE), "no"),

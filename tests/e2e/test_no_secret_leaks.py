@@ -71,7 +71,7 @@ def test_no_secret_is_where_it_can_be_read(mesh: Mesh) -> None:
     secrets, said = Secrets(), b""
     pair = Authority().pair("shop.test")
     secrets.add_key("the gateway's key", pair[1])
-    token = mesh.marline("token", "somebody").split()[-1]
+    token = mesh.marline("token", "create", "somebody").split()[-1]
     secrets.add("a bearer token", token.encode())
 
     said += mesh.apply(as_kubectl_applies(tls_secret(pair))).encode()

@@ -1,37 +1,58 @@
-"""What the API server answers besides Kubernetes' paths: certificates, proxies' states, tokens."""
+"""What the API server answers besides Kubernetes' paths: certificates, tokens, joining, proxies' states."""
 
 import asyncio
 import contextlib
+import datetime
 import time
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from marline.identity import endpoint
+from marline.identity.spiffe import SpiffeId
 from marline.store import tokens
-from marline.store.embedded.access.policy import Policy
+from marline.store.embedded.access.nodes import Registrations, authorize_signing
 from marline.store.embedded.credentials import ApiCredentials, User
 from marline.store.embedded.http.auth import authorize_acting_as
 from marline.store.embedded.http.bodies import read_object
+from marline.store.embedded.join_tokens import JoinTokens
 from marline.store.embedded.server import USER, Extra
+from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import BadRequest
 from marline.store.status import failure
 from marline.xds import status
 from marline.xds.hub import Hub
 
+MIN_LIFE_SECONDS: Final = 60.0
+MAX_LIFE_SECONDS: Final = 366 * 86400.0
+"""Of tokens that end, and of users' certificates."""
+_NAME_LENGTH: Final = 64
+"""As X.509 limits names (RFC 5280, ub-common-name)."""
+_NODE_LIFE: Final = datetime.timedelta(days=90)
+
 Model = TypeVar("Model", bound=msgspec.Struct)
 
 
 def endpoints(
-    hub: Hub, signing: endpoint.SignEndpoint, credentials: ApiCredentials, policy: Policy
+    hub: Hub,
+    signing: endpoint.SignEndpoint,
+    credentials: ApiCredentials,
+    store: EmbeddedStore,
+    joining: JoinTokens,
 ) -> tuple[Extra, ...]:
     """For `server.serve`, which lets a request through if the user's roles allow its method and path."""
+    policy, registrations = store.policy, Registrations(store.state)
 
     async def sign(request: web.Request) -> web.Response:
+        def permit(identity: SpiffeId) -> None:
+            authorize_signing(
+                request[USER], identity.namespace, identity.service_account, policy, registrations
+            )
+
         try:
-            answer = signing.handle(await read_object(request), request[USER].groups, time.time())
+            answer = signing.handle(await read_object(request), permit, time.time())
         except endpoint.SignRefused as error:
             return web.json_response(failure(error.code, error.reason, str(error)), status=error.code)
         return web.json_response(answer)
@@ -42,20 +63,66 @@ def endpoints(
 
     async def make_token(request: web.Request) -> web.Response:
         asked = _read(await read_object(request), tokens.TokenRequest)
-        user = User(asked.user, asked.groups)
+        user = _user(asked.user, asked.groups)
         authorize_acting_as(request[USER], user, policy)
-        return _json(tokens.TokenAnswer(token=credentials.add_token(user)))
+        expires = time.time() + _seconds(asked.ttl_seconds) if asked.ttl_seconds else None
+        return _json(tokens.TokenAnswer(token=credentials.add_token(user, expires)))
 
     async def revoke_tokens(request: web.Request) -> web.Response:
         asked = _read(await read_object(request), tokens.TokenRequest)
         return _json(tokens.TokenAnswer(revoked=credentials.revoke_tokens(asked.user)))
 
+    async def make_certificate(request: web.Request) -> web.Response:
+        asked = _read(await read_object(request), tokens.CertificateRequest)
+        user = _user(asked.user, asked.groups)
+        authorize_acting_as(request[USER], user, policy)
+        life = datetime.timedelta(seconds=_seconds(asked.ttl_seconds))
+        return _json(tokens.CertificateAnswer(credentials.sign(asked.csr, user, life).decode()))
+
+    async def make_join_token(request: web.Request) -> web.Response:
+        asked = _read(await read_object(request), tokens.JoinTokenRequest)
+        authorize_acting_as(request[USER], _node(asked.node), policy)
+        return _json(tokens.TokenAnswer(token=joining.create(asked.node, asked.ttl_seconds, time.time())))
+
+    async def join(request: web.Request) -> web.Response:
+        asked = _read(await read_object(request), tokens.JoinRequest)
+        user = _node(asked.node)
+        joining.redeem(asked.token, asked.node, time.time())
+        return _json(tokens.CertificateAnswer(credentials.sign(asked.csr, user, _NODE_LIFE).decode()))
+
     return (
+        ("POST", tokens.CERTIFICATES, make_certificate),
+        ("POST", tokens.JOIN_TOKENS, make_join_token),
+        ("POST", tokens.JOIN, join),
         ("POST", endpoint.PATH, sign),
         ("GET", status.PATH, proxies),
         ("POST", tokens.PATH, make_token),
         ("DELETE", tokens.PATH, revoke_tokens),
     )
+
+
+def _user(name: str, groups: tuple[str, ...]) -> User:
+    """Raises `BadRequest` for what a certificate cannot hold."""
+    for value in (name, *groups):
+        if not 1 <= len(value) <= _NAME_LENGTH or not value.isprintable():
+            raise BadRequest(f"{value!r} is not the name of a user or a group: 1 to {_NAME_LENGTH} letters")
+    return User(name, groups)
+
+
+def _node(name: str) -> User:
+    """Raises `BadRequest`."""
+    if not tokens.is_node_name(name):
+        raise BadRequest(
+            f"{name!r} is not a node's name: lower-case letters, digits, '-' and '.', at most 52"
+        )
+    return User(f"{tokens.NODE_USER}{name}", (tokens.NODES,))
+
+
+def _seconds(asked: float) -> float:
+    """Raises `BadRequest`."""
+    if not MIN_LIFE_SECONDS <= asked <= MAX_LIFE_SECONDS:
+        raise BadRequest(f"ttlSeconds is {asked:g}; expected {MIN_LIFE_SECONDS:g} to {MAX_LIFE_SECONDS:g}")
+    return asked
 
 
 def _read(body: object, model: type[Model]) -> Model:

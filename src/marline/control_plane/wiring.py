@@ -35,10 +35,11 @@ from marline.mesh.token_keys import FetchedKeys
 from marline.node.home import Home, MeshConfig
 from marline.node.notify import RATE_LIMITS_WANTED, READY, notify
 from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
+from marline.store.embedded.join_tokens import JoinTokens
 from marline.store.embedded.server import serve
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import ResourceStore
-from marline.store.tokens import ADMINS
+from marline.store.tokens import ADMINS, JOIN
 from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled
 from marline.xds.server import serve_ads
@@ -198,8 +199,10 @@ async def run(home: Home, config: MeshConfig) -> None:
         client = await stack.enter_async_context(key_client())
         plane = ControlPlane.of(store, settings, home, client)
         credentials = ApiCredentials.open(home.api)
-        extra = endpoints(plane.hub, signing, credentials, store.policy)
-        server = await serve(store, port=config.api_port, credentials=credentials, extra=extra)
+        extra = endpoints(plane.hub, signing, credentials, store, JoinTokens(home.api / "join-tokens.json"))
+        server = await serve(
+            store, port=config.api_port, credentials=credentials, extra=extra, open_paths=(JOIN,)
+        )
         stack.push_async_callback(server.close)
         url = f"https://127.0.0.1:{server.port}"
         admin = credentials.issue(User("marline-admin", (ADMINS,)))

@@ -8,13 +8,12 @@ import aiohttp
 import pytest
 import yaml
 from served_store import Served
-from store_objects import configmap, service
 
 from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
 from marline.store.embedded.server import USER, serve
 from marline.store.interface import Forbidden, Refused, Unavailable
 from marline.store.remote.client import RemoteStore
-from marline.store.tokens import ADMINS, NODES
+from marline.store.tokens import ADMINS
 
 
 async def plain_get(served: Served, path: str, token: str = "") -> tuple[int, Any]:
@@ -79,16 +78,6 @@ async def test_servers_certificate_is_none_of_a_client(served: Served, tmp_path:
         with pytest.raises(aiohttp.ClientError):
             async with session.get(url, ssl=context) as response:
                 await response.read()
-
-
-async def test_node_reads_what_the_mesh_is_made_of_and_writes_what_it_registers(served: Served) -> None:
-    async with served.client("node-1", NODES) as node:
-        assert (await node.list("networking.istio.io", "VirtualService")).items == ()
-        made = await node.create(service("s"))
-        await node.patch_status(made.ref, {"loadBalancer": {}})
-        for refused in (node.create(configmap("c")), node.update(configmap("c")), node.list("", "Secret")):
-            with pytest.raises(Forbidden, match="node-1"):
-                await refused
 
 
 async def test_everybody_else_may_only_ask_who_he_is(served: Served) -> None:

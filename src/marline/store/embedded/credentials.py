@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -21,15 +22,19 @@ from typing import Final
 import msgspec
 import yaml
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from marline.store.interface import BadRequest
 
 _AUTHORITY_LIFE: Final = datetime.timedelta(days=3650)
 _LIFE: Final = datetime.timedelta(days=365)
 """Certificates of the server and of clients are made anew at each start, and must outlive the run; a year is
 what kubeadm gives them."""
 _SKEW: Final = datetime.timedelta(minutes=5)
+_CSR_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class _Token(msgspec.Struct, frozen=True):
     sha256: str
     user: str
     groups: tuple[str, ...]
+    expires: float | None = None
 
 
 class ApiCredentials:
@@ -94,10 +100,16 @@ class ApiCredentials:
         """A client certificate."""
         return _issue(self._authority, user, life)
 
-    def add_token(self, user: User) -> str:
+    def sign(self, csr_pem: str, user: User, life: datetime.timedelta) -> bytes:
+        """A client certificate, PEM, for the key that a request proves to possess; nothing else is taken
+        from the request. Raises `BadRequest`."""
+        return _certificate(self._authority, _requested_key(csr_pem), user, life)
+
+    def add_token(self, user: User, expires: float | None = None) -> str:
         """A new bearer token for a user; it cannot be read again."""
         token = secrets.token_urlsafe(32)
-        self._tokens = (*self._tokens, _Token(_digest(token), user.name, user.groups))
+        kept = (known for known in self._tokens if known.expires is None or known.expires > time.time())
+        self._tokens = (*kept, _Token(_digest(token), user.name, user.groups, expires))
         write_secret(self._directory / "tokens.json", msgspec.json.encode(self._tokens))
         return token
 
@@ -111,9 +123,9 @@ class ApiCredentials:
         return ended
 
     def user_of_token(self, token: str) -> User | None:
-        digest, found = _digest(token), None
+        digest, found, now = _digest(token), None, time.time()
         for known in self._tokens:
-            if hmac.compare_digest(known.sha256, digest):
+            if hmac.compare_digest(known.sha256, digest) and (known.expires is None or known.expires > now):
                 found = User(known.user, known.groups)
         return found
 
@@ -131,6 +143,11 @@ def user_of_certificate(peer: object) -> User | None:
 def write_kubeconfig(
     path: Path, server: str, authority: bytes, pair: KeyPair, *, name: str = "marline"
 ) -> None:
+    """Write `kubeconfig` to a file that only its owner may read."""
+    write_secret(path, kubeconfig(server, authority, pair, name=name))
+
+
+def kubeconfig(server: str, authority: bytes, pair: KeyPair, *, name: str = "marline") -> bytes:
     """A kubeconfig with everything embedded (kubernetes.io, "Organizing Cluster Access Using
     kubeconfig Files")."""
 
@@ -149,7 +166,7 @@ def write_kubeconfig(
         ],
         "current-context": name,
     }
-    write_secret(path, yaml.safe_dump(config, sort_keys=False).encode())
+    return yaml.safe_dump(config, sort_keys=False).encode()
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -205,11 +222,37 @@ def _new_authority() -> KeyPair:
 
 def _issue(authority: KeyPair, user: User, life: datetime.timedelta, names: Sequence[str] = ()) -> KeyPair:
     """With `names` a server's certificate, else a client's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return KeyPair(_certificate(authority, key.public_key(), user, life, names), _pem(key))
+
+
+def _requested_key(csr_pem: str) -> ec.EllipticCurvePublicKey:
+    """Raises `BadRequest`."""
+    if len(csr_pem) > _CSR_BYTES:
+        raise BadRequest(f"csr is longer than {_CSR_BYTES} bytes")
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem.encode(errors="replace"))
+        key, proven = csr.public_key(), csr.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise BadRequest(f"csr cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in ("secp256r1", "secp384r1"):
+        raise BadRequest("csr has a key of another kind than P-256 or P-384")
+    if not proven:
+        raise BadRequest("csr is not signed with its own key")
+    return key
+
+
+def _certificate(
+    authority: KeyPair,
+    key: ec.EllipticCurvePublicKey,
+    user: User,
+    life: datetime.timedelta,
+    names: Sequence[str] = (),
+) -> bytes:
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     issuer_key = serialization.load_pem_private_key(authority.key, None)
     if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
         raise ValueError("the key of the API's certificate authority is not an EC key")
-    key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in user.groups]
     subject.append(x509.NameAttribute(NameOID.COMMON_NAME, user.name))
@@ -218,7 +261,7 @@ def _issue(authority: KeyPair, user: User, life: datetime.timedelta, names: Sequ
         x509.CertificateBuilder()
         .subject_name(x509.Name(subject))
         .issuer_name(issuer.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
         .not_valid_after(now + life)
@@ -231,8 +274,7 @@ def _issue(authority: KeyPair, user: User, life: datetime.timedelta, names: Sequ
     if names:
         alternatives = [_alternative(name) for name in names]
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    certificate = builder.sign(issuer_key, hashes.SHA256())
-    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _alternative(name: str) -> x509.GeneralName:

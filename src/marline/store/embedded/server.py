@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,12 +66,14 @@ async def serve(
     port: int = 0,
     credentials: ApiCredentials,
     extra: Sequence[Extra] = (),
+    open_paths: Collection[str] = (),
 ) -> RunningServer:
-    """Serve a store. With port 0 a free one is taken; raises OSError if the port is not to be had."""
+    """Serve a store. With port 0 a free one is taken; raises OSError if the port is not to be had.
+    `open_paths`: those of `extra` that need no credentials."""
     running: set[asyncio.Task[Any]] = set()
     app = web.Application(
         client_max_size=bodies.LIMIT,
-        middlewares=[_tracked(running), _errors, _authenticated(credentials, store.policy)],
+        middlewares=[_tracked(running), _errors, _authenticated(credentials, store.policy, open_paths)],
     )
     for method, path, handler in extra:
         app.router.add_route(method, path, handler)
@@ -130,11 +132,11 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     return json_response(body, body["code"])
 
 
-def _authenticated(credentials: ApiCredentials, policy: Policy) -> Middleware:
+def _authenticated(credentials: ApiCredentials, policy: Policy, open_paths: Collection[str]) -> Middleware:
     @web.middleware
     async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
         user = auth.authenticate(request, credentials, policy)
-        if user is None and request.path not in OPEN_PATHS:
+        if user is None and request.path not in (*OPEN_PATHS, *open_paths):
             response = json_response(status.failure(401, "Unauthorized", "Unauthorized"), 401)
             response.headers["WWW-Authenticate"] = 'Bearer realm="marline"'
             return response

@@ -80,9 +80,8 @@ _RULES: Final[Mapping[str, Sequence[dict[str, Any]]]] = {
     ),
     "marline:node": (
         *_SEE,
-        _rule(_WRITE, "networking.istio.io", "workloadentries", "workloadentries/status"),
-        _rule(_WRITE, ["", "events.k8s.io"], "events"),
-        _rule(["create", "patch", "update"], "", "services", "services/status"),
+        _rule(["patch", "update"], "networking.istio.io", "workloadentries", "workloadentries/status"),
+        _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
     ),
 }
 _SUMS: Final = {"view": ("view",), "edit": ("edit", "view"), "admin": ("admin", "edit", "view")}

@@ -9,6 +9,7 @@ from marline.api.decode import decode
 from marline.api.rbac import GROUP, PolicyRule
 from marline.api.resource import Ref
 from marline.store.embedded.access.attributes import Attributes
+from marline.store.embedded.access.nodes import check_node_write
 from marline.store.embedded.access.policy import BINDINGS, Policy, role_of, role_rules
 from marline.store.embedded.access.rules import ALL, ALL_PATHS, uncovered
 from marline.store.embedded.credentials import User
@@ -22,8 +23,8 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class GrantGuard:
-    """Looks at every write of a role or a binding by one user."""
+class WriteGuard:
+    """Looks at every write of one user: at roles and bindings, and at what a node says of workloads."""
 
     user: User
     policy: Policy
@@ -31,6 +32,7 @@ class GrantGuard:
 
     def check(self, ref: Ref, old: Stored | None, new: Mapping[str, Any]) -> None:
         """Raises `Forbidden`, and `NotFound` for a role that is to be bound and is not there."""
+        check_node_write(self.user, ref, old, new)
         if ref.group != GROUP:
             return
         if ref.kind in ROLES:

@@ -13,7 +13,7 @@ from aiohttp import web
 from marline.api.decode import warnings
 from marline.api.errors import FieldError, InvalidResource
 from marline.store import status
-from marline.store.embedded.access.escalation import GrantGuard
+from marline.store.embedded.access.escalation import WriteGuard
 from marline.store.embedded.access.policy import Permitted
 from marline.store.embedded.deletion import Deletion, Propagation
 from marline.store.embedded.http import auth, bodies, table, watch
@@ -150,7 +150,7 @@ class Resources:
             dry_run=dry_run(request.query.getall("dryRun", [])),
             force=flag(request.query, "force"),
             subresource=target.subresource,
-            permit=GrantGuard(request[auth.USER], self._policy, self._store.state).check,
+            permit=WriteGuard(request[auth.USER], self._policy, self._store.state).check,
         )
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from marline.api.resource import Ref
 from marline.store.embedded.access.attributes import Attributes
-from marline.store.embedded.access.escalation import GrantGuard
+from marline.store.embedded.access.escalation import WriteGuard
 from marline.store.embedded.http import auth
 from marline.store.embedded.http.bodies import read_object
 from marline.store.embedded.http.resources import json_response
@@ -28,7 +28,7 @@ async def apply_together(request: web.Request, store: EmbeddedStore) -> web.Resp
     for obj in asked.objects:
         for verb in _verbs(obj, store):
             store.policy.authorize(user, verb)
-    guard = GrantGuard(user, store.policy, store.state)
+    guard = WriteGuard(user, store.policy, store.state)
     options = Options(asked.field_manager[:128], force=asked.force, permit=guard.check)
     applied = await store.objects.apply_all(asked.objects, options)
     return json_response(ApplyAnswer(tuple(msgspec.Raw(stored.body) for stored in applied)))
