@@ -1,49 +1,27 @@
 """Envoy's string matchers and regular expressions.
 
-Envoy matches with RE2, Python with an engine of its own: both read the common part of their languages
-alike, and what only RE2 knows is not evaluated (github.com/google/re2, "Syntax").
+Envoy matches with RE2, Python with an engine of its own: expressions are translated (`api.re2`), and what
+only RE2 knows is not evaluated.
 """
 
 import re
 from functools import lru_cache
 from typing import Any, Final
 
+from marline.api.re2 import NotRe2, to_python
 from marline.explain.request import CannotTell, only
-
-_RE2_ONLY: Final = re.compile(r"\[\[:|\\[pPCQEzG]|\\x\{|\(\?[a-zA-Z]*U|\(\?<(?![=!])")
-"""POSIX and Unicode classes, `\\Q…\\E`, `\\z`, `\\C`, swapped greediness, `(?<name>…)`."""
-_MEANS_OTHERWISE: Final = re.compile(r"\\[1-9Z]|\(\?[=!#(]|\(\?<[=!]|\(\?P=|[*+?}]\+")
-"""What Python knows and RE2 refuses: it cannot have reached Envoy."""
 
 
 @lru_cache(maxsize=1024)
 def expression(pattern: str) -> re.Pattern[str]:
-    """Raises `CannotTell` for what the two engines may not read alike."""
-    if _RE2_ONLY.search(pattern) or _MEANS_OTHERWISE.search(pattern):
-        raise CannotTell(f"the regular expression {pattern!r} cannot be evaluated")
+    """Raises `CannotTell` for what Python cannot read as RE2 does."""
     try:
-        # To RE2 `\d`, `\w` and `\s` are of ASCII only, and `$` is the end of the text.
-        return re.compile(_ends_exactly(pattern), re.ASCII)
-    except re.error as error:
+        found = to_python(pattern)
+    except NotRe2 as error:
         raise CannotTell(f"the regular expression {pattern!r} cannot be evaluated: {error}") from error
-
-
-def _ends_exactly(pattern: str) -> str:
-    r"""`$` as `\Z`: Python's `$` is also before a final line break."""
-    made, in_class, index = [], False, 0
-    while index < len(pattern):
-        char = pattern[index]
-        if char == "\\":
-            made.append(pattern[index : index + 2])
-            index += 2
-            continue
-        if in_class:
-            in_class = char != "]" or pattern[index - 1] == "["
-        elif char == "[":
-            in_class = True
-        made.append(r"\Z" if char == "$" and not in_class else char)
-        index += 1
-    return "".join(made)
+    if not found.is_exact:
+        raise CannotTell(f"the regular expression {pattern!r} cannot be evaluated")
+    return re.compile(found.pattern, re.ASCII)
 
 
 def replace_all(pattern: str, substitution: str, text: str) -> str:

@@ -17,6 +17,10 @@ MAX_CONNECTIONS: Final = 100_000
 DRAIN_SECONDS: Final = 3
 _TYPE: Final = "type.googleapis.com/envoy"
 
+RUNTIME: Final = {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}}]}
+"""Envoy refuses regular expressions whose RE2 program is longer than 100 instructions, as that of `.{64}` is;
+this is Istio's limit."""
+
 _STAT_PREFIXES: Final = (
     "istio", "cluster_manager", "listener_manager", "server.", "control_plane", "cluster.xds-grpc",
     "cluster.sds-grpc",
@@ -73,6 +77,7 @@ def bootstrap(
                 _grpc_cluster(RATE_LIMIT_CLUSTER, rate_limit_socket),
             ]
         },
+        "layered_runtime": RUNTIME,
         "overload_manager": _overload_manager(),
         "stats_config": {
             "stats_matcher": {

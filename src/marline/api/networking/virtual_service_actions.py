@@ -21,6 +21,7 @@ from marline.api.networking.virtual_service import (
     HTTPRoute,
     StringMatch,
 )
+from marline.api.re2 import NotRe2, to_python
 
 _MAX_BODY_BYTES: Final = 1024 * 1024
 """As in Istio (istio.io, `HTTPDirectResponse`); route tables allow Envoy as much."""
@@ -198,8 +199,8 @@ def _rewrite(rule: HTTPRoute, rewrite: HTTPRewrite, faults: Faults) -> None:
 
 def _groups(pattern: str) -> int:
     try:
-        return re.compile(pattern).groups
-    except re.error:
+        return re.compile(to_python(pattern).pattern).groups
+    except NotRe2:
         return 9
 
 
