@@ -10,6 +10,7 @@ from marline.analyze import (
     envoy_filters,
     references,
     sidecars,
+    tokens,
     traffic,
     workloads,
 )
@@ -46,6 +47,7 @@ _OF_RESOURCES: Final[tuple[Check, ...]] = (
     edges.subsets_that_the_edge_does_not_know,
     edges.negative_conditions,
     envoy_filters.relative_operations,
+    tokens.keys_without_tls,
     unread_annotations,
 )
 _OF_WORKLOADS: Final[tuple[Check, ...]] = (
@@ -64,6 +66,7 @@ def analyze(snapshot: MeshSnapshot, proxies: tuple[Proxy, ...] | None = None) ->
     same holds for workloads, as long as the mesh has none at all.
     """
     found = [finding for check in _OF_RESOURCES for finding in check(snapshot)]
+    found += tokens.unverified_claims(snapshot, proxies)
     known = list(_workloads(snapshot, proxies))
     if known:
         found += [finding for check in _OF_WORKLOADS for finding in check(snapshot)]

@@ -145,6 +145,11 @@ CONFLICTING_GATEWAYS: Final = Code(
     "Of several servers for the same port and host one counts: that of the oldest Gateway.",
     "Give them different hosts, or merge them.",
 )  # fmt: skip
+UNVERIFIED_CLAIM: Final = Code(
+    "IST0149", "JwtClaimBasedRoutingWithoutRequestAuthN", _E,
+    "The gateway verifies no token, so it knows no claim: the condition never holds.",
+    "Add a RequestAuthentication for the gateway.",
+)  # fmt: skip
 RELATIVE_OPERATION: Final = Code(
     "IST0151", "EnvoyFilterUsesRelativeOperation", _W,
     "EnvoyFilters of one priority are applied by age: what the patch refers to may come only after it.",
@@ -210,6 +215,11 @@ NOT_VISIBLE: Final = Code(
 LISTENER_WITHOUT_EFFECT: Final = Code(
     "MAR0109", "ListenerWithoutEffect", _W, "The listener of the Sidecar is not there, or not as it says.",
     "Remove the field, or run the workload so that it has a meaning.",
+)  # fmt: skip
+KEYS_WITHOUT_TLS: Final = Code(
+    "MAR0120", "KeysFetchedWithoutTLS", _W,
+    "Whoever stands between the control plane and the issuer can put keys of their own in the place of its.",
+    "Use https in jwksUri, or write the keys into jwks.",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ _SELECTING: Final = (
     (NETWORKING, "EnvoyFilter", "workloadSelector"),
     (NETWORKING, "ProxyConfig", "selector"),
     ("security.istio.io", "PeerAuthentication", "selector"),
+    ("security.istio.io", "RequestAuthentication", "selector"),
     ("extensions.istio.io", "WasmPlugin", "selector"),
 )
 """Kinds whose resources are for workloads of their namespace (of all, in the root namespace)."""

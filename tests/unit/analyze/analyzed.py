@@ -20,6 +20,7 @@ SHORT = {
     "sc": ("networking.istio.io/v1", "Sidecar"),
     "ef": ("networking.istio.io/v1alpha3", "EnvoyFilter"),
     "pa": ("security.istio.io/v1", "PeerAuthentication"),
+    "ra": ("security.istio.io/v1", "RequestAuthentication"),
     "hr": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     "secret": ("v1", "Secret"),
 }

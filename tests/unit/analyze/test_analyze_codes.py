@@ -31,6 +31,9 @@ EDGE: Final = Proxy(
     "edge", Role.GATEWAY, Capture.EXPLICIT, (Workload("default", "edge", labels=(("istio", "edge"),)),),
     gateway_ports=(GatewayPort(80, 8080),),
 )  # fmt: skip
+CLAIM: Final = "@request.auth.claims.sub"
+BY_CLAIM: Final = f"{SVC}{ENTRY}{GATEWAY}vs v {{hosts: [x.org], gateways: [edge], http: [{{match: [{{headers: {{'{CLAIM}': {{exact: a}}}}}}], {ROUTE}}}]}}"
+KEYED: Final = "{jwtRules: [{jwksUri: 'https://x.org/k'}]}"
 PATCH: Final = "applyTo: CLUSTER, patch: {operation: REMOVE}"
 VERSION: Final = "match: {proxy: {proxyVersion: '^1'}}"
 CALLER: Final = Proxy(
@@ -84,6 +87,10 @@ CASES: Final = {
     "IST0138": (Case("h spec.servers[0].tls.credentialName", f"secret c {{}}\ngw g {{selector: {{a: b}}, servers: [{{{HTTPS}, hosts: [x.com], tls: {{mode: SIMPLE, credentialName: c}}}}]}}\ngw h {{selector: {{a: b}}, servers: [{{{HTTPS}, hosts: [y.com], tls: {{mode: SIMPLE, credentialName: c}}}}]}}", ""),),
     "IST0140": (Case("w spec.http[0].route[0].destination.subset", f"{SVC}{GATEWAY}dr d {{host: a, subsets: [{{name: v1, labels: {{}}}}]}}\nvs v {{hosts: ['*'], gateways: [edge], http: [{{{ROUTE}}}]}}\nvs w {{hosts: [a], http: [{{route: [{{destination: {{host: a, subset: v1}}}}]}}]}}", f"{SVC}vs w {{hosts: [a], http: [{{{ROUTE}}}]}}"),),
     "IST0145": (Case("other spec.servers[0].hosts", GATEWAY + GATEWAY.replace("gw edge", "gw other"), GATEWAY + GATEWAY.replace("gw edge", "gw other").replace("number: 80", "number: 81")),),
+    "IST0149": (
+        Case(f"v spec.http[0].match[0].headers[{CLAIM}]", BY_CLAIM, f"{BY_CLAIM}\nra t {KEYED}"),
+        Case(f"v spec.http[0].match[0].headers[{CLAIM}]", f"{BY_CLAIM}\nra o/t {KEYED}", f"{BY_CLAIM}\nra t {KEYED}", (EDGE,)),
+    ),
     "IST0151": (Case("e spec.configPatches[0].patch.operation", f"ef e {{configPatches: [{{{PATCH}}}]}}", f"ef e {{priority: 1, configPatches: [{{{PATCH}}}]}}"),),
     "IST0155": (Case("e spec.configPatches[0].patch.operation", f"ef e {{configPatches: [{{{PATCH}, {VERSION}}}]}}", f"ef e {{configPatches: [{{{PATCH}}}]}}"),),
     "IST0161": (Case("g spec.servers[0].tls.credentialName", f"secret c {{data: {{tls.crt: eA==}}}}\ngw g {{selector: {{a: b}}, servers: [{{{HTTPS}, hosts: ['*'], tls: {{mode: SIMPLE, credentialName: c}}}}]}}", ""),),
@@ -104,6 +111,7 @@ CASES: Final = {
     ),
     "MAR0107": (Case("b spec.selector", f"{SVC}{ENTRY}svc b {{selector: {{app: b}}, ports: [{{name: http, port: 81}}]}}", f"{SVC}{ENTRY}"),),
     "MAR0108": (Case("v spec.http[0].route[0].destination.host", "svc x/a {selector: {app: a}, ports: [{name: http, port: 80}]} @{metadata: {annotations: {networking.istio.io/exportTo: '.'}}}\nvs v {hosts: ['*.x.svc.cluster.local'], http: [{route: [{destination: {host: a.x.svc.cluster.local}}]}]}", "svc x/a {selector: {app: a}, ports: [{name: http, port: 80}]}\nvs v {hosts: ['*.x.svc.cluster.local'], http: [{route: [{destination: {host: a.x.svc.cluster.local}}]}]}"),),
+    "MAR0120": (Case("t spec.jwtRules[0].jwksUri", "ra t {jwtRules: [{jwksUri: 'http://x.org/k'}]}", f"ra t {KEYED}"),),
     "MAR0109": (
         Case("s spec.egress[0].captureMode", f"sc s {{egress: [{{{PORT}, captureMode: IPTABLES, {ALL_HOSTS}}}]}}", f"sc s {{egress: [{{{PORT}, captureMode: NONE, {ALL_HOSTS}}}]}}", (CALLER,)),
         Case("s spec.ingress[0].captureMode", f"sc s {{ingress: [{{{PORT}, captureMode: IPTABLES, {AT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
