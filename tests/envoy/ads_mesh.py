@@ -28,8 +28,7 @@ from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL
 from marline.identity.agent import serve_svid
 from marline.identity.ca import Authority
 from marline.identity.peers import only_process
-from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Upstream, Workload
-from marline.mesh.patches import PatchId
+from marline.mesh.model import Capture, ChangeSet, MeshSettings, PatchId, Proxy, Role, Upstream, Workload
 from marline.node.bootstrap import bootstrap
 from marline.xds.hub import Connection, Hub
 from marline.xds.messages import Refused, Request, Response, Settled

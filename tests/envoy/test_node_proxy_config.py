@@ -1,24 +1,17 @@
 """An Envoy is started, and started again, as the ProxyConfigs of its mesh say at that moment."""
 
-import asyncio
 import json
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from node_envoy import asked, envoy_runner, opened_store
 
-from marline.mesh.model import Capture, Proxy, Role, Workload
-from marline.node.envoy import AdminError, EnvoyRunner
-from marline.node.home import Home
-from marline.node.proxy_settings import FromStore
+from marline.node.envoy import EnvoyRunner
 from marline.store.embedded.store import EmbeddedStore
-
-PATIENCE = 20.0
 
 
 def config(name: str, **spec: Any) -> dict[str, Any]:
@@ -28,38 +21,20 @@ def config(name: str, **spec: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    opened = await EmbeddedStore.open(tmp_path / "marline.db")
-    await opened.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}},
-                       field_manager="test", force=True)  # fmt: skip
-    yield opened
-    await opened.close()
+    async with opened_store(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
 async def runner(store: EmbeddedStore) -> AsyncIterator[EnvoyRunner]:
-    home = Home(Path(tempfile.mkdtemp(prefix="mrl-")))
-    directory = home.workload("0123456789")
-    directory.path.mkdir(parents=True)
-    workload = Workload("default", "app-1", "app", labels=(("app", "app"),))
-    proxy = Proxy("app", Role.SIDECAR, Capture.EXPLICIT, (workload,))
-    log = home.path / "envoy.log"
-    made = EnvoyRunner(home, directory, proxy, "app.default", log, configured=FromStore(store, workload))
-    yield made
-    await made.stop()
-    shutil.rmtree(home.path)
+    async with envoy_runner(store) as made:
+        yield made
 
 
 async def threads(runner: EnvoyRunner, unlike: int = 0) -> int:
     """How many workers Envoy has, once it answers; `unlike`: the pid of one that has ended."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                if runner.pid not in (0, unlike):
-                    told = json.loads(await runner.admin.get("/server_info"))
-                    return int(told["command_line_options"]["concurrency"])
-            except (AdminError, ValueError):
-                pass
-            await asyncio.sleep(0.05)
+    told = json.loads(await asked(runner, "/server_info", unlike))
+    return int(told["command_line_options"]["concurrency"])
 
 
 def environment(pid: int) -> dict[str, str]:

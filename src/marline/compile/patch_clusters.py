@@ -8,7 +8,8 @@ from envoy.config.cluster.v3 import cluster_pb2
 from marline.compile.patch_match import Site, cluster_matches
 from marline.compile.patch_merge import merge, merge_any
 from marline.compile.telemetry import METADATA
-from marline.mesh.patches import Patch, PatchId
+from marline.mesh.model import PatchId
+from marline.mesh.patches import Patch
 
 
 def patch_cluster(cluster: Any, patches: Iterable[Patch], site: Site) -> Iterator[PatchId]:

@@ -24,7 +24,8 @@ from marline.compile.patch_match import (
 )
 from marline.compile.patch_merge import MERGES, merge, same_type
 from marline.compile.patch_routes import patch_table
-from marline.mesh.patches import Patch, PatchId
+from marline.mesh.model import PatchId
+from marline.mesh.patches import Patch
 
 _AFTER: Final = {
     "AUTHN": ("envoy.filters.http.jwt_authn",),

@@ -13,7 +13,8 @@ from envoy.config.route.v3 import route_pb2
 from marline.compile.patch_lists import change_list
 from marline.compile.patch_match import Site, host_matches, route_match, route_matches, table_matches
 from marline.compile.patch_merge import MERGES, merge
-from marline.mesh.patches import Patch, PatchId
+from marline.mesh.model import PatchId
+from marline.mesh.patches import Patch
 
 
 def patch_table(table: Any, patches: Iterable[Patch], site: Site) -> Iterator[PatchId]:

@@ -18,8 +18,8 @@ from marline.compile.patch_listeners import patch_listener
 from marline.compile.patch_match import GATEWAY, INBOUND, OUTBOUND, Site, cluster_matches, table_matches
 from marline.compile.patch_routes import patch_discovered_host, patch_table
 from marline.compile.resource import CLUSTER, EXTENSION, LISTENER, ROUTE, VIRTUAL_HOST, Blob, Recipe
-from marline.mesh.model import Proxy, Role, Workload
-from marline.mesh.patches import Patch, PatchId
+from marline.mesh.model import PatchId, Proxy, Role, Workload
+from marline.mesh.patches import Patch
 from marline.mesh.proxy import node_metadata
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -95,10 +95,11 @@ def patches_of(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> tupl
     plugins = [patch for item in by_order for patch in item.patches if patch.traffic]
     plugins.sort(key=lambda patch: _PHASES.index(patch.filter_class))
     others = (patch for item in sets for patch in item.patches if not patch.traffic)
-    return tuple(patch for patch in (*plugins, *others) if _is_for(patch, says))
+    return tuple(patch for patch in (*plugins, *others) if is_for(patch, says))
 
 
-def _is_for(patch: Patch, says: dict[str, str]) -> bool:
+def is_for(patch: Patch, says: dict[str, str]) -> bool:
+    """Is a patch for a proxy whose node metadata says this?"""
     if any(says.get(name) != value for name, value in patch.metadata):
         return False
     return not patch.proxy_version or bool(re.search(patch.proxy_version, says["ISTIO_VERSION"]))

@@ -10,7 +10,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 
 from marline.api.resource import Ref
-from marline.mesh.patches import PatchId
+from marline.mesh.model import PatchId
 
 _PREFIX: Final = "type.googleapis.com/"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"

@@ -29,8 +29,7 @@ from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.ca_plugin import load_plugin
 from marline.identity.jwks import fetch_keys, key_client
-from marline.mesh.model import ChangeSet, MeshSettings, Proxy
-from marline.mesh.patches import PatchId
+from marline.mesh.model import ChangeSet, MeshSettings, PatchId, Proxy
 from marline.mesh.token_keys import FetchedKeys
 from marline.node.home import Home, MeshConfig
 from marline.node.notify import RATE_LIMITS_WANTED, READY, notify
@@ -138,6 +137,7 @@ class _Events:
 
     def connected(self, proxy: Proxy) -> None:
         _log.info("%s is connected", proxy.node_id)
+        self.rejections.connected(proxy)
         self._came_or_went(proxy)
 
     def disconnected(self, proxy: Proxy) -> None:

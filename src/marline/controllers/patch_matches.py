@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from marline.api.resource import Ref, Resource
-from marline.mesh.patches import ENVOY_FILTER, PatchId
+from marline.mesh.model import PatchId
+from marline.mesh.patches import ENVOY_FILTER
 from marline.mesh.plugins import WASM_PLUGIN
 
 CONDITION: Final = "Matched"
@@ -49,6 +50,8 @@ class PatchMatches:
         if not unmatched:
             return {"type": CONDITION, "status": "True", "reason": "Matched", "message": ""}
         message = f"matches nothing of any connected proxy: {', '.join(unmatched)}"
+        if any("BOOTSTRAP" in what for what in unmatched):
+            message += "; a bootstrap is patched when its proxy starts"
         return {"type": CONDITION, "status": "False", "reason": "NothingMatched", "message": message}
 
 

@@ -11,10 +11,9 @@ from typing import Any
 from marline.api.resource import Ref
 from marline.controllers.gateway_statuses import speaks_of
 from marline.controllers.patch_matches import PATCHING, PatchMatches
-from marline.controllers.rejections import Rejection, Rejections, with_condition
+from marline.controllers.rejections import BOOTSTRAP, Rejection, Rejections, with_condition
 from marline.controllers.status_writes import keep_trying, rfc3339, write_status
-from marline.mesh.model import ChangeSet, Proxy
-from marline.mesh.patches import PatchId
+from marline.mesh.model import ChangeSet, PatchId, Proxy
 from marline.mesh.plugins import WASM_PLUGIN
 from marline.mesh.token_policies import REQUEST_AUTHENTICATION
 from marline.store.interface import NotFound, ResourceStore
@@ -39,6 +38,13 @@ class RejectionStatuses:
     matches: PatchMatches = field(default_factory=PatchMatches)
     _dirty: set[Ref] = field(default_factory=set)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connected(self, proxy: Proxy) -> None:
+        """It says which patches its bootstrap is without; the Envoy before it may have said otherwise."""
+        self._mark(self.rejections.accepted(proxy.node_id, BOOTSTRAP, (BOOTSTRAP,)))
+        refused = Rejection(proxy.node_id, BOOTSTRAP, BOOTSTRAP, proxy.bootstrap.message)
+        sources = {item.source for item in proxy.bootstrap.refused}
+        self._mark(self.rejections.rejected(refused, sources))
 
     def refused(self, proxy: Proxy, refused: Refused) -> None:
         rejection = Rejection(proxy.node_id, refused.type_url, refused.name, refused.message)

@@ -14,6 +14,8 @@ from marline.api.resource import Ref
 CONDITION: Final = "Programmed"
 REJECTED: Final = "RejectedByProxy"
 ACCEPTED: Final = "Programmed"
+BOOTSTRAP: Final = "bootstrap"
+"""What is rejected when a proxy starts, before there is a stream; the name and the type of it."""
 MAX_MESSAGE: Final = 1024
 
 

@@ -233,6 +233,25 @@ class GatewayPort:
     listen: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PatchId:
+    """One of the patches of a resource."""
+
+    source: Ref
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapPatches:
+    """What patches did to a proxy's bootstrap when it was started."""
+
+    applied: tuple[PatchId, ...] = ()
+    refused: tuple[PatchId, ...] = ()
+    """Those with which it would not have started, and was started without."""
+    message: str = ""
+    """Why not, in Envoy's words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """One connected Envoy, as it described itself in its node metadata."""
@@ -254,6 +273,7 @@ class Proxy:
     """The CA certificates that the proxy's machine trusts, for TLS to servers outside the mesh."""
     mesh_address: str = ""
     """Gateway: where workloads reach it, if that is another address; it listens there, too."""
+    bootstrap: BootstrapPatches = BootstrapPatches()
 
 
 @dataclass(frozen=True, slots=True)

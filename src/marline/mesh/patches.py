@@ -14,20 +14,12 @@ from marline.api.networking.envoy_filter import (
     RouteConfigurationMatch,
 )
 from marline.api.resource import Ref, Resource
-from marline.mesh.model import PatchImpact
+from marline.mesh.model import PatchId, PatchImpact
 from marline.mesh.selection import Selection, select
 
 ENVOY_FILTER: Final = ("networking.istio.io", "EnvoyFilter")
 _OF_HOSTS: Final = ("CLUSTER", "VIRTUAL_HOST", "HTTP_ROUTE")
 """What is made for each host."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class PatchId:
-    """One of the patches of a resource."""
-
-    source: Ref
-    index: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from google.protobuf import wrappers_pb2
 
 from marline.api.extensions.wasm_plugin import TrafficSelector, WasmPluginSpec
 from marline.api.resource import Resource
-from marline.mesh.model import MeshSettings
-from marline.mesh.patches import Patch, PatchId, PatchSet
+from marline.mesh.model import MeshSettings, PatchId
+from marline.mesh.patches import Patch, PatchSet
 from marline.mesh.selection import select
 
 WASM_PLUGIN: Final = ("extensions.istio.io", "WasmPlugin")

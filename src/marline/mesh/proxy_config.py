@@ -10,6 +10,7 @@ from typing import Final
 
 from marline.api.networking.proxy_config import ProxyConfigSpec
 from marline.api.resource import Resource
+from marline.mesh.patches import Patch
 from marline.mesh.visibility import age
 
 PROXY_CONFIG: Final = ("networking.istio.io", "ProxyConfig")
@@ -24,6 +25,8 @@ class ProxySettings:
     concurrency: int = DEFAULT_CONCURRENCY
     """Worker threads; 0: one for each core."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    patches: tuple[Patch, ...] = ()
+    """Of its bootstrap."""
 
 
 def proxy_settings(

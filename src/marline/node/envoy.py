@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import os
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +15,14 @@ import aiohttp
 import msgspec
 
 from envoy import _envoy
-from marline.mesh.model import Proxy
+from marline.compile.patch_bootstrap import patch_bootstrap
+from marline.mesh.model import BootstrapPatches, Proxy
+from marline.mesh.patches import Patch
 from marline.mesh.proxy_config import ProxySettings
 from marline.node.bootstrap import DRAIN_SECONDS, bootstrap
+from marline.node.errors import StartFailed
 from marline.node.home import Home, WorkloadDirectory, write_private
+from marline.node.patched_start import PatchedStarts, fault_of
 from marline.node.process import Launch, Process, spawn
 from marline.node.proxy_settings import Configured, unconfigured
 from marline.node.supervise import BackOff, Supervision, Supervisor
@@ -29,6 +36,11 @@ _BACK_OFF: Final = BackOff(first=0.1, maximum=10.0)
 _ASK_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 5.0
+_VALIDATE_SECONDS: Final = 20.0
+_KILLED: Final = (-signal.SIGTERM, -signal.SIGKILL)
+"""How it ends by somebody else's will."""
+
+_log = logging.getLogger(__name__)
 
 
 def envoy_path() -> str:
@@ -83,6 +95,7 @@ class EnvoyRunner:
     changed: Callable[[], None] = lambda: None
     live: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while Envoy has its configuration and listens."""
+    _starts: PatchedStarts = field(default_factory=PatchedStarts)
     _supervisor: Supervisor | None = None
     _task: asyncio.Task[None] | None = None
     _asking: asyncio.Task[None] | None = None
@@ -105,37 +118,72 @@ class EnvoyRunner:
         return self._supervisor.message if self._supervisor is not None else ""
 
     def start(self) -> None:
-        """Write the bootstrap and start Envoy; `live` tells when it has its first configuration."""
-        config = bootstrap(
-            self.proxy,
-            xds_socket=os.path.relpath(self.home.xds_socket, self.directory.path),
-            sds_socket=self.directory.sds_socket.name,
-            rate_limit_socket=os.path.relpath(self.home.rate_limit_socket, self.directory.path),
-            admin_socket=self.directory.admin_socket.name,
-            cluster=self.cluster,
-        )
-        write_private(self.directory.bootstrap, msgspec.json.encode(config))
+        """Start Envoy; `live` tells when it has its first configuration."""
         self._supervisor = Supervisor(self._spawn, self._changed, Supervision(_BACK_OFF))
         self._task = asyncio.create_task(self._supervisor.run(), name=f"envoy {self.proxy.node_id}")
 
     async def _spawn(self) -> Process:
         with contextlib.suppress(FileNotFoundError):
             self.directory.admin_socket.unlink()
-        privileged = os.geteuid() == 0
         settings = await self.configured()
-        return await spawn(
-            Launch(
-                command=(envoy_path(), *self._arguments(settings)),
-                environment={"PATH": os.environ.get("PATH", os.defpath), **settings.environment},
-                directory=str(self.directory.path),
-                log=self.log,
-                netns=self.netns,
-                gid=PROXY_GID if self.netns else None,
-                drop_all=privileged,
-                keep=(NET_BIND_SERVICE,) if privileged and self.binds_privileged_ports else (),
-                open_files=True,
-            )
+        last_exit = self._supervisor.last_exit if self._supervisor is not None else None
+        patches, outcome = await self._starts.choose(
+            settings.patches, partial(self._refusal, settings), failed=last_exit not in (None, *_KILLED)
         )
+        if outcome.message:
+            _log.warning("%s starts without some patches: %s", self.proxy.node_id, outcome.message)
+        self._write_bootstrap(self.directory.bootstrap, patches, outcome)
+        return await spawn(self._launch(settings, self._arguments(settings), self.log))
+
+    def _write_bootstrap(self, path: Path, patches: tuple[Patch, ...], outcome: BootstrapPatches) -> None:
+        config = bootstrap(
+            replace(self.proxy, bootstrap=outcome),
+            xds_socket=os.path.relpath(self.home.xds_socket, self.directory.path),
+            sds_socket=self.directory.sds_socket.name,
+            rate_limit_socket=os.path.relpath(self.home.rate_limit_socket, self.directory.path),
+            admin_socket=self.directory.admin_socket.name,
+            cluster=self.cluster,
+        )
+        if patches:
+            config = patch_bootstrap(config, patches)
+        try:
+            write_private(path, msgspec.json.encode(config))
+        except OSError as error:
+            raise StartFailed(self.proxy.node_id, f"{path}: {error.strerror}") from error
+
+    def _launch(self, settings: ProxySettings, arguments: tuple[str, ...], log: Path) -> Launch:
+        privileged = os.geteuid() == 0
+        return Launch(
+            command=(envoy_path(), *arguments),
+            environment={"PATH": os.environ.get("PATH", os.defpath), **settings.environment},
+            directory=str(self.directory.path),
+            log=log,
+            netns=self.netns,
+            gid=PROXY_GID if self.netns else None,
+            drop_all=privileged,
+            keep=(NET_BIND_SERVICE,) if privileged and self.binds_privileged_ports else (),
+            open_files=True,
+        )
+
+    async def _refusal(self, settings: ProxySettings, patches: tuple[Patch, ...]) -> str:
+        """What Envoy says against a bootstrap with these patches: it is asked to read it, not to serve."""
+        config, log = self.directory.path / "patched.json", self.directory.path / "patched.log"
+        self._write_bootstrap(config, patches, BootstrapPatches())
+        arguments = ("--mode", "validate", "-c", config.name, "--log-level", "error")
+        try:
+            process = await spawn(self._launch(settings, arguments, log))
+            try:
+                async with asyncio.timeout(_VALIDATE_SECONDS):
+                    if await process.wait() == 0:
+                        return ""
+            except TimeoutError:
+                return f"Envoy did not finish reading it in {_VALIDATE_SECONDS:.0f} s"
+            finally:
+                await process.end(0)
+            return fault_of(log.read_text(errors="replace"))
+        finally:
+            config.unlink(missing_ok=True)
+            log.unlink(missing_ok=True)
 
     def _arguments(self, settings: ProxySettings) -> tuple[str, ...]:
         return (
@@ -168,6 +216,7 @@ class EnvoyRunner:
                 if (await self.admin.get("/ready")).strip() == "LIVE":
                     break
             await asyncio.sleep(_POLL_SECONDS)
+        self._starts.lived()
         self.live.set()
         self.changed()
 

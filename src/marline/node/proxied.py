@@ -142,7 +142,7 @@ class Runner:
         envoy = EnvoyRunner(
             home, directory, plan.proxy, plan.cluster, home.log / f"{plan.name}.envoy.log",
             netns=place.netns, binds_privileged_ports=plan.proxy.privileged_ports,
-            configured=FromStore(self.machine.store, plan.proxy.workloads[0]), changed=self._proxy_changed,
+            configured=FromStore(self.machine.store, plan.proxy), changed=self._proxy_changed,
         )  # fmt: skip
         async with AsyncExitStack() as stack:
             directory.path.mkdir(mode=0o700, exist_ok=True)

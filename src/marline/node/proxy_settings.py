@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from marline.mesh.model import MeshSettings, Workload
+from marline.compile.patch_bootstrap import bootstrap_patches
+from marline.mesh.model import MeshSettings, Proxy
+from marline.mesh.patches import ENVOY_FILTER
 from marline.mesh.proxy_config import PROXY_CONFIG, ProxySettings, proxy_settings
 from marline.store.interface import ResourceStore, StoreError
 
@@ -22,22 +24,29 @@ Configured = Callable[[], Awaitable[ProxySettings]]
 
 @dataclass(slots=True)
 class FromStore:
-    """What the mesh's ProxyConfigs say of a workload, or said when they could last be read."""
+    """What the mesh's ProxyConfigs and EnvoyFilters say of a proxy, or said when they could last be read."""
 
     store: ResourceStore
-    workload: Workload
+    proxy: Proxy
     root_namespace: str = _ROOT
     known: ProxySettings = field(default_factory=ProxySettings)
 
     async def __call__(self) -> ProxySettings:
+        workload = self.proxy.workloads[0]
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                listing = await self.store.list(*PROXY_CONFIG)
+                configs = await self.store.list(*PROXY_CONFIG)
+                filters = await self.store.list(*ENVOY_FILTER)
         except (StoreError, TimeoutError) as error:
-            _log.warning("%s starts as before: ProxyConfigs cannot be read: %s", self.workload.name, error)
+            _log.warning(
+                "%s starts as before: ProxyConfigs and EnvoyFilters cannot be read: %s", workload.name, error
+            )
             return self.known
-        labels = dict(self.workload.labels)
-        self.known = proxy_settings(listing.items, self.root_namespace, self.workload.namespace, labels)
+        settings = proxy_settings(
+            configs.items, self.root_namespace, workload.namespace, dict(workload.labels)
+        )
+        patches = bootstrap_patches(filters.items, self.root_namespace, self.proxy)
+        self.known = replace(settings, patches=patches)
         return self.known
 
 

@@ -14,8 +14,7 @@ from weakref import WeakValueDictionary
 from marline.compile.catalog import affected, compile_units, units
 from marline.compile.resource import Blob, Recipe
 from marline.compile.units import Unit
-from marline.mesh.model import ChangeSet, Impact, MeshSettings, Proxy
-from marline.mesh.patches import PatchId
+from marline.mesh.model import ChangeSet, Impact, MeshSettings, PatchId, Proxy
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 from marline.xds import status
 from marline.xds.messages import Effect, Refused, Request, Response, Settled
@@ -54,6 +53,8 @@ class Connection:
     current: int = 0
     """The change that its view is of."""
     is_open: bool = True
+    patches: frozenset[PatchId] = frozenset()
+    """Which of them are in what it has, as the observer knows."""
 
     def __post_init__(self) -> None:
         self.session = Session(self.view)
@@ -138,10 +139,11 @@ class Hub:
         connection.current = self._changes
         compiled = compile_units(self.snapshot, connection.proxy, touched)
         made = {unit: tuple(map(self._blob, recipes)) for unit, recipes in compiled}
-        before = connection.view.patches
         changed = connection.view.replace(made)
-        if connection.view.patches != before:
-            self.observer.patched(connection.proxy, connection.view.patches)
+        patches = connection.view.patches.union(connection.proxy.bootstrap.applied)
+        if patches != connection.patches:
+            connection.patches = patches
+            self.observer.patched(connection.proxy, patches)
         if changed:
             self._perform(connection, connection.session.changed(changed))
 

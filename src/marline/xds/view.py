@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from marline.compile.resource import MAKE_ORDER, Blob
 from marline.compile.units import Unit
-from marline.mesh.patches import PatchId
+from marline.mesh.model import PatchId
 
 Key = tuple[str, str]
 """Type and name of a resource."""

@@ -125,3 +125,23 @@ def test_merges_rename_nothing_and_additions_take_no_name_that_there_is() -> Non
 def test_a_removal_has_no_value_and_everything_else_has_one() -> None:
     assert list(errors("CLUSTER", "REMOVE", {"name": "x"})) == ["patch.value"]
     assert errors("CLUSTER", "MERGE")["patch.value"].fault is Fault.REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"dynamic_resources": {}}, "dynamic_resources"),
+        ({"admin": {"address": {"pipe": {"path": "x"}}}}, "admin.address"),
+        ({"node": {"id": "other"}}, "node.id"),
+        ({"node": {"metadata": {"MARLINE": {}}}}, "node.metadata.MARLINE"),
+        ({"staticResources": {"clusters": [{"name": "xds-grpc"}]}}, "static_resources.clusters[0].name"),
+    ],
+)
+def test_a_bootstrap_keeps_what_joins_a_proxy_to_the_mesh(value: dict[str, Any], path: str) -> None:
+    assert list(errors("BOOTSTRAP", "MERGE", value)) == [f"patch.value.{path}"]
+
+
+def test_the_rest_of_a_bootstrap_can_be_changed_but_only_by_a_merge() -> None:
+    value = {"admin": {"profile_path": "/tmp/x"}, "node": {"metadata": {"team": "red"}}}
+    assert errors("BOOTSTRAP", "MERGE", value) == {}
+    assert list(errors("BOOTSTRAP", "ADD", value)) == ["patch.operation"]

@@ -5,7 +5,7 @@ from typing import Any
 from marline.api.decode import decode
 from marline.api.resource import Resource
 from marline.controllers.patch_matches import PatchMatches
-from marline.mesh.patches import PatchId
+from marline.mesh.model import PatchId
 
 
 def envoy_filter(number: int) -> Resource[Any]:

@@ -10,8 +10,7 @@ import pytest
 from marline.controllers.reaper import Reaper
 from marline.controllers.reaping import Reaping
 from marline.mesh.endpoints import MANAGED_BY
-from marline.mesh.model import MeshSettings, Proxy
-from marline.mesh.patches import PatchId
+from marline.mesh.model import MeshSettings, PatchId, Proxy
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,16 @@ from marline.compile.resource import LISTENER, VIRTUAL_HOST
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.rejection_statuses import RejectionStatuses
 from marline.controllers.rejections import Rejections
-from marline.mesh.model import Capture, ChangeSet, MeshSettings, Proxy, Role, Workload
-from marline.mesh.patches import PatchId
+from marline.mesh.model import (
+    BootstrapPatches,
+    Capture,
+    ChangeSet,
+    MeshSettings,
+    PatchId,
+    Proxy,
+    Role,
+    Workload,
+)
 from marline.store.embedded.store import EmbeddedStore
 from marline.xds.hub import Hub
 from marline.xds.messages import Refused, Settled
@@ -103,6 +112,20 @@ async def test_a_rejection_ends_with_the_proxy_that_made_it(store: EmbeddedStore
         statuses.refused(proxy("a"), Refused(VIRTUAL_HOST, "9080/reviews", "bad", (RULE,)))
         await conditions(store, RULE, "Programmed", "False")
         statuses.disconnected(proxy("a"))
+        await conditions(store, RULE, "Programmed", "True")
+
+
+async def test_a_bootstrap_that_was_not_to_be_used_is_told_until_its_proxy_starts_with_another(
+    store: EmbeddedStore,
+) -> None:
+    statuses = RejectionStatuses(store, Clock())
+    await store.create(rule())
+    without = BootstrapPatches(refused=(PatchId(RULE, 0),), message="no filter chains")
+    async with running(statuses.run()):
+        statuses.connected(replace(proxy("a"), bootstrap=without))
+        told = await conditions(store, RULE, "Programmed", "False")
+        assert told["message"].endswith("no filter chains")
+        statuses.connected(replace(proxy("a"), bootstrap=BootstrapPatches((PatchId(RULE, 0),))))
         await conditions(store, RULE, "Programmed", "True")
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from marline.api.decode import decode
 from marline.api.resource import Resource
-from marline.mesh.model import Capture, Proxy, Role, Workload
-from marline.mesh.patches import PatchId
+from marline.mesh.model import Capture, PatchId, Proxy, Role, Workload
 from marline.xds.messages import Refused, Settled
 
 

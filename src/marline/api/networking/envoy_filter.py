@@ -110,7 +110,6 @@ class EnvoyFilterSpec(Model, frozen=True):
 
 
 REFUSED: Final[Refusals] = {
-    "configPatches[].applyTo=BOOTSTRAP": "an Envoy has its bootstrap before it hears of the mesh",
     "configPatches[].match.context=WAYPOINT": "there are no waypoints",
     "configPatches[].match.listener.portName": "Istio documents it as not implemented; use portNumber",
     "targetRefs[].namespace": "a target is in the namespace of its EnvoyFilter",

@@ -4,7 +4,7 @@ Istio takes and ignores much of what is refused here (istio.io, "Envoy Filter" r
 control plane does with each operation): a patch that cannot have an effect is told so.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from marline.api import rules
 from marline.api.envoy_messages import TYPES, read
@@ -50,6 +50,12 @@ _MATCHES: Final = {
 }
 _NAMED: Final = ("LISTENER", "CLUSTER", "ROUTE_CONFIGURATION", "VIRTUAL_HOST")
 """What others refer to by name."""
+_OWN_CLUSTERS: Final = (
+    "PassthroughCluster", "BlackHoleCluster", "InboundPassthroughCluster", "xds-grpc", "sds-grpc",
+    "ratelimit-grpc",
+)  # fmt: skip
+_DESCRIPTION: Final = "MARLINE"
+"""The node metadata in which a proxy describes itself (`mesh/proxy`)."""
 _ADDED_BY_NAME: Final = ("LISTENER", "CLUSTER", "EXTENSION_CONFIG")
 
 
@@ -76,8 +82,10 @@ def _patch(item: EnvoyConfigObjectPatch, faults: Faults) -> None:
     if patch.operation == "REMOVE":
         where.at("value").require(not patch.value, "has no effect with REMOVE")
     elif where.required(patch.value, "value"):
-        read(patch.value, TYPES[item.apply_to], where.at("value"))
+        made = read(patch.value, TYPES[item.apply_to], where.at("value"))
         _name(item, where.at("value"))
+        if item.apply_to == "BOOTSTRAP" and made is not None:
+            _bootstrap(made, where.at("value"))
     _match(item, faults.at("match"))
 
 
@@ -93,6 +101,28 @@ def _name(item: EnvoyConfigObjectPatch, faults: Faults) -> None:
             faults.at("name").add(f"{name!r} is the name of a listener that there is; change it by MERGE")
 
 
+def _bootstrap(made: Any, faults: Faults) -> None:
+    """Refuse what would part a proxy from the mesh. What Envoy itself would not start with, is found out
+    when it is to start."""
+    owned = {
+        ("dynamic_resources",): made.HasField("dynamic_resources"),
+        ("admin", "address"): made.admin.HasField("address"),
+        ("node", "id"): made.node.id,
+        ("node", "cluster"): made.node.cluster,
+        ("node", "metadata", _DESCRIPTION): _DESCRIPTION in made.node.metadata.fields,
+    }
+    for path, given in owned.items():
+        if given:
+            where = faults
+            for name in path:
+                where = where.at(name)
+            where.add("cannot be changed: it is how a proxy and its control plane find each other")
+    for index, cluster in enumerate(made.static_resources.clusters):
+        if _is_own_cluster(cluster.name):
+            where = faults.at("static_resources").at("clusters").item(index).at("name")
+            where.add(f"{cluster.name!r} is the name of a cluster that there is; choose another")
+
+
 def _matched_name(match: EnvoyConfigObjectMatch) -> str:
     found = match.listener or match.cluster
     if found is not None:
@@ -104,8 +134,7 @@ def _matched_name(match: EnvoyConfigObjectMatch) -> str:
 
 
 def _is_own_cluster(name: str) -> bool:
-    own = ("PassthroughCluster", "BlackHoleCluster", "InboundPassthroughCluster", "xds-grpc", "sds-grpc")
-    return name in own or name.startswith(("outbound|", "inbound|"))
+    return name in _OWN_CLUSTERS or name.startswith(("outbound|", "inbound|"))
 
 
 def _is_own_listener(name: str) -> bool:
