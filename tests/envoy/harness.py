@@ -123,7 +123,7 @@ async def run_envoy(
         with (home / "envoy.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 ENVOY, "-c", "envoy.json", "--concurrency", str(concurrency),
-                "--disable-hot-restart", "--log-level", log_level,
+                "--disable-hot-restart", "--log-level", log_level, "--file-flush-interval-msec", "50",
                 cwd=home, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=_die_with_parent,
             )  # fmt: skip

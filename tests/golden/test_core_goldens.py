@@ -71,7 +71,8 @@ def _is_default(name: str, value: Any) -> bool:
 def _mesh_tls(context: dict[str, Any]) -> dict[str, Any]:
     common = context["commonTlsContext"]
     validation = common["combinedValidationContext"]["defaultValidationContext"]
-    expected = [item["matcher"]["exact"] for item in validation.get("matchTypedSubjectAltNames", ())]
+    names = [item["matcher"] for item in validation.get("matchTypedSubjectAltNames", ())]
+    expected = [name["exact"] if "exact" in name else f"{name['prefix']}*" for name in names]
     shown = {
         "mesh": True,
         "sni": context.get("sni"),

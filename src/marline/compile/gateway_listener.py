@@ -29,7 +29,7 @@ from marline.compile.rate_limits import LimitFilter
 from marline.compile.request_authentication import TokenRule, authenticate
 from marline.compile.routes_l4 import PLAIN_TCP, TcpSettings, WeightedTarget
 from marline.compile.routes_targets import duration
-from marline.compile.telemetry import Reporter, http_access_logs
+from marline.compile.telemetry import Reporter, handshake_log, http_access_logs
 
 GRPC_WEB: Final = "envoy.filters.http.grpc_web"
 SNI_CLUSTER: Final = "envoy.filters.network.sni_cluster"
@@ -84,6 +84,7 @@ def build_listener(
     listener.per_connection_buffer_limit_bytes.value = _BUFFER_LIMIT
     if any(chain.sni_hosts or chain.termination for chain in chains):
         listener.listener_filters.append(listener_filter("tls_inspector"))
+        listener.access_log.append(handshake_log())
     for chain in chains:
         listener.filter_chains.append(_filter_chain(name, chain, reporter, tokens))
     return listener

@@ -28,7 +28,7 @@ from marline.compile.passthrough import BLACK_HOLE, build_passthrough_cluster
 from marline.compile.request_authentication import authentication
 from marline.compile.resource import CLUSTER, LISTENER, Recipe
 from marline.compile.routes_targets import duration
-from marline.compile.telemetry import METADATA, destination_reporter
+from marline.compile.telemetry import METADATA, destination_reporter, handshake_log
 from marline.mesh.authentication import MtlsMode, PeerPolicy
 from marline.mesh.model import Capture, InboundPort, Proxy, Service, Workload
 from marline.mesh.snapshot import MeshSnapshot
@@ -222,4 +222,5 @@ def _limit_detection(made: Any) -> None:
 def _listener(name: str, address: str, port: int, netns: str) -> Any:
     made = listener_pb2.Listener(name=name, traffic_direction=base_pb2.TrafficDirection.INBOUND)
     made.address.CopyFrom(listen_address(address, port, netns))
+    made.access_log.append(handshake_log())
     return made

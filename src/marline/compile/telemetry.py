@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.access_loggers.stats.v3 import stats_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 
@@ -23,6 +24,15 @@ _LOG_LINE: Final = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE%'
     " %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON% %DURATION%ms"
     ' "%REQ(:AUTHORITY)%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_HOST% %DOWNSTREAM_REMOTE_ADDRESS%\n'
+)
+
+_TCP_LOG_LINE: Final = (
+    "[%START_TIME%] TCP %RESPONSE_FLAGS% %CONNECTION_TERMINATION_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%"
+    " %DURATION%ms %UPSTREAM_CLUSTER_RAW% %UPSTREAM_HOST% %DOWNSTREAM_REMOTE_ADDRESS%\n"
+)
+_HANDSHAKE_LOG_LINE: Final = (
+    "[%START_TIME%] TLS refused %DOWNSTREAM_TRANSPORT_FAILURE_REASON% %DOWNSTREAM_REMOTE_ADDRESS%"
+    " %DOWNSTREAM_LOCAL_ADDRESS%\n"
 )
 
 
@@ -90,7 +100,17 @@ def tcp_access_logs(reporter: Reporter) -> list[Any]:
     # Istio counts as seen by the destination: what it was sent is `received`.
     config.counters.add(stat=_stat("tcp_received_bytes_total", tags), value_format="%BYTES_RECEIVED%")
     config.counters.add(stat=_stat("tcp_sent_bytes_total", tags), value_format="%BYTES_SENT%")
-    return [_logger("envoy.access_loggers.stats", config)]
+    return [_logger("envoy.access_loggers.stats", config), _failure_log(_TCP_LOG_LINE)]
+
+
+def handshake_log() -> Any:
+    """The access logger of a listener that terminates TLS: a line for each handshake that failed, with the
+    reason (Envoy documentation, "Access logging")."""
+    made = _line(_HANDSHAKE_LOG_LINE)
+    failed = cel_pb2.ExpressionFilter(expression='connection.transport_failure_reason != ""')
+    made.filter.extension_filter.name = "envoy.access_loggers.extension_filters.cel"
+    made.filter.extension_filter.typed_config.Pack(failed)
+    return made
 
 
 def _tags(reporter: Reporter, protocol: str) -> list[tuple[str, str]]:
@@ -128,13 +148,25 @@ def _logger(name: str, config: Any) -> Any:
 
 
 def _error_log() -> Any:
-    """A line on Envoy's standard output for each request that failed in the mesh or in the application."""
-    config = stream_pb2.StdoutAccessLog()
-    config.log_format.text_format_source.inline_string = _LOG_LINE
-    made = _logger("envoy.access_loggers.stdout", config)
+    """A line for each request that failed in the mesh or in the application."""
+    made = _line(_LOG_LINE)
     comparison = made.filter.or_filter.filters.add().status_code_filter.comparison
     comparison.op = accesslog_pb2.ComparisonFilter.Op.GE
     comparison.value.default_value = _FIRST_SERVER_ERROR
     comparison.value.runtime_key = "marline.access_log.least_status"
     made.filter.or_filter.filters.add().response_flag_filter.SetInParent()
     return made
+
+
+def _failure_log(text: str) -> Any:
+    """A line for each connection that failed in the mesh."""
+    made = _line(text)
+    made.filter.response_flag_filter.SetInParent()
+    return made
+
+
+def _line(text: str) -> Any:
+    """Writes to Envoy's standard output."""
+    config = stream_pb2.StdoutAccessLog()
+    config.log_format.text_format_source.inline_string = text
+    return _logger("envoy.access_loggers.stdout", config)

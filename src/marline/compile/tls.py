@@ -25,6 +25,7 @@ NOBODY: Final = "spiffe://invalid"
 _SECRET_SECONDS: Final = 1
 _TLS1_2 = common_pb2.TlsParameters.TlsProtocol.TLSv1_2
 _TLS1_3 = common_pb2.TlsParameters.TlsProtocol.TLSv1_3
+_URI = common_pb2.SubjectAltNameMatcher.SanType.URI
 _CURVES: Final = {
     Exchange.HYBRID: ("X25519MLKEM768", "X25519", "P-256"),
     Exchange.POST_QUANTUM: ("X25519MLKEM768",),
@@ -69,10 +70,14 @@ def mesh_server_socket(peers: MeshPeers, alpn: tuple[str, ...] = ()) -> Any:
 def mesh_server_context(
     peers: MeshPeers, alpn: tuple[str, ...], sans: tuple[str, ...]
 ) -> tls_pb2.DownstreamTlsContext:
-    """What is in that socket; with `sans` the client must have one of these SPIFFE IDs."""
+    """What is in that socket; with `sans` the client must have one of these SPIFFE IDs, else one of the
+    mesh's trust domains: roots that are not the mesh's own may vouch for others, too."""
     context = tls_pb2.DownstreamTlsContext()
     context.require_client_certificate.value = True
-    _mesh_identity(context.common_tls_context, sans, peers)
+    validation = _mesh_identity(context.common_tls_context, sans, peers)
+    for domain in peers.trust_domains if not sans else ():
+        matcher = validation.match_typed_subject_alt_names.add(san_type=_URI)
+        matcher.matcher.prefix = f"spiffe://{domain}/"
     context.common_tls_context.alpn_protocols.extend(alpn)
     return context
 
@@ -81,16 +86,17 @@ HTTP_ALPN: Final = ("h2", "http/1.1")
 """What Envoy's HTTP connection pools offer by themselves, when the cluster's TLS settings say nothing."""
 
 
-def _mesh_identity(common: Any, sans: tuple[str, ...], peers: MeshPeers) -> None:
+def _mesh_identity(common: Any, sans: tuple[str, ...], peers: MeshPeers) -> Any:
+    """Returns where the names stand that the peer may have."""
     _agree(common.tls_params, peers.agreed)
     common.tls_certificate_sds_secret_configs.append(_sds(SVID_SECRET))
     combined = common.combined_validation_context
     combined.validation_context_sds_secret_config.CopyFrom(_sds(BUNDLE_SECRET))
     combined.default_validation_context.SetInParent()
     for san in sans:
-        matcher = combined.default_validation_context.match_typed_subject_alt_names.add()
-        matcher.san_type = common_pb2.SubjectAltNameMatcher.SanType.URI
+        matcher = combined.default_validation_context.match_typed_subject_alt_names.add(san_type=_URI)
         matcher.matcher.exact = san
+    return combined.default_validation_context
 
 
 def _agree(parameters: Any, agreed: MeshTls) -> None:

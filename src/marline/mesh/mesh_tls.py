@@ -35,6 +35,8 @@ class MeshPeers:
     """What holds for every mTLS connection of the mesh, at both of its ends."""
 
     agreed: MeshTls = ORDINARY
+    trust_domains: tuple[str, ...] = ("cluster.local",)
+    """Those whose identities may call: the mesh's own, and its aliases."""
 
 
 def mesh_tls(config: MeshConfig) -> MeshTls:

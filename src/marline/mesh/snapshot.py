@@ -50,7 +50,8 @@ class MeshSnapshot:
     @property
     def mesh_peers(self) -> MeshPeers:
         """What holds for all mTLS connections."""
-        return MeshPeers(self.settings.mesh_tls)
+        known = (self.settings.trust_domain, *self.settings.trust_domain_aliases)
+        return MeshPeers(self.settings.mesh_tls, tuple(dict.fromkeys(known)))
 
     # Resources
 

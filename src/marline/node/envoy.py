@@ -194,6 +194,8 @@ class EnvoyRunner:
             # Else each start warns of the stats access logger's stat_prefix, whose successor is in no
             # published version of Envoy's Python API.
             "--component-log-level", "misc:error",
+            # Who looks for the reason of a failure does not wait for the default of 10 s.
+            "--file-flush-interval-msec", "1000",
             "--drain-time-s", str(DRAIN_SECONDS),
             "--drain-strategy", "immediate",
         )  # fmt: skip
