@@ -15,7 +15,7 @@ from marline.mesh.proxy import from_metadata
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
 
 _WRITE = os.environ.get("MARLINE_GOLDEN") == "write"
-_MAPS = {"filterMetadata", "typedExtensionProtocolOptions", "typedPerFilterConfig"}
+_MAPS = {"filterMetadata", "policies", "typedExtensionProtocolOptions", "typedPerFilterConfig"}
 """Fields that are protobuf maps, which have no order of their own."""
 
 

@@ -28,6 +28,8 @@ SAME_EVERYWHERE = frozenset(
     }
 )  # fmt: skip
 """Settings that no case is about; they have tests of their own."""
+AUTHORIZING = "envoy.filters.http.rbac"
+"""The HTTP filter that is shown: cases are about it."""
 UNLIMITED = {"maxConnections", "maxPendingRequests", "maxRequests", "maxRetries"}
 SHOWN = {LISTENER: "listeners", CLUSTER: "clusters", ENDPOINT: "endpoints"}
 
@@ -54,11 +56,13 @@ def _short(value: Any) -> Any:
         return value
     if "commonTlsContext" in value and "tlsCertificateSdsSecretConfigs" in value["commonTlsContext"]:
         return _mesh_tls(value)
-    return {
+    shown = {
         name: _short(item)
         for name, item in value.items()
         if name not in SAME_EVERYWHERE and not _is_default(name, item)
     }
+    filters = [_short(item) for item in value.get("httpFilters", ()) if item["name"] == AUTHORIZING]
+    return {**shown, "httpFilters": filters} if filters else shown
 
 
 def _is_default(name: str, value: Any) -> bool:

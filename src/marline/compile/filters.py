@@ -1,5 +1,6 @@
 """Network filters of sidecars: HTTP connection managers and TCP proxies; listener filters."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -109,10 +110,11 @@ def inbound_http_filter(
     limits: tuple[LimitFilter, ...] = (),
     protection: tuple[tuple[str, Any], ...] = (),
     tokens: tuple[TokenRule, ...] = (),
+    guards: tuple[tuple[str, Any], ...] = (),
 ) -> Any:
     """The connection manager for requests to an application, with filters for its rate limits, and others by
-    name that protect it; `tokens` of end users are verified first. It is told who calls, by the peer's
-    certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
+    name that protect it; `tokens` of end users are verified first, then `guards` refuse who may not call. It
+    is told who calls, by the peer's certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
     made = _manager(stat_prefix, reporter)
     made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.APPEND_FORWARD
     details = made.set_current_client_cert_details
@@ -120,9 +122,9 @@ def inbound_http_filter(
     details.uri = details.dns = True
     made.route_config.CopyFrom(table)
     authenticate(made, tokens)
+    add_http_filters(made, guards)
     add_limit_filters(made, limits)
-    for name, config in protection:
-        _add_http_filter(made, name, config)
+    add_http_filters(made, protection)
     add_router(made)
     return _network_filter(HCM, made)
 
@@ -164,6 +166,12 @@ def add_limit_filters(manager: Any, limits: tuple[LimitFilter, ...], *, reroutes
         _add_http_filter(manager, wanted.name, build_filter(wanted)).disabled = not reroutes
 
 
+def add_http_filters(manager: Any, filters: Iterable[tuple[str, Any]]) -> None:
+    """Filters by name, in order."""
+    for name, config in filters:
+        _add_http_filter(manager, name, config)
+
+
 def add_router(manager: Any) -> None:
     """The last filter of every connection manager."""
     _add_http_filter(manager, ROUTER_FILTER, router_pb2.Router())
@@ -173,6 +181,11 @@ def _add_http_filter(manager: Any, name: str, config: Any) -> Any:
     made = manager.http_filters.add(name=name)
     made.typed_config.Pack(config)
     return made
+
+
+def add_network_filters(chain: Any, filters: Iterable[tuple[str, Any]]) -> None:
+    """Filters of a chain by name, in order."""
+    chain.filters.extend(_network_filter(name, config) for name, config in filters)
 
 
 def _network_filter(name: str, config: Any) -> Any:

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from marline.api.gateway_api.shared import GROUP
 from marline.api.resource import Ref
+from marline.compile.authorization import authorization
 from marline.compile.backend_tls import client_certificate
 from marline.compile.gateway_hosts import ANY
-from marline.compile.gateway_listener import build_listener
+from marline.compile.gateway_listener import Demands, build_listener
 from marline.compile.gateway_lookup import secret_recipes
 from marline.compile.gateway_plan import PlannedListener, Routing, gateway_plan
-from marline.compile.gateway_server import HostTable, merge_hosts
+from marline.compile.gateway_server import HostTable, meant_by, merge_hosts
 from marline.compile.gateway_table import build_host, build_table, host_name, host_sources
 from marline.compile.gateway_tls import Termination
 from marline.compile.gateway_udp import build_udp_listener
 from marline.compile.passthrough import placeholder_recipe
-from marline.compile.request_authentication import Authentication, authentication
+from marline.compile.request_authentication import authentication
 from marline.compile.resource import LISTENER, ROUTE, VIRTUAL_HOST, Recipe
 from marline.compile.telemetry import Reporter, source_reporter
 from marline.mesh.gateway_routes import server_names
@@ -34,7 +35,14 @@ def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
     reporter = source_reporter(proxy.workloads[0], snapshot.settings.trust_domain)
     listeners = gateway_plan(snapshot, proxy).listeners
     accepted = authentication(snapshot, proxy, proxy.workloads[0])
-    recipes = [recipe for listener in listeners for recipe in _listener_recipes(listener, reporter, accepted)]
+    allowed = authorization(snapshot, proxy, proxy.workloads[0])
+    recipes: list[Recipe] = []
+    for listener in listeners:
+        port = listener.place.port
+        known = tuple(dict.fromkeys((*meant_by(proxy, port), port))) if allowed.policies and port else ()
+        demands = Demands(accepted.rules if listener.tables else (), allowed, known)
+        sources = (*(accepted.sources if listener.tables else ()), *allowed.sources)
+        recipes.extend(_listener_recipes(listener, reporter, demands, sources))
     used = (server for listener in listeners for server in listener.servers)
     terminations = ((item.termination, item.source) for item in used if item.termination is not None)
     recipes.extend(secret_recipes(snapshot, (*terminations, *_shown_to_backends(snapshot, proxy))))
@@ -50,7 +58,7 @@ def _shown_to_backends(snapshot: MeshSnapshot, proxy: Proxy) -> Iterable[tuple[T
 
 
 def _listener_recipes(
-    planned: PlannedListener, reporter: Reporter, accepted: Authentication
+    planned: PlannedListener, reporter: Reporter, demands: Demands, policies: tuple[Ref, ...]
 ) -> Iterator[Recipe]:
     place = planned.place
     name = place.listener
@@ -61,11 +69,8 @@ def _listener_recipes(
         yield Recipe(LISTENER, name, build_udp_listener, inputs, sources)
     if not planned.chains:
         return
-    if planned.tables:
-        sources = (*sources, *accepted.sources)
-    tokens = accepted.rules if planned.tables else ()
-    listens = (name, place.address, place.port, planned.chains, reporter, place.also, tokens)
-    yield Recipe(LISTENER, name, build_listener, listens, sources)
+    listens = (name, place.address, place.port, planned.chains, reporter, place.also, demands)
+    yield Recipe(LISTENER, name, build_listener, listens, (*sources, *policies))
     for table in planned.tables:
         refs = tuple(dict.fromkeys((*(limiter.ref for limiter in table.limiters), *table.sources)))
         yield Recipe(ROUTE, table.name, build_table, (table.name, table.limiters, table.misdirected), refs)

@@ -14,11 +14,15 @@ from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
 from envoy.extensions.filters.network.sni_cluster.v3 import sni_cluster_pb2
 
+from marline.compile.authorization import NOT_RESTRICTED, Authorization, http_filters, network_filters
+from marline.compile.authorization_rules import Arrival
 from marline.compile.endpoints import socket_address
 from marline.compile.filters import (
     HCM,
     TcpRoute,
+    add_http_filters,
     add_limit_filters,
+    add_network_filters,
     add_route_filters,
     add_router,
     listener_filter,
@@ -66,6 +70,21 @@ class Chain:
     """Requests of browsers that speak gRPC-Web become gRPC."""
 
 
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What is demanded of whoever calls through a listener."""
+
+    tokens: tuple[TokenRule, ...] = ()
+    """Which ones of end users requests may have."""
+    authorization: Authorization = NOT_RESTRICTED
+    ports: tuple[int, ...] = ()
+    """The numbers by which policies know the listener's port."""
+
+    def arrival(self, chain: Chain) -> Arrival:
+        shown = chain.termination
+        return Arrival(bool(chain.table), shown is not None and shown.identifies_clients, self.ports)
+
+
 def build_listener(
     name: str,
     address: str,
@@ -73,10 +92,10 @@ def build_listener(
     chains: tuple[Chain, ...],
     reporter: Reporter,
     also: str = "",
-    tokens: tuple[TokenRule, ...] = (),
+    demands: Demands = Demands(),
 ) -> listener_pb2.Listener:
     """An Envoy `Listener` at an address or a Unix socket, and at a second address if there is one. A
-    connection that no chain is for is closed. `tokens`: which ones of end users requests may have."""
+    connection that no chain is for is closed."""
     listener = listener_pb2.Listener(name=name, traffic_direction="OUTBOUND")
     listener.address.CopyFrom(socket_address(address, port))
     if also:
@@ -86,11 +105,11 @@ def build_listener(
         listener.listener_filters.append(listener_filter("tls_inspector"))
         listener.access_log.append(handshake_log())
     for chain in chains:
-        listener.filter_chains.append(_filter_chain(name, chain, reporter, tokens))
+        listener.filter_chains.append(_filter_chain(name, chain, reporter, demands))
     return listener
 
 
-def _filter_chain(listener: str, chain: Chain, reporter: Reporter, tokens: tuple[TokenRule, ...]) -> Any:
+def _filter_chain(listener: str, chain: Chain, reporter: Reporter, demands: Demands) -> Any:
     made = listener_components_pb2.FilterChain(name=chain.name)
     match = made.filter_chain_match
     match.server_names.extend(chain.sni_hosts)
@@ -101,8 +120,9 @@ def _filter_chain(listener: str, chain: Chain, reporter: Reporter, tokens: tuple
         made.transport_socket.typed_config.Pack(downstream_tls(chain.termination))
     if chain.table:
         prefix = chain.stat_prefix or f"outbound_{listener}"
-        made.filters.add(name=HCM).typed_config.Pack(_connection_manager(prefix, chain, reporter, tokens))
+        made.filters.add(name=HCM).typed_config.Pack(_connection_manager(prefix, chain, reporter, demands))
         return made
+    add_network_filters(made, network_filters(demands.authorization, demands.arrival(chain)))
     if chain.to_named_cluster:
         made.filters.add(name=SNI_CLUSTER).typed_config.Pack(sni_cluster_pb2.SniCluster())
     alone = chain.clusters[0].cluster if len(chain.clusters) == 1 else listener
@@ -122,9 +142,7 @@ def _ranges(subnets: tuple[str, ...]) -> list[Any]:
     return made
 
 
-def _connection_manager(
-    stat_prefix: str, chain: Chain, reporter: Reporter, tokens: tuple[TokenRule, ...]
-) -> Any:
+def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter, demands: Demands) -> Any:
     kind = hcm_pb.HttpConnectionManager
     made = kind(
         stat_prefix=stat_prefix,
@@ -150,9 +168,10 @@ def _connection_manager(
     if chain.grpc_web:
         made.http_filters.add(name=GRPC_WEB).typed_config.Pack(grpc_web_pb2.GrpcWeb())
     # Routes may ask for what tokens say (istio.io, "JWT claim based routing").
-    authenticate(made, tokens, reroutes=True)
-    add_route_filters(made, reroutes=bool(tokens))
-    add_limit_filters(made, chain.limits, reroutes=bool(tokens))
+    authenticate(made, demands.tokens, reroutes=True)
+    add_http_filters(made, http_filters(demands.authorization, demands.arrival(chain)))
+    add_route_filters(made, reroutes=bool(demands.tokens))
+    add_limit_filters(made, chain.limits, reroutes=bool(demands.tokens))
     add_router(made)
     made.access_log.extend(http_access_logs(reporter))
     return made

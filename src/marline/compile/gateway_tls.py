@@ -70,6 +70,11 @@ class Termination:
     """mTLS with the identities of the mesh, the gateway's own and clients'; None: with `certificates`."""
     alpn: tuple[str, ...] = HTTP_ALPN
 
+    @property
+    def identifies_clients(self) -> bool:
+        """Is a client who its certificate says?"""
+        return self.mesh_identity or bool(self.client_ca and not self.client_may_be_anybody)
+
 
 def certificate_name(namespace: str, name: str) -> str:
     """The SDS name of a Secret's certificate."""

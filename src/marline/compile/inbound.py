@@ -10,6 +10,7 @@ from envoy.config.listener.v3 import listener_pb2
 
 from marline.api.networking.destination_rule import ConnectionPoolSettings
 from marline.api.resource import Ref
+from marline.compile.authorization import Authorization, authorization
 from marline.compile.cluster_limits import set_limits
 from marline.compile.cluster_protocol import set_protocol
 from marline.compile.endpoints import socket_address
@@ -58,6 +59,7 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
     services = snapshot.services_selecting(workload.namespace, labels)
     sidecar = snapshot.sidecar(workload.namespace, labels)
     accepted = authentication(snapshot, proxy, workload)
+    allowed = authorization(snapshot, proxy, workload)
     served = {
         item.number: ServedPort(
             item.port,
@@ -68,11 +70,18 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
             item.tls,
             item.bind,
             accepted.rules if item.port.protocol.may_be_http else (),
+            allowed,
+            (item.number,) if allowed.policies else (),
         )
         for item in reversed(tuple(inbound_ports(snapshot, proxy, workload, sidecar)))
     }
     ports = tuple(served[number] for number in sorted(served))
-    sources = (*policy.sources, *((sidecar.ref,) if sidecar is not None else ()), *accepted.sources)
+    sources = (
+        *policy.sources,
+        *((sidecar.ref,) if sidecar is not None else ()),
+        *accepted.sources,
+        *allowed.sources,
+    )
     peers = _peers(workload, snapshot)
     common = (
         *(_cluster_recipe(item, services, snapshot.settings.connect_seconds) for item in ports),
@@ -84,7 +93,11 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
         passthrough = names.listener(INBOUND_PASSTHROUGH)
         inputs = (passthrough, Capture.TRANSPARENT, snapshot.settings.connect_seconds)
         unknown = Recipe(CLUSTER, passthrough, build_passthrough_cluster, inputs)
-        return (*common, unknown, *_captured(proxy, workload, names, ports, policy, peers, sources))
+        return (
+            *common,
+            unknown,
+            *_captured(proxy, workload, names, ports, policy, allowed, peers, sources),
+        )
     return (*common, *_explicit(proxy, names, ports, peers, sources))
 
 
@@ -139,6 +152,7 @@ def _captured(
     names: _Names,
     ports: tuple[ServedPort, ...],
     policy: PeerPolicy,
+    allowed: Authorization,
     peers: Peers,
     sources: tuple[Ref, ...],
 ) -> Iterator[Recipe]:
@@ -148,6 +162,7 @@ def _captured(
         tuple((number, mode) for number, mode in policy.ports if number not in known),
         policy.mode,
         names.listener(INBOUND_PASSTHROUGH),
+        allowed,
     )
     name = names.listener("virtualInbound")
     inputs = (name, proxy.inbound_capture_port, workload.netns, spec, peers)
@@ -176,8 +191,8 @@ def build_virtual_inbound(
     for item in spec.served:
         made.filter_chains.extend(served_chains(item, item.port.listen, peers))
     for number, mode in spec.others:
-        made.filter_chains.extend(opaque_chains(mode, spec.passthrough, number, peers))
-    made.filter_chains.extend(opaque_chains(spec.mode, spec.passthrough, 0, peers))
+        made.filter_chains.extend(opaque_chains(mode, spec.passthrough, number, peers, spec.authorization))
+    made.filter_chains.extend(opaque_chains(spec.mode, spec.passthrough, 0, peers, spec.authorization))
     return made
 
 

@@ -12,7 +12,16 @@ from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.route.v3 import route_pb2
 
 from marline.api.networking.destination_rule import ConnectionPoolSettings
-from marline.compile.filters import PLAIN_HTTP, TcpRoute, inbound_http_filter, tcp_filter, to_cluster
+from marline.compile.authorization import NOT_RESTRICTED, Authorization, http_filters, network_filters
+from marline.compile.authorization_rules import Arrival
+from marline.compile.filters import (
+    PLAIN_HTTP,
+    TcpRoute,
+    add_network_filters,
+    inbound_http_filter,
+    tcp_filter,
+    to_cluster,
+)
 from marline.compile.gateway_tls import Termination, downstream_tls
 from marline.compile.inbound_policies import NO_POLICIES, PortPolicies
 from marline.compile.rate_limits import RateLimiter, limit_filters, limit_route, limit_table
@@ -47,6 +56,9 @@ class ServedPort:
     """An address at which the port is listened to; "": the proxy's own."""
     tokens: tuple[TokenRule, ...] = ()
     """Which tokens of end users its requests may have."""
+    authorization: Authorization = NOT_RESTRICTED
+    numbers: tuple[int, ...] = ()
+    """Those by which policies know the port."""
 
     @property
     def route(self) -> TcpRoute:
@@ -82,6 +94,7 @@ class InboundPorts:
     """What any other port accepts."""
     passthrough: str
     """The cluster for ports that nothing is known of."""
+    authorization: Authorization = NOT_RESTRICTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,8 @@ def served_chains(served: ServedPort, destination_port: int, peers: Peers) -> It
         elif kind.terminates and served.tls is not None:
             made.transport_socket.CopyFrom(tls_socket_of(downstream_tls(served.tls)))
         reporter = peers.mtls if kind.mtls else peers.plain
+        shown = kind.mtls or (kind.terminates and served.tls is not None and served.tls.identifies_clients)
+        arrival = Arrival(kind.http, shown, served.numbers)
         if kind.http:
             limiters = (served.policies.limiter,) if served.policies.limiter is not None else ()
             table = _application_table(served.cluster, limiters)
@@ -117,15 +132,20 @@ def served_chains(served: ServedPort, destination_port: int, peers: Peers) -> It
                     limit_filters(limiters),
                     tuple(protection_filters(served.policies.admission, served.policies.concurrency)),
                     served.tokens,
+                    tuple(http_filters(served.authorization, arrival)),
                 )
             )
         else:
+            add_network_filters(made, network_filters(served.authorization, arrival))
             made.filters.append(tcp_filter(served.route, served.cluster, reporter))
         yield made
 
 
-def opaque_chains(mode: MtlsMode, cluster: str, destination_port: int, peers: Peers) -> Iterator[Any]:
-    """The chains of ports of which nothing is known but what they accept."""
+def opaque_chains(
+    mode: MtlsMode, cluster: str, destination_port: int, peers: Peers, authorization: Authorization
+) -> Iterator[Any]:
+    """The chains of ports of which nothing is known but what they accept, and from whom."""
+    numbers = (destination_port,) if destination_port else ()
     label = destination_port or "any"
     if mode is not MtlsMode.DISABLE:
         made = _chain(f"{cluster}-{label}-mtls", destination_port)
@@ -133,10 +153,12 @@ def opaque_chains(mode: MtlsMode, cluster: str, destination_port: int, peers: Pe
         if mode is MtlsMode.PERMISSIVE:
             made.filter_chain_match.server_names.append(f"*.{SNI_SUFFIX}")
         made.transport_socket.CopyFrom(mesh_server_socket(peers.mesh))
+        add_network_filters(made, network_filters(authorization, Arrival(False, True, numbers)))
         made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.mtls))
         yield made
     if mode is not MtlsMode.STRICT:
         made = _chain(f"{cluster}-{label}-plain", destination_port)
+        add_network_filters(made, network_filters(authorization, Arrival(False, False, numbers)))
         made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.plain))
         yield made
 

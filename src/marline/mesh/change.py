@@ -28,6 +28,7 @@ from marline.mesh.registry import (
 )
 from marline.mesh.rules import (
     API_GATEWAY,
+    AUTHORIZATION_POLICY,
     DESTINATION_RULE,
     ISTIO_GATEWAY,
     PEER_AUTHENTICATION,
@@ -48,6 +49,7 @@ from marline.mesh.rules import (
     speaks_for_mesh,
 )
 from marline.mesh.selection import Selection, selection_of
+from marline.mesh.service_routes import REFERENCE_GRANT
 from marline.mesh.token_keys import FetchedKeys
 from marline.mesh.token_policies import REQUEST_AUTHENTICATION
 
@@ -58,11 +60,12 @@ _RULE_KINDS: Final = frozenset(
         *SERVERS,
         BACKEND_TLS,
         *service_routes.ROUTES,
-        service_routes.REFERENCE_GRANT,
+        REFERENCE_GRANT,
         VIRTUAL_SERVICE,
         DESTINATION_RULE,
         PEER_AUTHENTICATION,
         REQUEST_AUTHENTICATION,
+        AUTHORIZATION_POLICY,
         SIDECAR,
         RATE_LIMIT,
         RESILIENCE,
@@ -72,9 +75,7 @@ _GATEWAY_CLASS: Final = ("gateway.networking.k8s.io", "GatewayClass")
 _SECRET: Final = ("", "Secret")
 _READ_BY_GATEWAYS: Final = (_SECRET, CONFIG_MAP, ("", "Namespace"))
 """Kinds of which gateways read only what they refer to (`gateway_reads`)."""
-_READ_BY_CLUSTERS: Final = frozenset(
-    {CONFIG_MAP, _SECRET, API_GATEWAY, _GATEWAY_CLASS, service_routes.REFERENCE_GRANT}
-)
+_READ_BY_CLUSTERS: Final = frozenset({CONFIG_MAP, _SECRET, API_GATEWAY, _GATEWAY_CLASS, REFERENCE_GRANT})
 _HTTP_PORT: Final = 80
 """Where hosts of VirtualServices that no service has are routed, as in Istio."""
 
@@ -141,7 +142,7 @@ class Advance:
             elif kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)
                 self._changed_rules.append((ref, old, new))
-            self._gateways |= kind in (_GATEWAY_CLASS, service_routes.REFERENCE_GRANT)
+            self._gateways |= kind in (_GATEWAY_CLASS, REFERENCE_GRANT)
             if kind in _READ_BY_GATEWAYS:
                 self._read |= read_as(ref)
             if kind in _READ_BY_CLUSTERS:
@@ -172,8 +173,8 @@ class Advance:
         self._follow_parents(registry, rules, found.hosts)
         self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
-        for key in self._entry_keys():
-            self._routes.update(item.ref for item in rules.service_routes.get(key, ()))
+        attached = (rules.service_routes.get(key, ()) for key in self._entry_keys())
+        self._routes.update(item.ref for items in attached for item in items)
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
         impact = Impact(
             frozenset(self._hosts),
@@ -211,11 +212,11 @@ class Advance:
         elif kind == BACKEND_TLS:
             for item in versions:
                 self._follow_backend_tls(registry, rules, item)
-        elif kind == service_routes.REFERENCE_GRANT:
+        elif kind == REFERENCE_GRANT:
             self._follow_routes(registry, rules, rules.crossing.get(ref.namespace, ()))
         elif kind == PEER_AUTHENTICATION:
             self._follow_authentication(registry, ref.namespace)
-        elif kind == REQUEST_AUTHENTICATION:
+        elif kind in (REQUEST_AUTHENTICATION, AUTHORIZATION_POLICY):
             root = self._settings.root_namespace
             self._selected.update(selection_of(item, root) for item in versions)
         elif kind in (RATE_LIMIT, RESILIENCE):

@@ -9,6 +9,7 @@ from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import Destination, VirtualServiceSpec
 from marline.api.resource import Ref, Resource
+from marline.api.security.authorization_policy import AuthorizationPolicySpec
 from marline.api.security.peer_authentication import PeerAuthenticationSpec
 from marline.mesh.backend_tls import (
     BACKEND_TLS,
@@ -34,6 +35,7 @@ from marline.mesh.visibility import age
 VIRTUAL_SERVICE: Final = ("networking.istio.io", "VirtualService")
 DESTINATION_RULE: Final = ("networking.istio.io", "DestinationRule")
 PEER_AUTHENTICATION: Final = ("security.istio.io", "PeerAuthentication")
+AUTHORIZATION_POLICY: Final = ("security.istio.io", "AuthorizationPolicy")
 SIDECAR: Final = ("networking.istio.io", "Sidecar")
 API_GATEWAY: Final = ("gateway.networking.k8s.io", "Gateway")
 ISTIO_GATEWAY: Final = ("networking.istio.io", "Gateway")
@@ -80,7 +82,8 @@ class Rules:
     peer_authentications: Mapping[str, tuple[Resource[PeerAuthenticationSpec], ...]] = field(
         default_factory=dict
     )
-    """By namespace, as the next."""
+    """By namespace, as the next two."""
+    authorization: Mapping[str, tuple[Resource[AuthorizationPolicySpec], ...]] = field(default_factory=dict)
     sidecars: Mapping[str, tuple[Resource[SidecarSpec], ...]] = field(default_factory=dict)
     patches: Mapping[str, tuple[PatchSet, ...]] = field(default_factory=dict)
     """In the order in which they are applied."""
@@ -111,6 +114,7 @@ class RulesDraft:
         self._client_certificates = Groups(base.client_certificates)
         self._gateway_reads = Groups(base.gateway_reads)
         self._peer_authentications = Overlay(base.peer_authentications)
+        self._authorization = Overlay(base.authorization)
         self._sidecars = Overlay(base.sidecars)
         self._patches = Overlay(base.patches)
         self.patched: set[PatchImpact] = set()
@@ -153,6 +157,8 @@ class RulesDraft:
                     show(secret, ref)
         elif kind == PEER_AUTHENTICATION:
             self._replace_in(self._peer_authentications, old, new, _namespace)
+        elif kind == AUTHORIZATION_POLICY:
+            self._replace_in(self._authorization, old, new, _namespace)
         elif kind == REQUEST_AUTHENTICATION:
             self.tokens.replace(ref, old, new)
         elif kind == SIDECAR:
@@ -247,6 +253,7 @@ class RulesDraft:
             self._client_certificates.table(),
             self._gateway_reads.table(),
             self._peer_authentications.table(),
+            self._authorization.table(),
             self._sidecars.table(),
             self._patches.table(),
             self._policies.table(),

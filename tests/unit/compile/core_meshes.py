@@ -102,6 +102,15 @@ DOCUMENTS: Final = """
  spec: {hosts: ["*.default.svc.cluster.local"], gateways: [mesh, istio-system/ingress],
   http: [{route: [{destination: {host: reviews.default.svc.cluster.local}}]}]}}
 ---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: callers, namespace: default},
+ spec: {selector: {matchLabels: {app: reviews}}, rules: [{from: [{source: {namespaces: [default]}}]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: callers, namespace: default},
+ spec: {action: DENY, rules: [{to: [{operation: {ports: ["9080"], paths: ["/admin/{**}"]}}]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: all, namespace: istio-system},
+ spec: {rules: [{from: [{source: {principals: ["*"]}}]}]}}
+---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: sni, namespace: default},
  spec: {hosts: [www.example.com], tls: [{match: [{sniHosts: [www.example.com]}],
   route: [{destination: {host: api.example.com}}]}]}}

@@ -62,7 +62,7 @@ POOL = (
     *resources(config_map_yaml("authority", "default", CERTIFICATE)),
     *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
     *resources(MESH_CONFIG % "{connectTimeout: 3s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"),
-    *resources(MESH_CONFIG % "{defaultHttpRetryPolicy: {attempts: 5}, dnsRefreshRate: 7s}"),
+    *resources(MESH_CONFIG % "{defaultHttpRetryPolicy: {attempts: 5}, trustDomainAliases: [old.example]}"),
 )
 PLACES = {
     (item.kind, item.namespace, item.metadata.name): index for index, item in reversed([*enumerate(POOL)])
@@ -166,7 +166,7 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
     assert snapshot.rules.bound == anew.rules.bound
     tables = (
         "connecting", "attached", "delegating", "service_routes", "backing", "crossing", "policies",
-        "backend_tls", "authorities",
+        "backend_tls", "authorities", "authorization",
     )  # fmt: skip
     for table in tables:
         assert getattr(snapshot.rules, table) == getattr(anew.rules, table), table

@@ -1,56 +1,18 @@
-"""AuthorizationPolicy: who may call what (istio.io reference)."""
+"""AuthorizationPolicy: who may call what (istio.io reference; "Authorization Policy Conditions").
 
-from typing import Literal
+A request is refused if a DENY policy matches it; else it passes if no ALLOW policy is for the workload, or
+one of them matches it.
+"""
 
+from typing import Final, Literal
+
+from marline.api import rules
 from marline.api.faults import Faults
 from marline.api.model import Model, PolicyTargetReference, Selector
+from marline.api.refusals import Refusals
 from marline.api.resource import Resource
-
-
-class Source(Model, frozen=True):
-    principals: tuple[str, ...] = ()
-    not_principals: tuple[str, ...] = ()
-    request_principals: tuple[str, ...] = ()
-    not_request_principals: tuple[str, ...] = ()
-    namespaces: tuple[str, ...] = ()
-    not_namespaces: tuple[str, ...] = ()
-    service_accounts: tuple[str, ...] = ()
-    not_service_accounts: tuple[str, ...] = ()
-    ip_blocks: tuple[str, ...] = ()
-    not_ip_blocks: tuple[str, ...] = ()
-    remote_ip_blocks: tuple[str, ...] = ()
-    not_remote_ip_blocks: tuple[str, ...] = ()
-
-
-class From(Model, frozen=True):
-    source: Source | None = None
-
-
-class Operation(Model, frozen=True):
-    hosts: tuple[str, ...] = ()
-    not_hosts: tuple[str, ...] = ()
-    ports: tuple[str, ...] = ()
-    not_ports: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    not_methods: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    not_paths: tuple[str, ...] = ()
-
-
-class To(Model, frozen=True):
-    operation: Operation | None = None
-
-
-class Condition(Model, frozen=True):
-    key: str
-    values: tuple[str, ...] = ()
-    not_values: tuple[str, ...] = ()
-
-
-class Rule(Model, frozen=True):
-    from_: tuple[From, ...] = ()
-    to: tuple[To, ...] = ()
-    when: tuple[Condition, ...] = ()
+from marline.api.security.authorization_rule import Rule
+from marline.api.security.authorization_rules import validate_rule
 
 
 class ExtensionProvider(Model, frozen=True):
@@ -59,24 +21,43 @@ class ExtensionProvider(Model, frozen=True):
 
 class AuthorizationPolicySpec(Model, frozen=True):
     selector: Selector | None = None
+    """None, and no targets: all workloads of the namespace; of the root namespace: of the mesh."""
     target_ref: PolicyTargetReference | None = None
     target_refs: tuple[PolicyTargetReference, ...] = ()
     rules: tuple[Rule, ...] = ()
+    """With none an ALLOW policy matches nothing, and so refuses all."""
     action: Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"] = "ALLOW"
     provider: ExtensionProvider | None = None
+
+    @property
+    def targets(self) -> tuple[PolicyTargetReference, ...]:
+        """`targetRef` is the older form of one `targetRefs`."""
+        return (self.target_ref,) if self.target_ref is not None else self.target_refs
+
+
+REFUSED: Final[Refusals] = {
+    "action=AUDIT": "requests are not audited",
+    "action=CUSTOM": "no other service is asked whether a request may pass",
+    "provider": "no other service is asked whether a request may pass",
+    "targetRef.namespace": "a target is in the namespace of its AuthorizationPolicy",
+    "targetRefs[].namespace": "a target is in the namespace of its AuthorizationPolicy",
+}
 
 
 def validate(resource: Resource[AuthorizationPolicySpec], faults: Faults) -> None:
     """Istio's rules for an AuthorizationPolicy."""
     spec = resource.spec
+    given = [item for item in (spec.selector, spec.target_ref, spec.target_refs) if item]
+    if len(given) > 1:
+        faults.add("expected at most one of selector, targetRef and targetRefs")
+    if spec.selector is not None:
+        rules.labels(spec.selector.match_labels, faults.at("selector").at("matchLabels"))
+    rules.gateway_targets(spec.target_refs, faults.at("targetRefs"))
+    if spec.target_ref is not None:
+        rules.gateway_target(spec.target_ref, faults.at("targetRef"))
     if (spec.action == "CUSTOM") != (spec.provider is not None):
         faults.at("provider").add("is required with action CUSTOM, and only then")
+    if spec.action == "DENY" and not spec.rules:
+        faults.at("rules").add("is required with action DENY; `rules: [{}]` denies all requests")
     for index, rule in enumerate(spec.rules):
-        where = faults.at("rules").item(index)
-        for number, source in enumerate(rule.from_):
-            where.at("from").item(number).required(source.source, "source")
-        for number, target in enumerate(rule.to):
-            where.at("to").item(number).required(target.operation, "operation")
-        for number, condition in enumerate(rule.when):
-            if not (condition.values or condition.not_values):
-                where.at("when").item(number).add("expected values or notValues")
+        validate_rule(rule, faults.at("rules").item(index))

@@ -1,0 +1,102 @@
+"""AuthorizationPolicies at Envoy: which ones count for a workload, and the filters that act on them.
+
+istio.io, "Authorization": a DENY policy that matches refuses a request; then, if there is an ALLOW policy at
+all, one must match. Envoy's RBAC filter does either, for requests and for connections. Rules that speak of
+requests are for HTTP; of connections that are not, an ALLOW policy's such rule lets none pass, and a DENY
+policy's refuses all that its other parts fit (istio.io, "Authorization for TCP traffic").
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy.config.rbac.v3 import rbac_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
+
+from marline.api.resource import Ref
+from marline.api.security.authorization_rule import Rule
+from marline.compile.authorization_matchers import THE_MESH, TrustDomains
+from marline.compile.authorization_rules import Arrival, rule_policy
+from marline.mesh.model import Proxy, Workload
+from marline.mesh.snapshot import MeshSnapshot
+from marline.mesh.workload_policies import policies_for
+
+HTTP_FILTER: Final = "envoy.filters.http.rbac"
+NETWORK_FILTER: Final = "envoy.filters.network.rbac"
+_STATISTICS: Final = "tcp."
+"""What the statistics of connections begin with, as at Istio's proxies."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPolicy:
+    """What of an AuthorizationPolicy counts where it applies."""
+
+    ref: Ref
+    action: str
+    rules: tuple[Rule, ...]
+
+    def rule_name(self, index: int) -> str:
+        """What the details of a refusal call a rule, as at Istio's proxies."""
+        return f"ns[{self.ref.namespace}]-policy[{self.ref.name}]-rule[{index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """Who may call a workload, or through a gateway."""
+
+    policies: tuple[AppliedPolicy, ...] = ()
+    trust_domains: TrustDomains = THE_MESH
+
+    @property
+    def sources(self) -> tuple[Ref, ...]:
+        return tuple(item.ref for item in self.policies)
+
+    def of(self, action: str) -> tuple[AppliedPolicy, ...]:
+        return tuple(item for item in self.policies if item.action == action)
+
+
+NOT_RESTRICTED: Final = Authorization()
+
+
+def authorization(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> Authorization:
+    """All policies for a workload, or for a gateway's proxy."""
+    found = policies_for(snapshot, snapshot.rules.authorization, proxy, workload)
+    policies = tuple(AppliedPolicy(item.ref, item.spec.action, item.spec.rules) for item in found)
+    if not policies:
+        return NOT_RESTRICTED
+    settings = snapshot.settings
+    return Authorization(policies, TrustDomains(settings.trust_domain, settings.trust_domain_aliases))
+
+
+def http_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
+    """The filters of a connection manager, by name and in order: what is denied first."""
+    for rules in _rules(wanted, arrival):
+        yield HTTP_FILTER, http_rbac_pb2.RBAC(rules=rules)
+
+
+def network_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
+    """The filters of a chain that forwards bytes, as above."""
+    for rules in _rules(wanted, arrival):
+        yield NETWORK_FILTER, network_rbac_pb2.RBAC(rules=rules, stat_prefix=_STATISTICS)
+
+
+def _rules(wanted: Authorization, arrival: Arrival) -> Iterator[Any]:
+    for name, action in (("DENY", rbac_pb2.RBAC.DENY), ("ALLOW", rbac_pb2.RBAC.ALLOW)):
+        policies = wanted.of(name)
+        if policies:
+            made = rbac_pb2.RBAC(action=action)
+            add_policies(made, policies, wanted.trust_domains, arrival)
+            yield made
+
+
+def add_policies(
+    made: Any, policies: tuple[AppliedPolicy, ...], trust_domains: TrustDomains, arrival: Arrival
+) -> None:
+    """Let RBAC rules match what any of these policies' rules does."""
+    narrows = made.action == rbac_pb2.RBAC.ALLOW
+    for policy in policies:
+        for index, rule in enumerate(policy.rules):
+            found = rule_policy(rule, policy.ref.namespace, trust_domains, arrival, narrows=narrows)
+            if found is not None:
+                made.policies[policy.rule_name(index)].CopyFrom(found)
