@@ -73,7 +73,7 @@ class Termination:
     @property
     def identifies_clients(self) -> bool:
         """Is a client who its certificate says?"""
-        return self.mesh_identity or bool(self.client_ca and not self.client_may_be_anybody)
+        return bool(self.mesh_identity or (self.client_ca and not self.client_may_be_anybody))
 
 
 def certificate_name(namespace: str, name: str) -> str:
