@@ -1,5 +1,6 @@
 """Tokens of end users at a gateway: requests are routed and limited by what verified tokens say."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -182,6 +183,19 @@ async def test_what_no_token_says_is_not_believed(running: Running) -> None:
     assert (await running.with_claims("claims", {}, **spoofed)).status == 404
     forged = bearer(STRANGER.token({"groups": "staff"}))
     assert (await running.ask(80, "claims.example.com", **forged)).status == 401
+
+
+@pytest.mark.parametrize(
+    "line", ["GET http://users.example.com/", "OPTIONS *", "CONNECT users.example.com:80", "GET //", "PRI /"]
+)
+async def test_no_form_of_a_request_gets_around_verification(running: Running, line: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.edge[80])
+    token = STRANGER.token()
+    head = f"Host: users.example.com\r\nAuthorization: Bearer {token}\r\nConnection: close"
+    writer.write(f"{line} HTTP/1.1\r\n{head}\r\n\r\n".encode())
+    first = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    assert int(first.split()[1]) >= 400
 
 
 async def test_what_a_route_says_holds_also_when_a_token_leads_to_it(running: Running) -> None:

@@ -154,6 +154,28 @@ async def test_a_token_is_found_where_the_rule_says_and_does_not_go_on(caller: C
     assert (await ask(caller, **bearer(good))).status == 401
 
 
+async def test_every_token_of_a_request_must_be_valid(caller: Caller) -> None:
+    theirs, ours = OTHER.token(AUDIENCE), bearer(MAIN.token({"sub": "bob"}))
+    both = await ask(caller, x_bare=theirs, **ours)
+    assert (both.status, both.headers["x-user"], both.headers["x-other-user"]) == (200, "bob", "ann")
+    assert (await ask(caller, x_bare=STRANGER.token(AUDIENCE), **ours)).status == 401
+    assert (await ask(caller, x_bare=theirs, **bearer(STRANGER.token()))).status == 401
+
+
+async def test_rules_may_look_for_their_tokens_at_the_same_place() -> None:
+    keys = {issuer: SigningKey.new("ES256", issuer) for issuer in ("a", "b", "c")}
+    rules = [{"issuer": issuer, "jwks": key_set(key)} for issuer, key in keys.items()]
+    rules[2]["fromHeaders"] = [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}]
+    async with protected_service(policy(rules[:1]) + policy(rules[1:], "more")) as caller:
+        assert (await ask(caller)).status == 200
+        for issuer, key in keys.items():
+            assert (await ask(caller, **bearer(key.token({"iss": issuer})))).status == 200
+            assert (await ask(caller, **bearer(key.token({"iss": "d"})))).status == 401
+        assert (await ask(caller, **bearer(keys["a"].token({"iss": "b"})))).status == 401
+        assert (await ask(caller, x_token=keys["c"].token({"iss": "c"}))).status == 200
+        assert (await ask(caller, x_token=keys["a"].token({"iss": "a"}))).status == 401
+
+
 async def test_a_token_is_also_a_parameter_where_a_rule_names_no_place(caller: Caller) -> None:
     seen = await ask(caller, f"/?access_token={MAIN.token()}")
     assert (seen.status, seen.headers["x-user"]) == (200, "ann")

@@ -30,6 +30,7 @@ SPACE_DELIMITED: Final = ("scope", "permission")
 """Claims that are lists in the metadata, whatever the token has: their text is split at spaces (Istio,
 `JWTRule.spaceDelimitedClaims`)."""
 _STRIPPING: Final = "envoy.http.early_header_mutation.header_mutation"
+_DEFAULT_PLACES: Final = frozenset({("header", "authorization"), ("parameter", "access_token")})
 _NO_KEYS: Final = (
     '{"keys":[{"crv":"P-256","kid":"no-keys","kty":"EC","x":"N1R_JcgWB5cXOsC28tQFiUC0w8Z75FC8Ux_hFaCI_6A",'
     '"y":"QVf78INnjS64ER-Q6mmf0iLJ1wOzy7M-Xr_OF68EeU8"}]}'
@@ -54,6 +55,17 @@ class TokenRule:
             return read_keys(self.rule.jwks).document
         except MalformedKeys:  # written before keys were read as strictly as today
             return _NO_KEYS
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        """Where it looks for a token."""
+        rule = self.rule
+        named = [
+            *(("header", header.name.lower()) for header in rule.from_headers),
+            *(("parameter", name) for name in rule.from_params),
+            *(("cookie", name) for name in rule.from_cookies),
+        ]
+        return frozenset(named) or _DEFAULT_PLACES
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -104,28 +116,47 @@ def authenticate(manager: Any, rules: tuple[TokenRule, ...], *, reroutes: bool =
 
 def build_authentication(rules: tuple[TokenRule, ...], *, reroutes: bool) -> Any:
     """The configuration of Envoy's filter. Without a token a request passes; a token must be valid by one of
-    the rules that look for one where it is (Istio, "Request authentication")."""
+    the rules that look for one where it is.
+
+    In Istio one valid token opens the door for invalid ones at other places, where rules of other issuers
+    look, and such requests are called unsupported ("RequestAuthentication" reference). Here only rules that
+    share a place are alternatives.
+    """
     made = config_pb2.JwtAuthentication(bypass_cors_preflight=True)
-    names = [f"origins-{index}" for index in range(len(rules))]
-    for name, item in zip(names, rules, strict=True):
-        made.providers[name].CopyFrom(_provider(item, reroutes=reroutes))
+    for index, item in enumerate(rules):
+        made.providers[_name(index)].CopyFrom(_provider(item, reroutes=reroutes))
     rule = made.rules.add()
     rule.match.prefix = "/"
-    if len(names) == 1:
-        _or_missing(rule.requires, names[0])
-        return made
-    for name in names:
-        rule.requires.requires_any.requirements.add().provider_name = name
-    # Where no rule accepts the token of a request, each must find none.
-    every = rule.requires.requires_any.requirements.add().requires_all
-    for name in names:
-        _or_missing(every.requirements.add(), name)
+    groups = _sharing_places(rules)
+    if len(groups) == 1:
+        _any_or_missing(rule.requires, groups[0])
+    else:
+        for group in groups:
+            _any_or_missing(rule.requires.requires_all.requirements.add(), group)
     return made
 
 
-def _or_missing(made: Any, provider: str) -> None:
-    made.requires_any.requirements.add().provider_name = provider
+def _name(index: int) -> str:
+    """Of a rule's provider, as in Istio."""
+    return f"origins-{index}"
+
+
+def _any_or_missing(made: Any, indices: Iterable[int]) -> None:
+    for index in indices:
+        made.requires_any.requirements.add().provider_name = _name(index)
     made.requires_any.requirements.add().allow_missing.SetInParent()
+
+
+def _sharing_places(rules: tuple[TokenRule, ...]) -> list[list[int]]:
+    """The rules by their indices, together those that look for a token at the same place."""
+    groups: list[tuple[list[int], frozenset[tuple[str, str]]]] = []
+    for index, item in enumerate(rules):
+        members, places = [index], item.places
+        for group in [each for each in groups if not each[1].isdisjoint(item.places)]:
+            groups.remove(group)
+            members, places = [*group[0], *members], places | group[1]
+        groups.append((members, places))
+    return [sorted(members) for members, _ in groups]
 
 
 def _provider(item: TokenRule, *, reroutes: bool) -> Any:
