@@ -70,6 +70,23 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
+metadata: {name: first}
+spec:
+  hosts: [shared.example.com]
+  gateways: [edge]
+  http:
+  - {match: [{headers: {"@request.auth.claims.sub": {exact: ann}}}], route: [{destination: {host: one}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: second}
+spec:
+  hosts: [shared.example.com]
+  gateways: [edge]
+  http: [{match: [{uri: {prefix: /x}}], route: [{destination: {host: two}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
 metadata: {name: users}
 spec: {hosts: [users.example.com], gateways: [edge], http: [{name: all, route: [{destination: {host: one}}]}]}
 ---
@@ -175,6 +192,11 @@ async def test_requests_are_routed_by_claims(
 async def test_absence_is_asked_for_too(running: Running) -> None:
     for claims, expected in (({}, "one"), ({"sub": "eve"}, "two"), (None, "two")):
         assert (await running.with_claims("claims", claims, "/in")).backend == expected, claims
+
+
+async def test_a_claim_is_a_condition_like_others_where_resources_share_a_host(running: Running) -> None:
+    for claims, expected in (({"sub": "ann"}, "one"), ({"sub": "bob"}, "two")):
+        assert (await running.with_claims("shared", claims, "/x")).backend == expected
 
 
 async def test_what_no_token_says_is_not_believed(running: Running) -> None:

@@ -164,12 +164,17 @@ async def test_every_token_of_a_request_must_be_valid(caller: Caller) -> None:
 
 async def test_rules_may_look_for_their_tokens_at_the_same_place() -> None:
     keys = {issuer: SigningKey.new("ES256", issuer) for issuer in ("a", "b", "c")}
-    rules = [{"issuer": issuer, "jwks": key_set(key)} for issuer, key in keys.items()]
+    rules: list[dict[str, Any]] = [
+        {"issuer": issuer, "jwks": key_set(key), "outputClaimToHeaders": [{"header": issuer, "claim": "sub"}]}
+        for issuer, key in keys.items()
+    ]
     rules[2]["fromHeaders"] = [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}]
     async with protected_service(policy(rules[:1]) + policy(rules[1:], "more")) as caller:
         assert (await ask(caller)).status == 200
         for issuer, key in keys.items():
-            assert (await ask(caller, **bearer(key.token({"iss": issuer})))).status == 200
+            seen = await ask(caller, a="root", b="root", c="root", **bearer(key.token({"iss": issuer})))
+            written = {name: seen.headers[name] for name in keys if name in seen.headers}
+            assert (seen.status, written) == (200, {issuer: "ann"})
             assert (await ask(caller, **bearer(key.token({"iss": "d"})))).status == 401
         assert (await ask(caller, **bearer(keys["a"].token({"iss": "b"})))).status == 401
         assert (await ask(caller, x_token=keys["c"].token({"iss": "c"}))).status == 200

@@ -94,16 +94,16 @@ def authentication(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> 
 
 
 def authenticate(manager: Any, rules: tuple[TokenRule, ...], *, reroutes: bool = False) -> None:
-    """Let a connection manager verify tokens. `reroutes`: routes may depend on what they say.
+    """Let a connection manager verify tokens. `reroutes`: which route a request gets may depend on what its
+    token says.
 
-    Headers that only verified tokens are to write are taken from requests before anything is decided by them.
-    Envoy's filter takes them too, but those of one rule only once it comes to that rule, and not from a CORS
-    preflight; and it comes after the first choice of a route.
+    The filter takes headers away that only verified tokens are to write. By then a route is chosen, so where
+    that matters they are taken away before.
     """
     if not rules:
         return
     headers = dict.fromkeys(name.lower() for item in rules for name in item.headers)
-    if headers:
+    if headers and reroutes:
         stripping = header_mutation_pb2.HeaderMutation()
         for name in headers:
             stripping.mutations.add(remove=name)
