@@ -184,6 +184,39 @@ async def test_connections_of_a_service_go_where_its_tcp_route_says() -> None:
             assert await app.said("web", 9000) == "two"
 
 
+async def test_a_consumers_route_of_requests_leaves_the_producers_of_connections() -> None:
+    both = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: prod}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}, {name: tcp, port: 9000}]}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: web, namespace: prod}
+spec: {address: 127.0.0.1, labels: {app: web}, ports: {http: %d, tcp: %d}}
+"""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(backend("web"))
+        tcp = {
+            name: await stack.enter_async_context(tcp_server(naming(name))) for name in ("web", "two", "own")
+        }
+        text = both % (http.port, tcp["web"])
+        for name, namespace in (("two", "prod"), ("own", "shop")):
+            text += service(name, tcp[name], namespace, protocol="tcp", number=9000)
+        text += attached("TCPRoute", "producer", "[{backendRefs: [{name: two, port: 9000}]}]")
+        refused = "[{matches: [{path: {value: /a}}], backendRefs: [{name: web, namespace: prod, port: 80}]}]"
+        text += attached("HTTPRoute", "consumer", refused, "shop")
+        upstreams = (("web.prod", 80), ("web.prod", 9000))
+        async with application(text, "shop", *upstreams) as app:
+            assert [(await app.call("web.prod", path)).status for path in ("/a", "/b")] == [200, 404]
+            assert await app.said("web.prod", 9000) == "two"
+        text += attached("TCPRoute", "mine", "[{backendRefs: [{name: own, port: 9000}]}]", "shop")
+        async with application(text, "shop", *upstreams) as app:
+            assert await app.said("web.prod", 9000) == "own"
+
+
 async def test_routes_that_cannot_be_attached_say_why() -> None:
     rules = "[{backendRefs: [{name: web, port: 80}]}]"
     text = service("web", 1, "prod")

@@ -216,6 +216,16 @@ LISTENER_WITHOUT_EFFECT: Final = Code(
     "MAR0109", "ListenerWithoutEffect", _W, "The listener of the Sidecar is not there, or not as it says.",
     "Remove the field, or run the workload so that it has a meaning.",
 )  # fmt: skip
+FAILOVER_WITHOUT_DETECTION: Final = Code(
+    "MAR0110", "FailoverWithoutOutlierDetection", _W,
+    "No endpoint is ever found to be bad, so requests never go elsewhere.",
+    "Add outlierDetection to the same policy.",
+)  # fmt: skip
+CORS_WITHOUT_ROUTE: Final = Code(
+    "MAR0111", "CorsPolicyWithoutRoute", _W,
+    "The proxy answers by itself, without the headers of the policy: browsers refuse the answer.",
+    "Put the policy where the request is routed to, or route it.",
+)  # fmt: skip
 KEYS_WITHOUT_TLS: Final = Code(
     "MAR0120", "KeysFetchedWithoutTLS", _W,
     "Whoever stands between the control plane and the issuer can put keys of their own in the place of its.",

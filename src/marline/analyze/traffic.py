@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from marline.analyze.findings import (
+    CORS_WITHOUT_ROUTE,
     OUTLIVES_CALLER,
     PORT_REQUIRED,
     RETRIES_CUT_OFF,
@@ -54,6 +55,16 @@ def retries_cut_off(snapshot: MeshSnapshot) -> Iterator[Finding]:
                     f" the timeout is {rule.timeout}"
                 )
                 yield Finding(RETRIES_CUT_OFF, item.ref, f"spec.http[{index}].retries", message)
+
+
+def cors_without_route(snapshot: MeshSnapshot) -> Iterator[Finding]:
+    """Envoy's CORS filter leaves alone what no cluster answers."""
+    for item in virtual_services(snapshot):
+        for index, rule in enumerate(item.spec.http):
+            if rule.cors_policy is not None and (rule.redirect or rule.direct_response):
+                what = "redirect" if rule.redirect else "directResponse"
+                message = f"it has no effect on the rule's {what}"
+                yield Finding(CORS_WITHOUT_ROUTE, item.ref, f"spec.http[{index}].corsPolicy", message)
 
 
 def _all_attempts(rule: HTTPRoute) -> Duration | None:

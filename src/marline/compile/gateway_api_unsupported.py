@@ -31,11 +31,11 @@ def rule_fault(rule: HTTPRouteRule, index: int) -> str:
     for number, match in enumerate(rule.matches):
         _match(match, faults.at("matches").item(number))
     _filters(rule.filters, faults.at("filters"))
-    _asks_once(rule.filters, faults.at("filters"))
+    _together(rule.filters, faults.at("filters"))
     for number, backend in enumerate(rule.backend_refs):
         where = faults.at("backendRefs").item(number).at("filters")
         _filters(backend.filters, where)
-        _asks_once((*rule.filters, *backend.filters), where)
+        _together((*rule.filters, *backend.filters), where)
     if rule.session_persistence is not None:
         several = sum(backend.weight > 0 for backend in rule.backend_refs) > 1
         _session(rule.session_persistence, several, faults.at("sessionPersistence"))
@@ -78,7 +78,11 @@ def _filters(filters: tuple[HTTPRouteFilter, ...], faults: Faults) -> None:
                     )
 
 
-def _asks_once(filters: tuple[HTTPRouteFilter, ...], faults: Faults) -> None:
+def _together(filters: tuple[HTTPRouteFilter, ...], faults: Faults) -> None:
+    """What filters cannot do beside each other."""
+    kinds = {item.type for item in filters}
+    if {"CORS", "RequestRedirect"} <= kinds:
+        faults.add("CORS is not supported beside RequestRedirect: Envoy's redirects carry no such headers")
     if sum(item.external_auth is not None for item in filters) > 1:
         faults.add("one service at most can be asked whether a request may pass")
 

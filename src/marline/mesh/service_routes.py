@@ -130,10 +130,20 @@ def attached_routes(
 def of_clients(
     routes: Iterable[Resource[Any]], service_namespace: str, namespace: str
 ) -> tuple[Resource[Any], ...]:
-    """Of a service's routes those that count for clients of a namespace."""
+    """Of a service's routes those that count for clients of a namespace. A consumer's routes are instead of
+    the producer's for the same kind of traffic: one of requests leaves connections where they go."""
     every = tuple(routes)
-    consumer = tuple(route for route in every if route.namespace == namespace)
-    return consumer or tuple(route for route in every if route.namespace == service_namespace)
+    taken = {_traffic(route) for route in every if route.namespace == namespace}
+    return tuple(
+        route
+        for route in every
+        if route.namespace == (namespace if _traffic(route) in taken else service_namespace)
+    )
+
+
+def _traffic(route: Resource[Any]) -> str:
+    """Routes of requests, of either kind, stand in for each other; others for their own kind alone."""
+    return route.kind if is_for_connections(route) else "HTTPRoute"
 
 
 def names_port(parent: ParentReference, port: Port) -> bool:

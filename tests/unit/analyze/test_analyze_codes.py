@@ -34,6 +34,11 @@ EDGE: Final = Proxy(
 CLAIM: Final = "@request.auth.claims.sub"
 BY_CLAIM: Final = f"{SVC}{ENTRY}{GATEWAY}vs v {{hosts: [x.org], gateways: [edge], http: [{{match: [{{headers: {{'{CLAIM}': {{exact: a}}}}}}], {ROUTE}}}]}}"
 KEYED: Final = "{jwtRules: [{jwksUri: 'https://x.org/k'}]}"
+FAILOVER: Final = "spec.trafficPolicy.loadBalancer.localityLbSetting"
+PRIORITY: Final = "loadBalancer: {localityLbSetting: {failoverPriority: [app]}}"
+PLACES: Final = "loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}]}}"
+DETECTION: Final = "outlierDetection: {}"
+CORS: Final = "corsPolicy: {allowOrigins: [{exact: 'https://a.org'}]}"
 PATCH: Final = "applyTo: CLUSTER, patch: {operation: REMOVE}"
 VERSION: Final = "match: {proxy: {proxyVersion: '^1'}}"
 CALLER: Final = Proxy(
@@ -117,6 +122,16 @@ CASES: Final = {
         Case("s spec.ingress[0].captureMode", f"sc s {{ingress: [{{{PORT}, captureMode: IPTABLES, {AT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
         Case("s spec.ingress[0].defaultEndpoint", f"sc s {{ingress: [{{{PORT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
         Case("s spec.ingress[0].tls", f"sc s {{ingress: [{{{TLS_PORT}, {AT}}}]}}", f"sc s {{ingress: [{{{TLS_PORT}, {AT}}}]}}\npa p {{mtls: {{mode: PERMISSIVE}}}}", (CALLER,)),
+    ),
+    "MAR0110": (
+        Case(f"d {FAILOVER}.failoverPriority", f"{SVC}dr d {{host: a, trafficPolicy: {{{PRIORITY}}}}}", f"{SVC}dr d {{host: a, trafficPolicy: {{{PRIORITY}, {DETECTION}}}}}"),
+        Case(f"d {FAILOVER}.failover", f"{SVC}dr d {{host: a, trafficPolicy: {{{PLACES}}}}}", f"{SVC}dr d {{host: a, trafficPolicy: {{{PLACES.replace('failover:', 'enabled: false, failover:')}}}}}"),
+        Case("d spec.subsets[0].trafficPolicy.loadBalancer.localityLbSetting.failoverPriority", f"{SVC}dr d {{host: a, subsets: [{{name: v1, labels: {{}}, trafficPolicy: {{{PRIORITY}}}}}]}}", f"{SVC}dr d {{host: a, trafficPolicy: {{{DETECTION}}}, subsets: [{{name: v1, labels: {{}}, trafficPolicy: {{{PRIORITY}}}}}]}}"),
+        Case("d spec.trafficPolicy.portLevelSettings[0].loadBalancer.localityLbSetting.failoverPriority", f"{SVC}dr d {{host: a, trafficPolicy: {{{DETECTION}, portLevelSettings: [{{port: {{number: 80}}, {PRIORITY}}}]}}}}", f"{SVC}dr d {{host: a, trafficPolicy: {{portLevelSettings: [{{port: {{number: 80}}, {PRIORITY}, {DETECTION}}}]}}}}"),
+    ),
+    "MAR0111": (
+        Case("v spec.http[0].corsPolicy", f"{SVC}vs v {{hosts: [a], http: [{{redirect: {{uri: /b}}, {CORS}}}]}}", f"{SVC}vs v {{hosts: [a], http: [{{{ROUTE}, {CORS}}}]}}"),
+        Case("v spec.http[0].corsPolicy", f"{SVC}vs v {{hosts: [a], http: [{{directResponse: {{status: 200}}, {CORS}}}]}}", f"{SVC}vs v {{hosts: [a], http: [{{directResponse: {{status: 200}}}}]}}"),
     ),
 }  # fmt: skip
 ALL = [

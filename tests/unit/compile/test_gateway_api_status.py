@@ -192,3 +192,18 @@ def test_a_route_of_a_service_may_lead_to_any_namespace_without_a_grant() -> Non
     status = told(service("web", 80, namespace="prod") + route(parent, backend))["HTTPRoute"]
     (found,) = status["parents"]
     assert verdicts(found["conditions"])["ResolvedRefs"] == ("True", "ResolvedRefs")
+
+
+def test_a_rule_with_filters_that_cannot_be_together_is_dropped_and_told() -> None:
+    cors = "{type: CORS, cors: {allowOrigins: ['https://a.org']}}"
+    away = "{type: RequestRedirect, requestRedirect: {hostname: b.org}}"
+    text = f"""
+{HEAD}kind: HTTPRoute
+metadata: {{name: route}}
+spec:
+  parentRefs: [{{name: edge}}]
+  rules: [{{filters: [{cors}, {away}]}}, {{filters: [{away}]}}]
+"""
+    (parent,) = told(GATEWAY + text)["HTTPRoute"]["parents"]
+    partly = next(item for item in parent["conditions"] if item["type"] == "PartiallyInvalid")
+    assert partly["message"].startswith("Dropped Rule: spec.rules[0].filters: CORS is not supported")
