@@ -17,10 +17,11 @@ from marline.store.embedded.access.nodes import Registrations, authorize_signing
 from marline.store.embedded.credentials import ApiCredentials, User
 from marline.store.embedded.http.auth import authorize_acting_as
 from marline.store.embedded.http.bodies import read_object
+from marline.store.embedded.http.pace import Pace
 from marline.store.embedded.join_tokens import JoinTokens
 from marline.store.embedded.server import USER, Extra
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import BadRequest
+from marline.store.interface import BadRequest, Refused
 from marline.store.status import failure
 from marline.xds import status
 from marline.xds.hub import Hub
@@ -28,6 +29,9 @@ from marline.xds.hub import Hub
 MIN_LIFE_SECONDS: Final = 60.0
 MAX_LIFE_SECONDS: Final = 366 * 86400.0
 """Of tokens that end, and of users' certificates."""
+_SIGNATURES_PER_SECOND: Final = 10.0
+_SIGNATURE_BURST: Final = 200.0
+"""Of one node or user, each a signature of the authority: a node that starts has a burst of them."""
 _NAME_LENGTH: Final = 64
 """As X.509 limits names (RFC 5280, ub-common-name)."""
 _NODE_LIFE: Final = datetime.timedelta(days=90)
@@ -44,12 +48,17 @@ def endpoints(
 ) -> tuple[Extra, ...]:
     """For `server.serve`, which lets a request through if the user's roles allow its method and path."""
     policy, registrations = store.policy, Registrations(store.state)
+    signatures = Pace(_SIGNATURES_PER_SECOND, _SIGNATURE_BURST)
 
     async def sign(request: web.Request) -> web.Response:
-        def permit(identity: SpiffeId) -> None:
-            authorize_signing(
-                request[USER], identity.namespace, identity.service_account, policy, registrations
+        user = request[USER]
+        if tokens.ADMINS not in user.groups and signatures.take(user.name, time.monotonic()):
+            raise Refused(
+                "too many certificates are asked for, please try again later", "TooManyRequests", 429
             )
+
+        def permit(identity: SpiffeId) -> None:
+            authorize_signing(user, identity.namespace, identity.service_account, policy, registrations)
 
         try:
             answer = signing.handle(await read_object(request), permit, time.time())

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,10 +19,16 @@ from marline.xds.hub import Hub
 from marline.xds.messages import Response, decode, encode, proxy_of
 
 _SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-_MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
+_MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """A proxy that reconnects names all that it has: some 100 bytes for each resource."""
+STREAMS_OF_PROXY: Final = 4
+"""An Envoy has one, and for a moment a second one when it reconnects."""
+STREAMS_OF_CONNECTION: Final = 8
+FIRST_REQUEST_SECONDS: Final = 10.0
+"""So long a stream may take to say whose it is."""
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+    ("grpc.max_concurrent_streams", STREAMS_OF_CONNECTION),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -65,6 +72,8 @@ class _Handler(grpc.GenericRpcHandler):
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._streams: Counter[str] = Counter()
+        """By node id."""
 
     def service(self, call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         if call.method != f"/{_SERVICE}/DeltaAggregatedResources":
@@ -74,7 +83,12 @@ class _Handler(grpc.GenericRpcHandler):
         )
 
     async def _stream(self, requests: AsyncIterator[Any], context: Context) -> None:
-        first = await anext(requests, None)
+        try:
+            async with asyncio.timeout(FIRST_REQUEST_SECONDS):
+                first = await anext(requests, None)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the stream did not say whose it is")
+            return
         if first is None:
             return
         try:
@@ -83,7 +97,17 @@ class _Handler(grpc.GenericRpcHandler):
             _log.warning("a proxy is refused: %s", error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             return
-        await _converse(self._hub, proxy, first, requests, context)
+        if self._streams[proxy.node_id] >= STREAMS_OF_PROXY:
+            message = f"node {proxy.node_id!r} has {STREAMS_OF_PROXY} streams already"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+            return
+        self._streams[proxy.node_id] += 1
+        try:
+            await _converse(self._hub, proxy, first, requests, context)
+        finally:
+            self._streams[proxy.node_id] -= 1
+            if not self._streams[proxy.node_id]:
+                del self._streams[proxy.node_id]
 
 
 async def _converse(
@@ -101,6 +125,10 @@ async def _converse(
             writer = group.create_task(_write(outbox, context), name=f"ads {proxy.node_id}")
             hub.receive(connection, decode(first))
             async for message in requests:
+                if message.node.id not in ("", proxy.node_id):
+                    # Who it is was said, and its configuration is that one's.
+                    reason = f"node {proxy.node_id!r} cannot become {message.node.id!r}"
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
                 hub.receive(connection, decode(message))
             writer.cancel()
     finally:

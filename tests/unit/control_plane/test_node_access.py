@@ -9,21 +9,37 @@ from typing import Any
 import pytest
 
 from marline.control_plane.endpoints import endpoints
-from marline.control_plane.wiring import ControlPlane
 from marline.identity import endpoint
 from marline.identity.ca_home import open_home
 from marline.identity.svid import key_pem, make_csr, make_key
-from marline.mesh.model import MeshSettings
+from marline.mesh.model import MeshSettings, Proxy
+from marline.mesh.patches import PatchId
 from marline.store.embedded.credentials import ApiCredentials, KeyPair, User, write_kubeconfig
 from marline.store.embedded.join_tokens import JoinTokens
 from marline.store.embedded.server import serve
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import BadRequest, Forbidden, Refused
+from marline.store.interface import BadRequest, Forbidden, Refused, Unavailable
 from marline.store.remote.client import RemoteStore
 from marline.store.remote.kubeconfig import Connection
 from marline.store.tokens import ADMINS, CERTIFICATES, JOIN, JOIN_TOKENS, NODE_LABEL, PATH
+from marline.xds import messages
+from marline.xds.hub import Hub
 
 CSR = make_csr(make_key())
+
+
+class Unobserved:
+    """Hears of proxies; none connects here."""
+
+    def connected(self, proxy: Proxy) -> None: ...
+
+    def disconnected(self, proxy: Proxy) -> None: ...
+
+    def refused(self, proxy: Proxy, refused: messages.Refused) -> None: ...
+
+    def patched(self, proxy: Proxy, patches: frozenset[PatchId]) -> None: ...
+
+    def settled(self, proxy: Proxy, settled: messages.Settled) -> None: ...
 
 
 class Api:
@@ -72,7 +88,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     store = await EmbeddedStore.open(tmp_path / "marline.db")
     credentials = ApiCredentials.open(tmp_path / "api")
     signing = endpoint.SignEndpoint(open_home(tmp_path / "ca", "cluster.local", time.time()), "cluster.local")
-    hub = ControlPlane.of(store, MeshSettings(), tmp_path).hub
+    hub = Hub(MeshSettings(), Unobserved())
     extra = endpoints(hub, signing, credentials, store, JoinTokens(tmp_path / "join.json"))
     server = await serve(store, credentials=credentials, extra=extra, open_paths=(JOIN,))
     yield Api(tmp_path, credentials, f"https://127.0.0.1:{server.port}", store)
@@ -150,6 +166,23 @@ async def test_an_identity_ends_with_its_registration(api: Api) -> None:
             await admin.request("DELETE", f"{ENTRIES}/{name}")
     with pytest.raises(Forbidden):
         await api.sign(api.client("system:node:edge-1", "marline:nodes"))
+
+
+async def test_a_node_that_asks_for_certificates_without_end_is_told_to_wait(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.register("r", "edge-1")
+    monkeypatch.setattr("marline.control_plane.endpoints.time.monotonic", lambda: 0.0)
+    spiffe_id = "spiffe://cluster.local/ns/default/sa/reviews"
+    async with api.client("system:node:edge-1", "marline:nodes") as node:
+
+        async def ask() -> None:
+            await node.request("POST", endpoint.PATH, body={"csr": CSR, "spiffeId": spiffe_id})
+
+        with pytest.raises(Unavailable, match="too many certificates"):
+            for _ in range(201):
+                await ask()
+        await api.sign(api.client("admin", ADMINS))
 
 
 ENTRIES = "/apis/networking.istio.io/v1/namespaces/default/workloadentries"

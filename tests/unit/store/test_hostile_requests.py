@@ -1,6 +1,7 @@
 """Requests that nobody means well by: each gets a `Status` of its own fault, and the server goes on."""
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from store_objects import configmap, service, virtual_service
 
 from marline.api.errors import InvalidResource
 from marline.store.embedded.http import protobuf
-from marline.store.interface import BadRequest, Forbidden, Refused
+from marline.store.interface import AlreadyExists, BadRequest, Forbidden, NotFound, Refused
 from marline.store.list_types import list_types
 from marline.store.patch import BadPatch, Inapplicable, json_patch, strategic_merge_patch
 from marline.store.remote.client import RemoteStore
@@ -36,7 +37,7 @@ async def code_of(client: RemoteStore, method: str, path: str, body: Any, media:
         return (await client.request(method, path, body=payload, content_type=media)).status
     except InvalidResource:
         return 422
-    except (BadRequest, Forbidden, Refused) as error:
+    except (AlreadyExists, BadRequest, Forbidden, NotFound, Refused) as error:
         return error.code
 
 
@@ -156,6 +157,58 @@ def test_protobuf_of_anything_is_read_or_refused(body: bytes) -> None:
         protobuf.decode(b"k8s\x00" + body)
     except (BadRequest, Refused):
         return
+
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+REVIEWED = "/apis/authorization.k8s.io/v1"
+TAKING = (
+    CONFIGMAPS, "/marline/v1/apply", f"{RBAC}/clusterroles", f"{RBAC}/namespaces/default/rolebindings",
+    f"{REVIEWED}/selfsubjectaccessreviews", f"{REVIEWED}/selfsubjectrulesreviews",
+    f"{REVIEWED}/subjectaccessreviews", f"{REVIEWED}/namespaces/default/localsubjectaccessreviews",
+    "/apis/networking.istio.io/v1/namespaces/default/virtualservices",
+)  # fmt: skip
+WORDS = (
+    "metadata", "name", "rules", "verbs", "resources", "apiGroups", "roleRef", "subjects", "kind", "spec",
+    "aggregationRule", "clusterRoleSelectors", "matchLabels", "matchExpressions", "key", "operator", "user",
+    "resourceAttributes", "nonResourceAttributes", "verb", "path", "groups", "objects",
+    "fieldManager", "labels",
+)  # fmt: skip
+
+
+def anything(random: Random, depth: int = 4) -> Any:
+    """JSON of any form, with the names that the API knows."""
+    scalars = (
+        None,
+        True,
+        0,
+        -1,
+        1e300,
+        "",
+        "*",
+        "a",
+        "x/y",
+        "\u0000",
+        "In",
+        "Role",
+        "ClusterRole",
+        "é" * 300,
+    )
+    form = random.randrange(3 if depth else 1)
+    if form == 0:
+        return random.choice(scalars)
+    if form == 1:
+        return [anything(random, depth - 1) for _ in range(random.randrange(3))]
+    return {random.choice(WORDS): anything(random, depth - 1) for _ in range(random.randrange(5))}
+
+
+async def test_any_body_is_taken_or_is_the_callers_fault(client: RemoteStore) -> None:
+    random = Random(7)
+    for number in range(400):
+        body = anything(random) if number % 4 else {"metadata": {"name": "a"}} | {
+            word: anything(random) for word in random.sample(WORDS, 4)
+        }  # fmt: skip
+        path = TAKING[number % len(TAKING)]
+        assert await code_of(client, "POST", path, json.dumps(body)) in (200, 201, 400, 404, 409, 422), body
 
 
 async def test_virtual_service_with_a_thousand_faults_names_them_all(client: RemoteStore) -> None:

@@ -1,6 +1,7 @@
 """The gRPC shell around the hub: who may open its socket, and what its streams carry."""
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from marline.compile.resource import CLUSTER
 from marline.mesh.model import ChangeSet, MeshSettings
 from marline.mesh.proxy import to_metadata
 from marline.xds.hub import Hub
-from marline.xds.server import serve_ads
+from marline.xds.server import STREAMS_OF_PROXY, serve_ads
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
@@ -82,6 +83,55 @@ async def test_a_node_that_describes_no_proxy_is_refused_with_what_is_wrong() ->
             await call.read()
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert hub.connections == []
+
+
+async def test_a_proxy_cannot_become_another_on_its_stream() -> None:
+    async with served() as (_, socket), stream(socket) as call:
+        await call.write(introduction())
+        await call.read()
+        await call.write(request(node={"id": "b"}))
+        with pytest.raises(aio.AioRpcError, match="node 'a' cannot become 'b'"):
+            while await call.read() is not aio.EOF:
+                pass
+
+
+async def test_a_proxy_has_a_few_streams_and_no_more() -> None:
+    async with served() as (hub, socket), contextlib.AsyncExitStack() as stack:
+        for _ in range(STREAMS_OF_PROXY):
+            call = await stack.enter_async_context(stream(socket))
+            await call.write(introduction())
+            await call.read()
+        surplus = await stack.enter_async_context(stream(socket))
+        await surplus.write(introduction())
+        with pytest.raises(aio.AioRpcError) as refused:
+            await surplus.read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert len(hub.connections) == STREAMS_OF_PROXY
+
+
+async def test_a_stream_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marline.xds.server.FIRST_REQUEST_SECONDS", 0.05)
+    async with served() as (_, socket), stream(socket) as call:
+        with pytest.raises(aio.AioRpcError) as refused:
+            await call.read()
+        assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_hostile_requests_end_their_own_stream_and_no_other() -> None:
+    """Bytes of any kind: the stream fails, or nothing comes of it; the next proxy is served."""
+    async with served() as (_, socket):
+        async with aio.insecure_channel(f"unix:{socket}") as channel:
+            for size in range(0, 400, 7):
+                data = bytes((size * 31 + index * 17) % 256 for index in range(size))
+                call = channel.stream_stream(METHOD, None, None)()
+                with contextlib.suppress(aio.AioRpcError, asyncio.InvalidStateError):
+                    await call.write(data)
+                    await call.done_writing()
+                    while await call.read() is not aio.EOF:
+                        pass
+        async with stream(socket) as call:
+            await call.write(introduction())
+            assert (await call.read()).resources
 
 
 async def test_nothing_but_delta_ads_is_served() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,10 +15,10 @@ from marline.api.errors import InvalidResource
 from marline.api.resource import Ref
 from marline.store import status, together
 from marline.store.embedded.access.attributes import Attributes
-from marline.store.embedded.access.builtin import OPEN_PATHS
-from marline.store.embedded.access.policy import Policy
 from marline.store.embedded.credentials import ApiCredentials
 from marline.store.embedded.http import auth, bodies, definitions, discovery, openapi, reviews
+from marline.store.embedded.http.connections import LIMITS, Connections, Limits
+from marline.store.embedded.http.gate import Gate
 from marline.store.embedded.http.resources import Resources, json_response
 from marline.store.embedded.http.target import TARGET, accepted_form, flag, parse_target
 from marline.store.embedded.http.together import apply_together
@@ -35,10 +34,6 @@ Extra = tuple[str, str, Handler]
 
 KUBERNETES_VERSION: Final = ("1", "37")
 """The version whose protocol this is, for clients that adapt to it."""
-_BODY_SECONDS: Final = 30.0
-_RESOURCE_PATH: Final = re.compile(r"/api/[^/]+/.+|/apis/[^/]+/[^/]+/.+", re.DOTALL)
-"""Who may do what below these is decided where it is known which resource is meant."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -47,13 +42,13 @@ class RunningServer:
     """A server that answers until it is closed."""
 
     port: int
+    _listener: asyncio.Server
     _runner: web.AppRunner
     _open: set[asyncio.Task[Any]]
 
     async def close(self) -> None:
         """Stop listening and end all requests, watches among them."""
-        for site in list(self._runner.sites):
-            await site.stop()
+        self._listener.close()
         for task in list(self._open):
             task.cancel()
         await self._runner.cleanup()
@@ -67,13 +62,16 @@ async def serve(
     credentials: ApiCredentials,
     extra: Sequence[Extra] = (),
     open_paths: Collection[str] = (),
+    limits: Limits = LIMITS,
 ) -> RunningServer:
     """Serve a store. With port 0 a free one is taken; raises OSError if the port is not to be had.
     `open_paths`: those of `extra` that need no credentials."""
     running: set[asyncio.Task[Any]] = set()
+    connections = Connections(limits)
+    gate = Gate(credentials, store.policy, connections, open_paths)
     app = web.Application(
         client_max_size=bodies.LIMIT,
-        middlewares=[_tracked(running), _errors, _authenticated(credentials, store.policy, open_paths)],
+        middlewares=[_tracked(running), _errors, gate.middleware()],
     )
     for method, path, handler in extra:
         app.router.add_route(method, path, handler)
@@ -84,13 +82,17 @@ async def serve(
         lingering_time=5.0, max_field_size=16384,
     )  # fmt: skip
     await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=credentials.server_context(), backlog=256)
+    http = runner.server
+    assert http is not None  # noqa: S101 (tells the type checker: it is there after `setup`)
     try:
-        await site.start()
+        listener = await asyncio.get_running_loop().create_server(
+            lambda: connections.guarded(http()), host, port, backlog=256, ssl=credentials.server_context(),
+            ssl_handshake_timeout=limits.handshake_seconds,
+        )  # fmt: skip
     except OSError:
         await runner.cleanup()
         raise
-    return RunningServer(int(runner.addresses[0][1]), runner, running)
+    return RunningServer(int(listener.sockets[0].getsockname()[1]), listener, runner, running)
 
 
 def _tracked(running: set[asyncio.Task[Any]]) -> Middleware:
@@ -130,26 +132,6 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         _log.exception("%s %s failed", request.method, request.path)
         body = status.failure(500, "InternalError", f"{type(error).__name__}; the server's log says more")
     return json_response(body, body["code"])
-
-
-def _authenticated(credentials: ApiCredentials, policy: Policy, open_paths: Collection[str]) -> Middleware:
-    @web.middleware
-    async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-        user = auth.authenticate(request, credentials, policy)
-        if user is None and request.path not in (*OPEN_PATHS, *open_paths):
-            response = json_response(status.failure(401, "Unauthorized", "Unauthorized"), 401)
-            response.headers["WWW-Authenticate"] = 'Bearer realm="marline"'
-            return response
-        if user is not None:
-            request[auth.USER] = user
-            if not _RESOURCE_PATH.fullmatch(request.path):
-                policy.authorize(user, Attributes(request.method.lower(), path=request.path))
-        if request.method in ("POST", "PUT", "PATCH", "DELETE"):
-            async with asyncio.timeout(_BODY_SECONDS):
-                await request.read()
-        return await handler(request)
-
-    return authenticated
 
 
 class _Root:

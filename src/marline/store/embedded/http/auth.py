@@ -18,16 +18,15 @@ USER: Final = web.RequestKey("user", User)
 _ANONYMOUS: Final = "system:anonymous"
 
 
-def authenticate(request: web.Request, credentials: ApiCredentials, policy: Policy) -> User | None:
-    """The user of the client certificate (verified by TLS) or of the bearer token, if any is valid; raises
-    `Forbidden` if that user may not act as the one whom the headers name."""
+def authenticate(request: web.Request, credentials: ApiCredentials) -> User | None:
+    """The user of the client certificate (verified by TLS) or of the bearer token, if any is valid."""
     transport = request.transport
     user = user_of_certificate(transport.get_extra_info("peercert")) if transport else None
     if user is None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             user = credentials.user_of_token(token.strip())
-    return None if user is None else _impersonated(request, _completed(user), policy)
+    return None if user is None else _completed(user)
 
 
 def _completed(user: User) -> User:
@@ -36,7 +35,8 @@ def _completed(user: User) -> User:
     return User(user.name, tuple(dict.fromkeys(groups)))
 
 
-def _impersonated(request: web.Request, user: User, policy: Policy) -> User:
+def impersonated(request: web.Request, user: User, policy: Policy) -> User:
+    """Whom a user acts as, by the request's headers: as a rule as himself. Raises `Forbidden`."""
     asked = [name for name in request.headers if name.lower().startswith("impersonate-")]
     if not asked:
         return user
