@@ -3,6 +3,7 @@
 import click
 
 from marline.cli.authz_check import check
+from marline.cli.authz_suggest import suggest
 from marline.cli.authz_test import test
 
 
@@ -11,5 +12,5 @@ def command() -> None:
     """Show what authorization policies decide, and test them."""
 
 
-for _command in (check, test):
+for _command in (check, test, suggest):
     command.add_command(_command)

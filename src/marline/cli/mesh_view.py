@@ -97,7 +97,7 @@ class Observer:
         notes: list[str] = []
         statuses = await self._workloads(notes)
         proxies = await self._proxies(notes)
-        reading = await read(_admins(statuses), self.clock)
+        reading = await read_statistics(statuses, self.clock)
         for status in statuses:
             reason = reading.unreadable.get(_key(status))
             if reason and status.ready:
@@ -142,6 +142,11 @@ class Observer:
             before = self.readings[1]
             del self.readings[0]
         return before
+
+
+async def read_statistics(statuses: Iterable[WorkloadStatus], clock: Callable[[], float]) -> Reading:
+    """What the proxies of these workloads have counted until now."""
+    return await read(_admins(statuses), clock)
 
 
 def _key(status: WorkloadStatus) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from marline.api.resource import Ref
 from marline.compile.resource import LISTENER
 from marline.compile.units import InboundUnit
+from marline.explain.authorization import judge
 from marline.explain.connections import (
     Connection,
     chain_for,
@@ -15,9 +16,10 @@ from marline.explain.connections import (
     strange_filters,
     terminates_tls,
 )
-from marline.explain.managers import route_request, under_load
+from marline.explain.managers import as_seen, route_request, under_load
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.origin import Place
+from marline.explain.rbac import Attempt
 from marline.explain.request import CannotTell, Request
 from marline.explain.upstreams import Upstream
 from marline.explain.view import CompiledView
@@ -27,6 +29,7 @@ from marline.mesh.model import Capture, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
 _WORKLOAD_ENTRY: Final = ("networking.istio.io", "WorkloadEntry")
+_FORBIDDEN: Final = 403
 _HTTP_BYTES: Final = ("http/1.1",)
 _HTTP_ALPN: Final = ("h2", "http/1.1")
 
@@ -60,8 +63,15 @@ class Peers:
         )
 
 
-def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Request | None) -> Arrival:
-    """`request`: as it is sent; None for bytes that are no HTTP. Raises `CannotTell`."""
+def arrive(
+    snapshot: MeshSnapshot,
+    peers: Peers,
+    upstream: Upstream,
+    request: Request | None,
+    caller: Attempt | None = None,
+) -> Arrival:
+    """`request`: as it is sent; None for bytes that are no HTTP. `caller`: who sends it; None: whether
+    policies let it pass is not asked. Raises `CannotTell`."""
     if not upstream.workload:
         return Arrival(True, "it is no workload of the mesh")
     if upstream.security.proxy_protocol:
@@ -75,7 +85,7 @@ def arrive(snapshot: MeshSnapshot, peers: Peers, upstream: Upstream, request: Re
     listener = inbound_listener(view, proxy, upstream.port)
     if listener is None:
         return Arrival(False, f"its proxy does not listen on port {upstream.port}")
-    found = _at_listener(view, listener, proxy.workloads[index], upstream, request)
+    found = _at_listener(view, listener, proxy.workloads[index], upstream, request, caller)
     if is_gateway and found.accepted and not found.status:
         onward = f"{found.text}; `marline explain {upstream.workload}` tells where it is sent on"
         return replace(found, text=onward)
@@ -91,7 +101,12 @@ def inbound_listener(view: CompiledView, proxy: Proxy, port: int) -> Any | None:
 
 
 def _at_listener(
-    view: CompiledView, listener: Any, workload: Workload, upstream: Upstream, request: Request | None
+    view: CompiledView,
+    listener: Any,
+    workload: Workload,
+    upstream: Upstream,
+    request: Request | None,
+    caller: Attempt | None,
 ) -> Arrival:
     security = upstream.security
     tls = security.kind != "plain"
@@ -123,7 +138,26 @@ def _at_listener(
         expected = " or ".join(security.expected)
         return Arrival(False, f"it is {identity}, but {expected} is expected", place)
     how = f"taken, as {identity}" if security.kind == "mtls" else "taken"
-    return _answer(view, chain, request, how, place)
+    found = _answer(view, chain, request, how, place)
+    if caller is None:
+        return found
+    principals = caller.principals if security.kind == "mtls" else ()
+    shown = replace(caller, principals=principals, port=upstream.port, server_name=security.server_name)
+    return _as_policies_say(chain, found, replace(shown, address=upstream.address), request)
+
+
+def _as_policies_say(chain: Any, found: Arrival, caller: Attempt, request: Request | None) -> Arrival:
+    manager = manager_of(chain)
+    if manager is not None and request is not None:
+        caller = replace(caller, request=as_seen(manager, request))
+    judgement = judge(chain, caller)
+    asked = tuple(f"whether {name} lets it pass is not known" for name in judgement.asked)
+    if judgement.allowed:
+        place = judgement.place or found.place
+        return replace(found, doubts=(*found.doubts, *asked), place=place)
+    if caller.request is None:
+        return Arrival(False, judgement.text, judgement.place)
+    return Arrival(True, judgement.text, judgement.place, _FORBIDDEN)
 
 
 def _answer(

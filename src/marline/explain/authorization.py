@@ -23,12 +23,6 @@ from marline.explain.rbac import Attempt, covering, metadata_fits
 
 _POLICY: Final = ("security.istio.io", "AuthorizationPolicy")
 _NAME: Final = re.compile(r"ns\[(?P<namespace>[^\]]*)\]-policy\[(?P<name>[^\]]*)\]-rule\[(?P<rule>\d+)\]")
-_EVALUATED: Final = tuple(
-    kind.DESCRIPTOR.full_name
-    for kind in (
-        http_rbac.RBAC, network_rbac.RBAC, http_ext_authz.ExtAuthz, network_ext_authz.ExtAuthz,
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +44,6 @@ class Judgement:
     asked: tuple[str, ...] = ()
     """The services that are asked before, by their clusters: it passes only if they let it."""
     tried: tuple[DryRun, ...] = ()
-
-
-def evaluates(filter_config: Any) -> bool:
-    """Is a filter one of those that `judge` evaluates?"""
-    return filter_config.type_url.rpartition("/")[2] in _EVALUATED
 
 
 def judge(chain: Any, attempt: Attempt) -> Judgement:

@@ -22,6 +22,14 @@ from marline.compile.tls import SVID_SECRET
 from marline.explain.request import CannotTell, only, without
 
 _KNOWN: Final = frozenset({HCM, TCP_PROXY, SNI_CLUSTER, SNI_FORWARD_PROXY})
+_DECIDING: Final = frozenset(
+    {
+        "envoy.extensions.filters.http.rbac.v3.RBAC",
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+        "envoy.extensions.filters.network.rbac.v3.RBAC",
+        "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz",
+    }
+)
 _PLAIN, _TLS = "raw_buffer", "tls"
 _MATCH: Final = (
     "destination_port", "prefix_ranges", "server_names", "transport_protocol", "application_protocols",
@@ -168,7 +176,12 @@ def by_server_name(chain: Any) -> bool:
 
 def strange_filters(chain: Any) -> list[str]:
     """The network filters of a chain that are not evaluated."""
-    return [item.name for item in chain.filters if item.name not in _KNOWN]
+    return [item.name for item in chain.filters if item.name not in _KNOWN and not decides_access(item)]
+
+
+def decides_access(item: Any) -> bool:
+    """Is a filter, of requests or of connections, one of those that `authorization` evaluates?"""
+    return item.typed_config.type_url.rpartition("/")[2] in _DECIDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from marline.compile.passthrough import BLACK_HOLE, PASSTHROUGH
 from marline.compile.resource import CLUSTER
 from marline.explain.arrival import Arrival, Peers, arrive, workload_of
 from marline.explain.origin import Place
+from marline.explain.rbac import Attempt
 from marline.explain.request import CannotTell, Request
 from marline.explain.rules import policy_place, subset_place
 from marline.explain.steps import Detail, Ending, Fate, Step
@@ -23,6 +24,7 @@ from marline.explain.upstreams import (
     upstreams_of,
 )
 from marline.explain.view import ClusterName, CompiledView
+from marline.mesh.endpoints import spiffe_id
 
 MOST: Final = 20
 """Endpoints of one cluster that are looked at one by one."""
@@ -168,9 +170,16 @@ class Courier:
         if seen:
             return Arrival(False, f"left out now: {seen} (as the proxy says)")
         try:
-            return arrive(self.view.snapshot, self.peers, upstream, request)
+            return arrive(self.view.snapshot, self.peers, upstream, request, self._caller())
         except CannotTell as error:
             return Arrival(True, "", doubts=(str(error),))
+
+    def _caller(self) -> Attempt:
+        """As the other end sees the workload."""
+        client = self.view.proxy.workloads[0]
+        domain = self.view.snapshot.settings.trust_domain
+        identity = spiffe_id(domain, client.namespace, client.service_account)
+        return Attempt(principals=(identity,), source=client.address, remote=client.address)
 
     def _not_ready(self, cluster: str) -> Iterator[Detail]:
         """Workloads that are left out since they are not ready."""

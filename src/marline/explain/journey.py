@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from marline.compile.tls import SNI_SUFFIX
 from marline.explain.arrival import Peers
+from marline.explain.authorization import judge
 from marline.explain.connections import (
     by_server_name,
     manager_of,
@@ -17,10 +18,11 @@ from marline.explain.connections import (
 from marline.explain.delivery import Courier, Observed
 from marline.explain.entry import Entry, enter
 from marline.explain.inactive import left_out
-from marline.explain.managers import route_request, under_load
+from marline.explain.managers import as_seen, route_request, under_load
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.naming import resolve
 from marline.explain.origin import Place
+from marline.explain.rbac import Attempt
 from marline.explain.request import CannotTell, without
 from marline.explain.route_facts import fact_steps
 from marline.explain.routing import Decision, Outcome, Taken
@@ -44,6 +46,7 @@ _BY: Final = {
 }
 _ANSWERS: Final = frozenset({"redirect", "direct response", "cors", "tls required"})
 _FIRST_ERROR: Final = 500
+_FORBIDDEN: Final = 403
 
 
 def explain(
@@ -145,6 +148,8 @@ class _Journey:
     def _route(self, manager: Any, entry: Entry) -> None:
         assert entry.request is not None  # noqa: S101 (the caller has made sure)
         decision = route_request(manager, self.view, entry.request)
+        if not self._is_let_in(manager, entry):
+            return
         self.steps += _host_steps(decision)
         if decision.host is not None:
             self.steps += self._route_steps(decision)
@@ -159,6 +164,22 @@ class _Journey:
                 self._deliver(outcome.cluster, outcome.share, outcome.request, outcome.missing)
             else:
                 self.endings.append(_answer(outcome))
+
+    def _is_let_in(self, manager: Any, entry: Entry) -> bool:
+        """Do policies of a gateway let the request pass? At sidecars there are none for what is sent."""
+        assert entry.request is not None  # noqa: S101 (the caller has made sure)
+        port = entry.connection.port if entry.connection is not None else 0
+        try:
+            found = judge(entry.chain, Attempt(request=as_seen(manager, entry.request), port=port))
+        except CannotTell as error:
+            self.doubts.append(f"whether policies let it pass is not known: {error}")
+            return True
+        self.doubts += [f"whether {name} lets it pass is not known" for name in found.asked]
+        if found.allowed:
+            return True
+        self.steps.append(Step("authorization", found.text, found.place))
+        self.endings.append(Ending(Fate.REFUSED, f"{found.text}: {_FORBIDDEN}", status=_FORBIDDEN))
+        return False
 
     def _route_steps(self, decision: Decision) -> Iterator[Step]:
         missed = [Detail(item.why, item.place) for item in decision.misses]

@@ -11,6 +11,7 @@ from marline.compile.filters import ROUTER_FILTER
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
+from marline.explain.connections import decides_access
 from marline.explain.paths import normalized
 from marline.explain.request import CannotTell, Request, without
 from marline.explain.routing import Decision, decide
@@ -74,7 +75,9 @@ def as_seen(manager: Any, request: Request) -> Request:
 def strange_filters(manager: Any, decision: Decision) -> list[str]:
     """The HTTP filters that act on this request and are not evaluated: what they refuse or change is not
     known."""
-    return [name for name in _acting(manager, decision) if name not in _KNOWN and name not in _BY_LOAD]
+    deciding = {item.name for item in manager.http_filters if decides_access(item)}
+    known = _KNOWN | _BY_LOAD.keys() | deciding
+    return [name for name in _acting(manager, decision) if name not in known]
 
 
 def under_load(manager: Any, decision: Decision) -> list[str]:
