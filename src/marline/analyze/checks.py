@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from marline.analyze import (
+    authorization,
     conflicts,
     edges,
     encryption,
@@ -52,6 +53,7 @@ _OF_RESOURCES: Final[tuple[Check, ...]] = (
     envoy_filters.relative_operations,
     tokens.keys_without_tls,
     unread_annotations,
+    authorization.missing_providers,
 )
 _OF_WORKLOADS: Final[tuple[Check, ...]] = (
     references.empty_subsets,

@@ -22,7 +22,9 @@ SHORT = {
     "pa": ("security.istio.io/v1", "PeerAuthentication"),
     "ra": ("security.istio.io/v1", "RequestAuthentication"),
     "hr": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    "ap": ("security.istio.io/v1", "AuthorizationPolicy"),
     "secret": ("v1", "Secret"),
+    "cm": ("v1", "ConfigMap"),
 }
 """By the word that begins a line of `mesh`."""
 
@@ -47,7 +49,7 @@ def _object(kind: str, name: str, spec: Any, more: dict[str, Any], second: int) 
         "creationTimestamp": f"2026-01-01T00:00:{second:02}Z",
         **more.pop("metadata", {}),
     }
-    body = spec if long == "Secret" else {"spec": spec}
+    body = spec if api_version == "v1" and long != "Service" else {"spec": spec}
     return {"apiVersion": api_version, "kind": long, "metadata": metadata, **body, **more}
 
 
