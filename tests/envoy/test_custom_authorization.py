@@ -62,7 +62,7 @@ PROVIDERS = {
         "port": 80,
         "includeRequestBodyInCheck": {"maxRequestBytes": 8, "packAsBytes": True},
     },
-    "grpc-gone": {"service": GONE, "port": 80, "statusOnError": "418"},
+    "grpc-gone": {"service": GONE, "port": 80, "statusOnError": "429"},
     "grpc-open": {"service": GONE, "port": 80, "failOpen": True},
     "grpc-slow": {"service": GRPC, "port": 80, "timeout": "0.1s"},
 }
@@ -194,7 +194,7 @@ async def test_a_service_of_grpc_decides_about_what_rules_cover() -> None:
         assert (await mesh.post("/grpc/", b"\xff345678"), mesh.grpc.last.body) == (200, b"\xff345678")
         assert mesh.grpc.last.raw
         assert await mesh.post("/grpc/", b"123456789") == 413
-        assert [await mesh.get(path) for path in ("/grpc-gone", "/grpc-open")] == [418, 200]
+        assert [await mesh.get(path) for path in ("/grpc-gone", "/grpc-open")] == [429, 200]
         mesh.grpc.delay = 5.0
         assert await mesh.get("/grpc-slow", x_token="good") == 403
 

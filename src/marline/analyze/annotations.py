@@ -6,6 +6,7 @@ from typing import Final
 from marline.analyze.findings import MISPLACED_ANNOTATION, UNKNOWN_ANNOTATION, Finding
 from marline.analyze.names import did_you_mean
 from marline.api.registry import KINDS
+from marline.api.security.authorization_policy import DRY_RUN
 from marline.mesh.endpoints import MANAGED_BY, PROBED_ANNOTATION
 from marline.mesh.services import EXPORT_TO_ANNOTATION
 from marline.mesh.snapshot import MeshSnapshot
@@ -19,6 +20,7 @@ _READ: Final[Mapping[str, tuple[str, ...]]] = {
     EXPORT_TO_ANNOTATION: ("Service",),
     MANAGED_BY: ("Service", "WorkloadEntry"),
     PROBED_ANNOTATION: ("WorkloadEntry",),
+    DRY_RUN: ("AuthorizationPolicy",),
 }
 """By annotation: the kinds of which it is read."""
 _OURS: Final = (".istio.io", "marline.dev")

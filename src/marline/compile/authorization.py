@@ -14,16 +14,24 @@ from envoy.config.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
 
-from marline.api.resource import Ref
+from marline.api.resource import Ref, Resource
+from marline.api.security.authorization_policy import AuthorizationPolicySpec, is_tried
 from marline.api.security.authorization_rule import Rule
 from marline.compile.authorization_matchers import THE_MESH, TrustDomains
 from marline.compile.authorization_rules import Arrival, rule_policy
+from marline.compile.authorizers import find_authorizer
+from marline.compile.custom_authorization import CustomRules
+from marline.compile.custom_authorization import http_filters as custom_http_filters
+from marline.compile.custom_authorization import network_filters as custom_network_filters
+from marline.compile.ext_authz import Authorizer
 from marline.mesh.model import Proxy, Workload
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.workload_policies import policies_for
 
 HTTP_FILTER: Final = "envoy.filters.http.rbac"
 NETWORK_FILTER: Final = "envoy.filters.network.rbac"
+TRIED_PREFIX: Final = "istio_dry_run_"
+"""What the statistics of policies that are tried begin with, as at Istio's proxies."""
 _STATISTICS: Final = "tcp."
 """What the statistics of connections begin with, as at Istio's proxies."""
 
@@ -35,6 +43,10 @@ class AppliedPolicy:
     ref: Ref
     action: str
     rules: tuple[Rule, ...]
+    provider: str = ""
+    """Whom a CUSTOM policy has asked."""
+    tried: bool = False
+    """It is evaluated without any effect."""
 
     def rule_name(self, index: int) -> str:
         """What the details of a refusal call a rule, as at Istio's proxies."""
@@ -47,13 +59,18 @@ class Authorization:
 
     policies: tuple[AppliedPolicy, ...] = ()
     trust_domains: TrustDomains = THE_MESH
+    authorizers: tuple[tuple[str, Authorizer | None], ...] = ()
+    """The providers of CUSTOM policies, by name; None: it cannot be asked."""
 
     @property
     def sources(self) -> tuple[Ref, ...]:
         return tuple(item.ref for item in self.policies)
 
-    def of(self, action: str) -> tuple[AppliedPolicy, ...]:
-        return tuple(item for item in self.policies if item.action == action)
+    def of(self, action: str, *, tried: bool = False) -> tuple[AppliedPolicy, ...]:
+        return tuple(item for item in self.policies if item.action == action and item.tried == tried)
+
+    def asking(self, provider: str) -> tuple[AppliedPolicy, ...]:
+        return tuple(item for item in self.of("CUSTOM") if item.provider == provider)
 
 
 NOT_RESTRICTED: Final = Authorization()
@@ -62,32 +79,61 @@ NOT_RESTRICTED: Final = Authorization()
 def authorization(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> Authorization:
     """All policies for a workload, or for a gateway's proxy."""
     found = policies_for(snapshot, snapshot.rules.authorization, proxy, workload)
-    policies = tuple(AppliedPolicy(item.ref, item.spec.action, item.spec.rules) for item in found)
+    policies = tuple(_applied(item) for item in found)
     if not policies:
         return NOT_RESTRICTED
-    settings = snapshot.settings
-    return Authorization(policies, TrustDomains(settings.trust_domain, settings.trust_domain_aliases))
+    settings, scope = snapshot.settings, snapshot.scope(proxy)
+    return Authorization(
+        policies,
+        TrustDomains(settings.trust_domain, settings.trust_domain_aliases),
+        tuple(
+            (name, find_authorizer(snapshot, scope, name).authorizer)
+            for name in sorted({item.provider for item in policies if item.action == "CUSTOM"})
+        ),
+    )
+
+
+def _applied(item: Resource[AuthorizationPolicySpec]) -> AppliedPolicy:
+    provider = item.spec.provider.name if item.spec.provider is not None else ""
+    return AppliedPolicy(item.ref, item.spec.action, item.spec.rules, provider, is_tried(item))
 
 
 def http_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
-    """The filters of a connection manager, by name and in order: what is denied first."""
+    """The filters of a connection manager, by name and in order: who is asked, then what is denied."""
+    for custom in _custom(wanted, arrival):
+        yield from custom_http_filters(custom)
     for rules in _rules(wanted, arrival):
-        yield HTTP_FILTER, http_rbac_pb2.RBAC(rules=rules)
+        yield HTTP_FILTER, http_rbac_pb2.RBAC(**rules, track_per_rule_stats=True)
 
 
 def network_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
     """The filters of a chain that forwards bytes, as above."""
+    for custom in _custom(wanted, arrival):
+        yield from custom_network_filters(custom)
     for rules in _rules(wanted, arrival):
-        yield NETWORK_FILTER, network_rbac_pb2.RBAC(rules=rules, stat_prefix=_STATISTICS)
+        yield NETWORK_FILTER, network_rbac_pb2.RBAC(**rules, stat_prefix=_STATISTICS)
 
 
-def _rules(wanted: Authorization, arrival: Arrival) -> Iterator[Any]:
+def _custom(wanted: Authorization, arrival: Arrival) -> Iterator[CustomRules]:
+    for provider, authorizer in wanted.authorizers:
+        covering = rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY)
+        add_policies(covering, wanted.asking(provider), wanted.trust_domains, arrival)
+        if covering.policies:
+            yield CustomRules(provider, covering.policies, authorizer)
+
+
+def _rules(wanted: Authorization, arrival: Arrival) -> Iterator[dict[str, Any]]:
+    """For each action what is enforced, and beside it what is tried."""
     for name, action in (("DENY", rbac_pb2.RBAC.DENY), ("ALLOW", rbac_pb2.RBAC.ALLOW)):
-        policies = wanted.of(name)
-        if policies:
-            made = rbac_pb2.RBAC(action=action)
-            add_policies(made, policies, wanted.trust_domains, arrival)
-            yield made
+        found: dict[str, Any] = {}
+        for field, policies in (("rules", wanted.of(name)), ("shadow_rules", wanted.of(name, tried=True))):
+            if policies:
+                found[field] = rbac_pb2.RBAC(action=action)
+                add_policies(found[field], policies, wanted.trust_domains, arrival)
+        if "shadow_rules" in found:
+            found["shadow_rules_stat_prefix"] = f"{TRIED_PREFIX}{name.lower()}_"
+        if found:
+            yield found
 
 
 def add_policies(

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from marline.api.mesh_config.providers import ExtAuthzGrpc, ExtAuthzHttp
 from marline.compile.ext_authz import Authorizer
 from marline.compile.routes_targets import outbound_cluster
-from marline.mesh.model import MeshSettings, Service
+from marline.mesh.extension_providers import authorizer_of, host_of
+from marline.mesh.model import Service
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.visibility import Scope
 
@@ -27,37 +28,22 @@ class Found(NamedTuple):
 
 def find_authorizer(snapshot: MeshSnapshot, scope: Scope, name: str) -> Found:
     """The provider of this name, as workloads with this view can ask it."""
-    asked = _asked(snapshot.settings, name)
+    asked = authorizer_of(snapshot.settings, name)
     if asked is None:
         return Found(None, f"the MeshConfig has no extension provider {name!r} for authorization")
-    host = provider_host(asked.service)
-    service = _service(snapshot, scope, asked.service)
+    service = _service(snapshot, scope, asked)
     if service is None:
         return Found(None, f"the extension provider {name!r} names {asked.service}, which is no service here")
     if service.port(asked.port) is None:
-        return Found(None, f"the extension provider {name!r} names port {asked.port}, which {host} has not")
+        return Found(
+            None, f"the extension provider {name!r} names port {asked.port}, which {host_of(asked)} has not"
+        )
     return Found(_authorizer(asked, service.hostname))
 
 
-def provider_host(service: str) -> str:
-    """The hostname in `[<namespace>/]<hostname>`."""
-    return service.rpartition("/")[2].lower()
-
-
-def provider_hosts(settings: MeshSettings) -> dict[str, str]:
-    """Hostnames by the names of the providers that ask there."""
-    found = ((item.name, _asked(settings, item.name)) for item in settings.extension_providers)
-    return {name: provider_host(asked.service) for name, asked in found if asked is not None}
-
-
-def _asked(settings: MeshSettings, name: str) -> ExtAuthzHttp | ExtAuthzGrpc | None:
-    provider = next((item for item in settings.extension_providers if item.name == name), None)
-    return None if provider is None else provider.envoy_ext_authz_http or provider.envoy_ext_authz_grpc
-
-
-def _service(snapshot: MeshSnapshot, scope: Scope, named: str) -> Service | None:
-    namespace, _, host = named.rpartition("/")
-    found = snapshot.service(host.lower(), scope)
+def _service(snapshot: MeshSnapshot, scope: Scope, asked: ExtAuthzHttp | ExtAuthzGrpc) -> Service | None:
+    namespace = asked.service.rpartition("/")[0]
+    found = snapshot.service(host_of(asked), scope)
     return found if found is not None and namespace in ("", found.namespace) else None
 
 

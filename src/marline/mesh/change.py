@@ -9,6 +9,7 @@ from marline.api.resource import Ref, Resource
 from marline.mesh import gateway_routes, service_routes
 from marline.mesh.backend_tls import BACKEND_TLS, CONFIG_MAP, Policy, policy_hosts
 from marline.mesh.delegation import delegate_refs, is_delegate
+from marline.mesh.extension_providers import asking
 from marline.mesh.gateway_reads import CA_SUFFIX, read_as
 from marline.mesh.hosts import possible_hosts
 from marline.mesh.model import Impact, MeshSettings
@@ -150,10 +151,6 @@ class Advance:
             if kind == _SECRET:
                 self._secrets |= {ref.name, ref.name.removesuffix(CA_SUFFIX)}
 
-    @property
-    def mesh_config(self) -> Resource[Any] | None:
-        return self._present(MESH_CONFIG)
-
     def fetched(self, keys: FetchedKeys) -> None:
         """Key sets are not resources, but what proxies make of a policy follows from them."""
         for ref in self._rules.tokens.fetched(keys):
@@ -175,6 +172,7 @@ class Advance:
         self._follow_destinations(registry, rules)
         attached = (rules.service_routes.get(key, ()) for key in self._entry_keys())
         self._routes.update(item.ref for items in attached for item in items)
+        self._selected.update(asking(self._settings, rules, self._hosts))
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
         impact = Impact(
             frozenset(self._hosts),

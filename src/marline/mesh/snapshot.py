@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from marline.api.mesh_config.rules import MESH_CONFIG
 from marline.api.networking.destination_rule import DestinationRuleSpec
 from marline.api.networking.sidecar import SidecarSpec
 from marline.api.networking.virtual_service import VirtualServiceSpec
@@ -280,7 +281,7 @@ def advance(snapshot: MeshSnapshot, change: ChangeSet) -> tuple[MeshSnapshot, Im
         impact = replace(impact, everything=True)
     settings = snapshot.settings
     if step.is_configured_anew:
-        settings = configured(settings, step.mesh_config)
+        settings = configured(settings, kinds[MESH_CONFIG[:2]].get(MESH_CONFIG))
     advanced = MeshSnapshot(settings, change.resource_version, kinds, registry, rules)
     if not (impact.gateways or impact.everything):
         advanced = replace(advanced, kept=snapshot.kept)

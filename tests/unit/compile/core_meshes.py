@@ -108,6 +108,12 @@ DOCUMENTS: Final = """
 {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: callers, namespace: default},
  spec: {action: DENY, rules: [{to: [{operation: {ports: ["9080"], paths: ["/admin/{**}"]}}]}]}}
 ---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: asking, namespace: default},
+ spec: {action: CUSTOM, provider: {name: asked}, rules: [{to: [{operation: {ports: ["9080"]}}]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: tried, namespace: default,
+  annotations: {istio.io/dry-run: "true"}}, spec: {rules: [{from: [{source: {namespaces: [other]}}]}]}}
+---
 {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: all, namespace: istio-system},
  spec: {rules: [{from: [{source: {principals: ["*"]}}]}]}}
 ---

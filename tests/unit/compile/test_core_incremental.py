@@ -49,6 +49,10 @@ PROXIES = (
     Proxy("gateway", Role.GATEWAY, Capture.EXPLICIT, (GATEWAY,)),
 )
 CERTIFICATE, KEY = pair("ec")
+PROVIDERS = (
+    "{dnsRefreshRate: 7s, extensionProviders: [{name: asked, envoyExtAuthzGrpc: {port: 5432, service: "
+    "db.other.svc.cluster.local}}]}"
+)
 MESH_CONFIG = """
 apiVersion: v1
 kind: ConfigMap
@@ -63,6 +67,7 @@ POOL = (
     *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
     *resources(MESH_CONFIG % "{connectTimeout: 3s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"),
     *resources(MESH_CONFIG % "{defaultHttpRetryPolicy: {attempts: 5}, trustDomainAliases: [old.example]}"),
+    *resources(MESH_CONFIG % PROVIDERS),
 )
 PLACES = {
     (item.kind, item.namespace, item.metadata.name): index for index, item in reversed([*enumerate(POOL)])
@@ -143,6 +148,12 @@ def test_the_order_in_which_resources_come_does_not_matter(order: list[int], cut
     )
 )
 @example(arrivals(("VirtualService", "other", "wide"), ("Sidecar", "default", "narrow")))
+@example(
+    [
+        [(len(POOL) - 1, True)],
+        *arrivals(("AuthorizationPolicy", "default", "asking"), ("Service", "other", "db")),
+    ]
+)
 def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tuple[int, bool]]]) -> None:
     state: dict[Ref, Resource[Any]] = {}
     snapshot, _ = advance(empty(MeshSettings()), ChangeSet((), (), "0"))

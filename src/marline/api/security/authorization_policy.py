@@ -35,10 +35,13 @@ class AuthorizationPolicySpec(Model, frozen=True):
         return (self.target_ref,) if self.target_ref is not None else self.target_refs
 
 
+DRY_RUN: Final = "istio.io/dry-run"
+"""The annotation of policies that are tried: evaluated, counted, and without effect (istio.io, "Dry Run")."""
+_TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
+
 REFUSED: Final[Refusals] = {
     "action=AUDIT": "requests are not audited",
-    "action=CUSTOM": "no other service is asked whether a request may pass",
-    "provider": "no other service is asked whether a request may pass",
     "targetRef.namespace": "a target is in the namespace of its AuthorizationPolicy",
     "targetRefs[].namespace": "a target is in the namespace of its AuthorizationPolicy",
 }
@@ -57,7 +60,27 @@ def validate(resource: Resource[AuthorizationPolicySpec], faults: Faults) -> Non
         rules.gateway_target(spec.target_ref, faults.at("targetRef"))
     if (spec.action == "CUSTOM") != (spec.provider is not None):
         faults.at("provider").add("is required with action CUSTOM, and only then")
+    if spec.provider is not None:
+        faults.at("provider").required(spec.provider.name, "name")
+    _validate_trial(resource, Faults("metadata", faults.errors).at("annotations").key(DRY_RUN))
     if spec.action == "DENY" and not spec.rules:
         faults.at("rules").add("is required with action DENY; `rules: [{}]` denies all requests")
     for index, rule in enumerate(spec.rules):
         validate_rule(rule, faults.at("rules").item(index))
+
+
+def is_tried(resource: Resource[AuthorizationPolicySpec]) -> bool:
+    """Is it evaluated without any effect?"""
+    return resource.metadata.annotations.get(DRY_RUN, "") in _TRUE
+
+
+def _validate_trial(resource: Resource[AuthorizationPolicySpec], faults: Faults) -> None:
+    value = resource.metadata.annotations.get(DRY_RUN)
+    if value is None:
+        return
+    if value not in (*_TRUE, *_FALSE):
+        faults.add(f"{value!r} is neither true nor false")
+    elif value in _TRUE and resource.spec.action not in ("ALLOW", "DENY"):
+        faults.unsupported(
+            f"is not acted on: a policy with action {resource.spec.action} cannot be tried without effect"
+        )
