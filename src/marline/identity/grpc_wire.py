@@ -5,6 +5,7 @@ can make it keep is bounded. Two rules: nothing here knows what is called, nor w
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -41,6 +42,7 @@ class Status(IntEnum):
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
+    UNAVAILABLE = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Called:
 
     stream: int
     path: str
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The request's headers, names in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ class GrpcConnection:
             self._h2.send_headers(stream, [(":status", "415")], end_stream=True)
             return []
         self._calls[stream] = _Call()
-        return [Called(stream, headers.get(":path", ""))]
+        return [Called(stream, headers.get(":path", ""), headers)]
 
     def _on_data(self, stream: int, data: bytes) -> list[WireEvent]:
         call = self._calls.get(stream)
