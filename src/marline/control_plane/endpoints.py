@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from marline.identity import endpoint
+from marline.identity import endpoint, trust_endpoint
 from marline.identity.spiffe import SpiffeId
 from marline.store import tokens
 from marline.store.embedded.access.nodes import Registrations, authorize_signing
@@ -41,30 +42,34 @@ Model = TypeVar("Model", bound=msgspec.Struct)
 
 def endpoints(
     hub: Hub,
-    signing: endpoint.SignEndpoint,
+    trust: trust_endpoint.TrustEndpoint,
     credentials: ApiCredentials,
     store: EmbeddedStore,
     joining: JoinTokens,
 ) -> tuple[Extra, ...]:
     """For `server.serve`, which lets a request through if the user's roles allow its method and path."""
     policy, registrations = store.policy, Registrations(store.state)
-    signatures = Pace(_SIGNATURES_PER_SECOND, _SIGNATURE_BURST)
+    signatures, minted = (Pace(_SIGNATURES_PER_SECOND, _SIGNATURE_BURST) for _ in range(2))
+
+    def permit(user: User, identity: SpiffeId) -> None:
+        authorize_signing(user, identity.namespace, identity.service_account, policy, registrations)
+
+    def paced(user: User, pace: Pace, what: str) -> None:
+        if tokens.ADMINS not in user.groups and pace.take(user.name, time.monotonic()):
+            raise Refused(f"too many {what} are asked for, please try again later", "TooManyRequests", 429)
 
     async def sign(request: web.Request) -> web.Response:
-        user = request[USER]
-        if tokens.ADMINS not in user.groups and signatures.take(user.name, time.monotonic()):
-            raise Refused(
-                "too many certificates are asked for, please try again later", "TooManyRequests", 429
-            )
+        paced(request[USER], signatures, "certificates")
+        body, allowed = await read_object(request), partial(permit, request[USER])
+        return _vouched(lambda now: trust.certificates.handle(body, allowed, now))
 
-        def permit(identity: SpiffeId) -> None:
-            authorize_signing(user, identity.namespace, identity.service_account, policy, registrations)
+    async def mint(request: web.Request) -> web.Response:
+        paced(request[USER], minted, "tokens of workloads")
+        body, allowed = await read_object(request), partial(permit, request[USER])
+        return _vouched(lambda now: trust.mint(body, allowed, now))
 
-        try:
-            answer = signing.handle(await read_object(request), permit, time.time())
-        except endpoint.SignRefused as error:
-            return web.json_response(failure(error.code, error.reason, str(error)), status=error.code)
-        return web.json_response(answer)
+    async def bundles(_: web.Request) -> web.Response:
+        return _vouched(trust.bundles)
 
     async def proxies(request: web.Request) -> web.Response:
         await _settled(hub, request.query)
@@ -104,6 +109,8 @@ def endpoints(
         ("POST", tokens.JOIN_TOKENS, make_join_token),
         ("POST", tokens.JOIN, join),
         ("POST", endpoint.PATH, sign),
+        ("POST", trust_endpoint.JWT_PATH, mint),
+        ("GET", trust_endpoint.BUNDLES_PATH, bundles),
         ("GET", status.PATH, proxies),
         ("POST", tokens.PATH, make_token),
         ("DELETE", tokens.PATH, revoke_tokens),
@@ -132,6 +139,14 @@ def _seconds(asked: float) -> float:
     if not MIN_LIFE_SECONDS <= asked <= MAX_LIFE_SECONDS:
         raise BadRequest(f"ttlSeconds is {asked:g}; expected {MIN_LIFE_SECONDS:g} to {MAX_LIFE_SECONDS:g}")
     return asked
+
+
+def _vouched(answer: Callable[[float], dict[str, Any]]) -> web.Response:
+    """What the authority answers at this time, or refuses."""
+    try:
+        return web.json_response(answer(time.time()))
+    except endpoint.SignRefused as error:
+        return web.json_response(failure(error.code, error.reason, str(error)), status=error.code)
 
 
 def _read(body: object, model: type[Model]) -> Model:

@@ -29,6 +29,8 @@ from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.ca_plugin import load_plugin
 from marline.identity.jwks import fetch_keys, key_client
+from marline.identity.jwt_keys import JwtKeys
+from marline.identity.trust_endpoint import TrustEndpoint
 from marline.mesh.model import ChangeSet, MeshSettings, PatchId, Proxy
 from marline.mesh.token_keys import FetchedKeys
 from marline.node.home import Home, MeshConfig
@@ -190,7 +192,8 @@ async def run(home: Home, config: MeshConfig) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    signing = _sign_endpoint(home, config)
+    trust = TrustEndpoint(_sign_endpoint(home, config), JwtKeys(home.jwt_keys))
+    trust.own(time.time())  # whatever cannot be kept is found out now
     async with AsyncExitStack() as stack:
         store = await EmbeddedStore.open(home.database)
         stack.push_async_callback(store.close)
@@ -199,7 +202,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         client = await stack.enter_async_context(key_client())
         plane = ControlPlane.of(store, settings, home, client)
         credentials = ApiCredentials.open(home.api)
-        extra = endpoints(plane.hub, signing, credentials, store, JoinTokens(home.api / "join-tokens.json"))
+        extra = endpoints(plane.hub, trust, credentials, store, JoinTokens(home.api / "join-tokens.json"))
         server = await serve(
             store, port=config.api_port, credentials=credentials, extra=extra, open_paths=(JOIN,)
         )

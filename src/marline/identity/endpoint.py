@@ -80,7 +80,7 @@ class SignEndpoint:
         Raises `SignRefused`.
         """
         request = _read(body)
-        spiffe_id = self._identity(request.spiffe_id)
+        spiffe_id = self.identity(request.spiffe_id)
         permit(spiffe_id)
         self._renew(now)
         try:
@@ -94,7 +94,8 @@ class SignEndpoint:
         made: dict[str, Any] = msgspec.to_builtins(answer)
         return made
 
-    def _identity(self, text: str) -> SpiffeId:
+    def identity(self, text: str) -> SpiffeId:
+        """The workload that a request names. Raises `SignRefused`."""
         try:
             spiffe_id = parse(text)
         except InvalidSpiffeId as error:

@@ -79,3 +79,34 @@ class SocketUnusable(IdentityError):
 
     def __str__(self) -> str:
         return f"the identity socket {self.path} cannot be made: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidToken(IdentityError):
+    """A text that is no JWT-SVID, or one that is not valid here and now."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"not a valid JWT-SVID: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidBundle(IdentityError):
+    """A document that is no SPIFFE trust bundle."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"not a SPIFFE trust bundle: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidSelector(IdentityError):
+    """A text that selects no process."""
+
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.text[:100]!r} is not a selector: {self.reason}"

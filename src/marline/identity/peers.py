@@ -59,15 +59,25 @@ def attest(connection: Any, allowed: Allowed) -> PeerCredentials | None:
 
 
 def _has_ended(connection: Any) -> bool:
-    try:
-        descriptor = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError as error:
-        if error.errno == errno.ENOPROTOOPT:
-            return False
-        raise
+    descriptor = pidfd_of(connection)
+    if descriptor is None:
+        return False
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)  # a pidfd is readable once its process has ended
         return bool(poll.poll(0))
     finally:
         os.close(descriptor)
+
+
+def pidfd_of(connection: Any) -> int | None:
+    """The kernel's handle of the process that connected, to be closed; None on a kernel without.
+
+    Raises `OSError` if that process has ended.
+    """
+    try:
+        return int(connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD))
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return None
+        raise

@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError
 
 from marline.identity.grpc_wire import Status
 from marline.identity.peers import Allowed, attest
-from marline.identity.sds_session import InvalidRequest, SdsSession, Secrets, secrets_of
+from marline.identity.sds_session import InvalidRequest, SdsSession, Secrets
 from marline.identity.svid import Svid
+from marline.identity.trust_secrets import proxy_secrets
 from marline.identity.unix_grpc import Reply, Stream, UnixGrpcServer
 
 METHOD: Final = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets"
@@ -27,11 +28,23 @@ class SdsServer(UnixGrpcServer):
         super().__init__(path, 0o600, self._admit, _refuse)
         self.allowed = allowed
         self.secrets: Secrets = {}
+        self._svid: Svid | None = None
+        self._federated: Mapping[str, str] = {}
 
     def publish(self, svid: Svid) -> None:
         """Give this identity to all who are connected and all who will be."""
-        self.secrets = secrets_of(svid)
-        self.update()
+        self._svid = svid
+        self._make()
+
+    def trust(self, federated: Mapping[str, str]) -> None:
+        """Trust these roots of other trust domains, each for its own identities."""
+        self._federated = federated
+        self._make()
+
+    def _make(self) -> None:
+        if self._svid is not None:
+            self.secrets = proxy_secrets(self._svid, self._federated)
+            self.update()
 
     async def _admit(self, connection: Any) -> "_Envoy | None":
         return None if attest(connection, self.allowed) is None else _Envoy(self)

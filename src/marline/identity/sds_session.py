@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from marline.compile.resource import SECRET
 from marline.compile.tls import BUNDLE_SECRET, SVID_SECRET
-from marline.identity.svid import Svid
 
 MAX_NAMES: Final = 64
 
@@ -28,16 +26,6 @@ Secrets = Mapping[str, bytes]
 
 class InvalidRequest(Exception):
     """A discovery request that this stream cannot answer."""
-
-
-def secrets_of(svid: Svid) -> Secrets:
-    """What Envoy is given of an identity: `default` and `ROOTCA`."""
-    own = secret_pb2.Secret(name=SVID_SECRET)
-    own.tls_certificate.certificate_chain.inline_bytes = svid.chain_pem.encode()
-    own.tls_certificate.private_key.inline_bytes = svid.key_pem.encode()
-    bundle = secret_pb2.Secret(name=BUNDLE_SECRET)
-    bundle.validation_context.trusted_ca.inline_bytes = svid.bundle_pem.encode()
-    return {item.name: item.SerializeToString(deterministic=True) for item in (own, bundle)}
 
 
 @dataclass(slots=True)
@@ -62,7 +50,7 @@ class SdsSession:
             _log.error("Envoy refused its secrets: %s", request.error_detail.message)
         self._awaiting = self._awaiting and not request.response_nonce
         names = frozenset(request.resource_names)
-        for name in names - self.names - {SVID_SECRET, BUNDLE_SECRET}:
+        for name in names - self.names - {SVID_SECRET, BUNDLE_SECRET, *self.secrets}:
             _log.warning("Envoy asks for a secret %r, which is not served", name[:200])
         self.names = names
         # What was dropped is sent again if it is asked for again.

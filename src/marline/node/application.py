@@ -20,12 +20,14 @@ from marline.api.model import Model
 from marline.api.scalars import Duration
 from marline.api.shape import convert
 from marline.node.application_gateways import GatewayItem, gateway_of
+from marline.node.application_identities import IdentityItem, identity_of
 from marline.node.workload import (
     ExecCheck,
     Frozen,
     GatewaySpec,
     GrpcCheck,
     HttpCheck,
+    IdentitySpec,
     PortSpec,
     ProbeSpec,
     TcpCheck,
@@ -54,6 +56,7 @@ class Application(Frozen, frozen=True):
     name: str
     workloads: tuple[PlannedWorkload, ...] = ()
     gateways: tuple[GatewaySpec, ...] = ()
+    identities: tuple[IdentitySpec, ...] = ()
 
 
 class PortItem(Model, frozen=True):
@@ -134,6 +137,7 @@ class ApplicationFile(Model, frozen=True):
     namespace: str = "default"
     services: dict[str, ServiceItem] = field(default_factory=dict)
     gateways: dict[str, GatewayItem] = field(default_factory=dict)
+    identities: dict[str, IdentityItem] = field(default_factory=dict)
 
 
 def parse(text: str, file: str = "", name: str = "application") -> Application:
@@ -177,17 +181,21 @@ def _application(obj: dict[str, Any], name: str, faults: Faults) -> Application 
     read = convert(obj, ApplicationFile, faults)
     if read is None:
         return None
-    if not read.services and not read.gateways:
-        faults.add("names neither services nor gateways")
+    if not (read.services or read.gateways or read.identities):
+        faults.add("names neither services nor gateways nor identities")
     planned: list[PlannedWorkload] = []
     for service, item in read.services.items():
         where = faults.at("services").key(service)
         rules.dns_label(service, where)
         planned += _service(service, item, read.namespace, where)
     gateways = [gateway_of(key, item, faults.at("gateways").key(key)) for key, item in read.gateways.items()]
+    identities = [
+        identity_of(key, item, read.namespace, faults.at("identities").key(key))
+        for key, item in read.identities.items()
+    ]
     chosen = read.name or name
     rules.dns_subdomain(chosen, faults.at("name"))
-    return Application(chosen, tuple(planned), tuple(gateways))
+    return Application(chosen, tuple(planned), tuple(gateways), tuple(identities))
 
 
 def _service(service: str, item: ServiceItem, namespace: str, faults: Faults) -> list[PlannedWorkload]:

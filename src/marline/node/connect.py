@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from marline.node.capture import open_network
 from marline.node.home import Home, MeshConfig
-from marline.node.identity import identity_server
+from marline.node.identity import serve_identities
 from marline.node.machine import Machine
 from marline.node.propagation import propagation
 from marline.node.register import Registrar
@@ -23,11 +23,12 @@ async def open_machine(home: Home, config: MeshConfig, *, owner: bool) -> AsyncI
     async with (
         RemoteStore.from_kubeconfig(home.kubeconfig) as store,
         open_network(config, store, owner=owner) as network,
+        serve_identities(home, config, store, owner=owner) as identities,
     ):
         registrar = Registrar(store)
         watching = asyncio.create_task(registrar.run(), name="registrar")
         try:
-            yield Machine(home, config, store, registrar, identity_server(store), propagation(store), network)
+            yield Machine(home, config, store, registrar, identities, propagation(store), network)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

@@ -6,7 +6,7 @@ import secrets
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,6 +23,8 @@ _LONGEST_SOCKET: Final = "run/w/0123456789/admin.sock"
 _WRITABLE_BY_ALL: Final = 0o002
 _LOCK: Final = "hhqqi"
 """struct flock of fcntl(2): type, whence, start, length, pid."""
+
+_SYSTEM_DIRECTORY: Final = Path("/run/marline")
 
 MeshId = Annotated[str, Meta(pattern=r"^[0-9a-f]{6}$")]
 
@@ -101,6 +103,11 @@ class Home:
         return self.data / "api"
 
     @property
+    def jwt_keys(self) -> Path:
+        """The keys that JWT-SVIDs are signed with."""
+        return self.data / "jwt" / "keys.json"
+
+    @property
     def key_sets(self) -> Path:
         """The last good key sets of token issuers."""
         return self.data / "jwks"
@@ -144,6 +151,17 @@ class Home:
 
     def workload(self, short_id: str) -> WorkloadDirectory:
         return WorkloadDirectory(self.workloads / short_id)
+
+    def endpoint_directory(self, config: MeshConfig) -> Path:
+        """Where the sockets of the Workload API are. Root's workloads may run as any user, and no other user
+        reaches what is below a home."""
+        return _SYSTEM_DIRECTORY / config.mesh_id if os.geteuid() == 0 else self.run
+
+    def remove_endpoint(self, config: MeshConfig) -> None:
+        """Remove what was made outside the home, as far as nobody uses it any more."""
+        if os.geteuid() == 0:
+            with suppress(OSError):
+                self.endpoint_directory(config).rmdir()
 
     def check_length(self) -> None:
         """Raises `HomeUnusable` if the Unix sockets below it would have too long paths."""

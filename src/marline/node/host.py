@@ -11,8 +11,11 @@ import msgspec
 from marline.node.application import Application
 from marline.node.errors import AgentRefused, NodeError
 from marline.node.machine import Machine
+from marline.node.registered import IdentityRunner
 from marline.node.runner import GatewayRunner, WorkloadRunner
-from marline.node.workload import GatewaySpec, WorkloadSpec, WorkloadStatus
+from marline.node.workload import GatewaySpec, IdentitySpec, WorkloadSpec, WorkloadStatus
+
+Spec = WorkloadSpec | GatewaySpec | IdentitySpec
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +25,8 @@ class Hosted:
     """One runner and its life."""
 
     application: str
-    spec: WorkloadSpec | GatewaySpec
-    runner: WorkloadRunner | GatewayRunner
+    spec: Spec
+    runner: WorkloadRunner | GatewayRunner | IdentityRunner
     task: asyncio.Task[Any]
     leaving: bool = False
     """It is to end once others are ready to take its place, or has been told to."""
@@ -98,10 +101,10 @@ class Host:
         async with self._one_at_a_time:
             if self._closed:
                 raise AgentRefused("the node agent is stopping")
-            wanted: list[WorkloadSpec | GatewaySpec] = [
+            wanted: list[Spec] = [
                 planned.spec for planned in application.workloads for _ in range(planned.replicas)
             ]
-            wanted += application.gateways
+            wanted += (*application.gateways, *application.identities)
             old = []
             for item in self.hosted:
                 if item.application == application.name and not item.leaving:
@@ -110,8 +113,8 @@ class Host:
                     else:
                         item.leaving = True
                         old.append(item)
-            # A gateway's successor needs its ports.
-            await self.end([item for item in old if isinstance(item.spec, GatewaySpec)])
+            # A gateway's successor needs its ports, and an identity's its name.
+            await self.end([item for item in old if not isinstance(item.spec, WorkloadSpec)])
             new = [self._start(spec, application.name) for spec in wanted]
             self._replace([item for item in old if isinstance(item.spec, WorkloadSpec)], new)
         self.changed()
@@ -124,12 +127,15 @@ class Host:
             self._hand_overs.add(task)
             task.add_done_callback(self._hand_overs.discard)
 
-    def _start(self, spec: WorkloadSpec | GatewaySpec, application: str) -> Hosted:
-        runner: WorkloadRunner | GatewayRunner
-        if isinstance(spec, WorkloadSpec):
-            runner = WorkloadRunner(self.machine, spec, application=application)
-        else:
-            runner = GatewayRunner(self.machine, spec, application=application)
+    def _start(self, spec: Spec, application: str) -> Hosted:
+        runner: WorkloadRunner | GatewayRunner | IdentityRunner
+        match spec:
+            case WorkloadSpec():
+                runner = WorkloadRunner(self.machine, spec, application=application)
+            case GatewaySpec():
+                runner = GatewayRunner(self.machine, spec, application=application)
+            case IdentitySpec():
+                runner = IdentityRunner(self.machine, spec, application=application)
         runner.changed = self._pulse.set
         task: asyncio.Task[Any] = asyncio.create_task(runner.run(), name=f"run {runner.status.name}")
         hosted = Hosted(application, spec, runner, task)
@@ -178,7 +184,7 @@ class Host:
         """Stop these, in order: those at the edge first."""
         for item in which:
             item.leaving = True
-        for kind in (GatewaySpec, WorkloadSpec):
+        for kind in (GatewaySpec, WorkloadSpec, IdentitySpec):
             ending = [item for item in which if isinstance(item.spec, kind)]
             for item in ending:
                 item.runner.stop()

@@ -1,34 +1,152 @@
-"""A workload's identity, served to its Envoy: keys made here, certificates from the control plane."""
+"""Identities on this machine: keys made here, certificates from the control plane, served to those whose they
+are, over SDS to each workload's Envoy and over the Workload API to its processes."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Final
 
 from marline.api.errors import InvalidResource
 from marline.identity import endpoint
-from marline.identity.agent import serve_svid
+from marline.identity.agent import SvidSource
 from marline.identity.errors import SignFailed
 from marline.identity.peers import only_process
-from marline.identity.svid import SignedSvid
-from marline.node.machine import ServeIdentity
+from marline.identity.sds import SdsServer
+from marline.identity.selectors import parse_selector
+from marline.identity.spiffe import parse
+from marline.identity.svid import SignedSvid, Svid
+from marline.identity.trust_endpoint import (
+    BUNDLES_PATH,
+    JWT_PATH,
+    TrustBundles,
+    bundles_of,
+    token_of,
+    token_request,
+)
+from marline.identity.workload_server import Owns, Registered, WorkloadServer
+from marline.node.home import Home, MeshConfig
 from marline.store.interface import StoreError
 from marline.store.remote.client import RemoteStore
 
+BUNDLE_SECONDS: Final = 10.0
+"""How often the control plane is asked for its bundles. Keys are announced in them long before they sign."""
 
-def identity_server(store: RemoteStore) -> ServeIdentity:
-    """Serves SVIDs that the mesh's control plane signs."""
+_log = logging.getLogger(__name__)
 
-    async def sign(csr_pem: str, spiffe_id: str) -> SignedSvid:
+
+class NodeIdentities:
+    """What this process serves; made by `serve_identities`."""
+
+    def __init__(self, store: RemoteStore, socket: Path) -> None:
+        self._store = store
+        self.workload_api = WorkloadServer(socket, self._mint)
+        self._proxies: set[SdsServer] = set()
+
+    @property
+    def endpoint(self) -> str:
+        """Where processes find the Workload API (`SPIFFE_ENDPOINT_SOCKET`)."""
+        return self.workload_api.endpoint
+
+    @asynccontextmanager
+    async def proxied(
+        self, spiffe_id: str, socket: Path, envoy_pid: Callable[[], int], owns: Owns
+    ) -> AsyncIterator[None]:
+        """Serve the SVID of this identity at a socket to the Envoy of this pid, and by the Workload API to
+        the processes that `owns` knows. Raises `InvalidSpiffeId`, `SocketUnusable`."""
+        async with SdsServer(socket, only_process(envoy_pid)) as server:
+
+            def publish(svid: Svid) -> None:
+                server.publish(svid)
+                self.workload_api.changed()
+
+            async with SvidSource(parse(spiffe_id), self._sign, publish) as source:
+                server.trust(_roots(self.workload_api.bundles))
+                self._proxies.add(server)
+                try:
+                    with self.workload_api.register(Registered(source, owns)):
+                        yield
+                finally:
+                    self._proxies.discard(server)
+
+    @asynccontextmanager
+    async def registered(self, spiffe_id: str, selectors: Collection[str]) -> AsyncIterator[SvidSource]:
+        """Serve this identity by the Workload API to the processes that all selectors are true of.
+
+        Raises `InvalidSpiffeId`, `InvalidSelector`.
+        """
+        parsed = frozenset(parse_selector(item) for item in selectors)
+        changed = self.workload_api.changed
+        async with SvidSource(parse(spiffe_id), self._sign, lambda _: changed()) as source:
+            with self.workload_api.register(Registered(source, selectors=parsed)):
+                yield source
+
+    async def follow_bundles(self) -> None:
+        """Keep the trust bundles current, for ever. While the control plane is away the last ones stay."""
+        failing = False
+        while True:
+            try:
+                bundles = bundles_of(await self._ask("GET", BUNDLES_PATH))
+            except SignFailed as error:
+                if not failing:
+                    _log.warning("the trust bundles cannot be had: %s; trying again", error)
+                failing = True
+            else:
+                failing = False
+                self._take(bundles)
+            await asyncio.sleep(BUNDLE_SECONDS)
+
+    def _take(self, bundles: TrustBundles) -> None:
+        if bundles == self.workload_api.bundles:
+            return
+        self.workload_api.bundles = bundles
+        self.workload_api.changed()
+        for server in self._proxies:
+            server.trust(_roots(bundles))
+
+    async def _sign(self, csr_pem: str, spiffe_id: str) -> SignedSvid:
         request = endpoint.request_of(csr_pem, spiffe_id)
+        return endpoint.answer_of(await self._ask("POST", endpoint.PATH, request))
+
+    async def _mint(self, spiffe_id: str, audience: tuple[str, ...]) -> str:
+        return token_of(await self._ask("POST", JWT_PATH, token_request(spiffe_id, audience)))
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Raises `SignFailed`."""
         try:
-            answer = await store.request("POST", endpoint.PATH, body=request)
-            return endpoint.answer_of(answer.json())
+            return (await self._store.request(method, path, body=body)).json()
         except (StoreError, InvalidResource) as error:
             raise SignFailed(str(error)) from error
 
-    @asynccontextmanager
-    async def serve(spiffe_id: str, socket: Path, envoy_pid: Callable[[], int]) -> AsyncIterator[None]:
-        async with serve_svid(spiffe_id, socket, only_process(envoy_pid), sign):
-            yield
 
-    return serve
+def _roots(bundles: TrustBundles | None) -> Mapping[str, str]:
+    """Those of other trust domains that have any."""
+    if bundles is None:
+        return {}
+    return {name: item.roots_pem for name, item in bundles.federated.items() if item.roots_pem}
+
+
+@asynccontextmanager
+async def serve_identities(
+    home: Home, config: MeshConfig, store: RemoteStore, *, owner: bool
+) -> AsyncIterator[NodeIdentities]:
+    """The identities of one process that runs workloads. `owner`: it is the node agent.
+
+    Raises `SocketUnusable`, OSError.
+    """
+    directory = home.endpoint_directory(config)
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    name = "spiffe.sock" if owner else f"spiffe-{os.getpid()}.sock"
+    identities = NodeIdentities(store, directory / name)
+    try:
+        async with identities.workload_api:
+            following = asyncio.create_task(identities.follow_bundles(), name="trust bundles")
+            try:
+                yield identities
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+    finally:
+        home.remove_endpoint(config)

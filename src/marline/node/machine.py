@@ -2,20 +2,18 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from marline.node.home import Home, MeshConfig
+from marline.node.identity import NodeIdentities
 from marline.node.plan import Place
 from marline.node.propagation import Propagated
 from marline.node.register import Registrar
 from marline.store.interface import ResourceStore
-
-ServeIdentity = Callable[[str, Path, Callable[[], int]], AbstractAsyncContextManager[None]]
-"""`(spiffe_id, socket, envoy_pid)`: serve the SVID of this identity at a socket, to the Envoy of this pid."""
 
 
 class Network(Protocol):
@@ -43,7 +41,7 @@ class Machine:
     config: MeshConfig
     store: ResourceStore
     registrar: Registrar
-    serve_identity: ServeIdentity
+    identities: NodeIdentities
     propagated: Propagated
     network: Network | None = None
     """None: explicit capture."""

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from marline.identity.workload_server import Owns
 from marline.node.envoy import EnvoyRunner
 from marline.node.errors import StartFailed
 from marline.node.home import WorkloadDirectory, write_private
@@ -42,7 +43,7 @@ class Proxied:
 
 
 class Runner:
-    """Base of the two runners: who it is, how it is, when it is asked to end."""
+    """Base of the runners: who it is, how it is, when it is asked to end."""
 
     def __init__(self, machine: Machine, kind: str, application: str) -> None:
         self.machine = machine
@@ -91,7 +92,7 @@ class Runner:
         raise NotImplementedError
 
     def _status(self, name: str, namespace: str, service: str, version: str) -> WorkloadStatus:
-        """What both kinds of runner can say."""
+        """What every kind of runner can say."""
         proxied = self._proxied
         made = WorkloadStatus(
             self.id, name, namespace, service, version, self._kind, "", "", "", {}, "", "",
@@ -115,7 +116,7 @@ class Runner:
             message=self._message or proxied.envoy.message,
         )
 
-    async def _stopped(self, *others: asyncio.Task[None]) -> None:
+    async def _stopped(self, *others: asyncio.Task[Any]) -> None:
         """Until this runner is to end, or one of these tasks does; their errors are raised."""
         asked = asyncio.create_task(self._stop.wait())
         try:
@@ -125,7 +126,7 @@ class Runner:
         finally:
             asked.cancel()
 
-    async def _unless_stopped(self, what: asyncio.Task[None]) -> bool:
+    async def _unless_stopped(self, what: asyncio.Task[Any]) -> bool:
         """Wait for this task; False if the runner is to end before."""
         try:
             await self._stopped(what)
@@ -133,6 +134,19 @@ class Runner:
             if not what.done():
                 what.cancel()
         return not self._stop.is_set()
+
+    @property
+    def application_pid(self) -> int:
+        """The process that it runs; 0: none now."""
+        return 0
+
+    def _owner(self, place: Place) -> Owns:
+        """Which processes are this workload's: all in its network namespace, which nobody else can enter;
+        without one, the application and what it has started."""
+        network = Path(place.netns).stat().st_ino if place.netns else 0
+        if network:
+            return lambda facts: facts.network == network
+        return lambda facts: facts.descends_from(self.application_pid)
 
     @asynccontextmanager
     async def _proxy(self, plan: Plan, place: Place) -> AsyncIterator[Proxied]:
@@ -148,7 +162,9 @@ class Runner:
             directory.path.mkdir(mode=0o700, exist_ok=True)
             stack.callback(self._tell, "stopped")
             stack.callback(shutil.rmtree, directory.path, ignore_errors=True)
-            serving = self.machine.serve_identity(plan.spiffe_id, directory.sds_socket, lambda: envoy.pid)
+            serving = self.machine.identities.proxied(
+                plan.spiffe_id, directory.sds_socket, lambda: envoy.pid, self._owner(place)
+            )
             await stack.enter_async_context(serving)
             stack.push_async_callback(envoy.stop)
             registration = None

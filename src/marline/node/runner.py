@@ -30,6 +30,8 @@ from marline.node.strays import end_strays
 from marline.node.supervise import BackOff, Phase, Supervision, Supervisor
 from marline.node.workload import GatewaySpec, WorkloadSpec, WorkloadStatus
 
+ENDPOINT_VARIABLE: Final = "SPIFFE_ENDPOINT_SOCKET"
+"""By which SPIFFE's clients find the Workload API (SPIFFE Workload Endpoint, section 4)."""
 PROPAGATION_SECONDS: Final = 5.0
 """How long proxies may take to learn that an endpoint is no longer ready."""
 DRAIN_SECONDS: Final = 10.0
@@ -76,6 +78,10 @@ class WorkloadRunner(Runner):
             state="backing off" if backing_off else self._state,
             message=made.message or app.message or ("" if made.ready else self._probe_says.message),
         )
+
+    @property
+    def application_pid(self) -> int:
+        return self._app.pid if self._app is not None else 0
 
     async def run(self) -> int | None:
         """The whole life; ends after `stop`, or with an application that is not restarted. Returns its
@@ -149,9 +155,10 @@ class WorkloadRunner(Runner):
     def _launch(self, plan: Plan, place: Place) -> Launch:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MARLINE_")}
         foreground = self._foreground
+        told = {**plan.environment, ENDPOINT_VARIABLE: self.machine.identities.endpoint}
         return Launch(
             command=self.spec.command,
-            environment={**inherited, **plan.environment, **self.spec.environment, ID_VARIABLE: self.id},
+            environment={**inherited, **told, **self.spec.environment, ID_VARIABLE: self.id},
             directory=self.spec.working_directory,
             log=None if foreground else self.machine.home.log / f"{plan.name}.log",
             netns=place.netns,

@@ -134,8 +134,19 @@ class GatewaySpec(Frozen, frozen=True):
     """Gateways select on them; `istio: <name>` and `app: <name>` are added."""
 
 
+class IdentitySpec(Frozen, frozen=True):
+    """An identity for processes that Marline does not run."""
+
+    name: str
+    selectors: tuple[str, ...]
+    """All of which are true of a process that has it (`identity.selectors`)."""
+    namespace: str = "default"
+    service_account: str = ""
+    """"": its name."""
+
+
 class WorkloadStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """One running workload or gateway, as `list` shows it and `workload.json` keeps it."""
+    """A running workload or gateway, or an identity, as `list` shows it and `workload.json` keeps it."""
 
     id: str
     name: str
@@ -143,7 +154,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True, rename="camel"):
     service: str
     version: str
     kind: str
-    """`sidecar` or `gateway`."""
+    """`sidecar`, `gateway` or `identity`."""
     node_id: str
     """Envoy's node id: the key of its sync state in `GET /marline/v1/proxies`."""
     spiffe_id: str

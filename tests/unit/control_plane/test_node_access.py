@@ -11,7 +11,9 @@ import pytest
 from marline.control_plane.endpoints import endpoints
 from marline.identity import endpoint
 from marline.identity.ca_home import open_home
+from marline.identity.jwt_keys import JwtKeys
 from marline.identity.svid import key_pem, make_csr, make_key
+from marline.identity.trust_endpoint import TrustEndpoint
 from marline.mesh.model import MeshSettings, Proxy
 from marline.mesh.patches import PatchId
 from marline.store.embedded.credentials import ApiCredentials, KeyPair, User, write_kubeconfig
@@ -89,7 +91,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     credentials = ApiCredentials.open(tmp_path / "api")
     signing = endpoint.SignEndpoint(open_home(tmp_path / "ca", "cluster.local", time.time()), "cluster.local")
     hub = Hub(MeshSettings(), Unobserved())
-    extra = endpoints(hub, signing, credentials, store, JoinTokens(tmp_path / "join.json"))
+    trust = TrustEndpoint(signing, JwtKeys(tmp_path / "jwt" / "keys.json"))
+    extra = endpoints(hub, trust, credentials, store, JoinTokens(tmp_path / "join.json"))
     server = await serve(store, credentials=credentials, extra=extra, open_paths=(JOIN,))
     yield Api(tmp_path, credentials, f"https://127.0.0.1:{server.port}", store)
     await server.close()

@@ -6,16 +6,17 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from marline.compile.resource import SECRET
 from marline.compile.tls import BUNDLE_SECRET, SVID_SECRET
-from marline.identity.sds_session import MAX_NAMES, InvalidRequest, SdsSession, Secrets, secrets_of
+from marline.identity.sds_session import MAX_NAMES, InvalidRequest, SdsSession, Secrets
 from marline.identity.spiffe import workload_id
 from marline.identity.svid import Svid
+from marline.identity.trust_secrets import proxy_secrets
 
 ID = workload_id("cluster.local", "default", "reviews")
 BOTH = (SVID_SECRET, BUNDLE_SECRET)
 
 
 def secrets(serial: int, bundle: str = "root") -> Secrets:
-    return secrets_of(Svid(ID, f"key {serial}", f"chain {serial}", bundle, 0.0))
+    return proxy_secrets(Svid(ID, f"key {serial}", f"chain {serial}", bundle, 0.0), {})
 
 
 def ask(*names: str, nonce: str = "", error: str = "") -> discovery_pb2.DiscoveryRequest:

@@ -59,7 +59,8 @@ _RULES: Final[Mapping[str, Sequence[dict[str, Any]]]] = {
         _rule(["create"], "authentication.k8s.io", "selfsubjectreviews"),
         _rule(["create"], "authorization.k8s.io", "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
         # Each object, and each identity, is then asked for on its own.
-        _paths("post", "/marline/v1/apply", "/marline/v1/sign"),
+        _paths("post", "/marline/v1/apply", "/marline/v1/sign", "/marline/v1/jwt"),
+        _paths("get", "/marline/v1/bundles"),
     ),
     "system:discovery": (_paths("get", "/api", "/api/*", "/apis", "/apis/*", "/openapi/*", *OPEN_PATHS),),
     "system:auth-delegator": (
