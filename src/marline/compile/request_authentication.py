@@ -30,7 +30,8 @@ SPACE_DELIMITED: Final = ("scope", "permission")
 """Claims that are lists in the metadata, whatever the token has: their text is split at spaces (Istio,
 `JWTRule.spaceDelimitedClaims`)."""
 _STRIPPING: Final = "envoy.http.early_header_mutation.header_mutation"
-_DEFAULT_PLACES: Final = frozenset({("header", "authorization"), ("parameter", "access_token")})
+DEFAULT_PLACES: Final = frozenset({("header", "authorization"), ("parameter", "access_token")})
+"""Where a token is looked for if a rule does not say."""
 _NO_KEYS: Final = (
     '{"keys":[{"crv":"P-256","kid":"no-keys","kty":"EC","x":"N1R_JcgWB5cXOsC28tQFiUC0w8Z75FC8Ux_hFaCI_6A",'
     '"y":"QVf78INnjS64ER-Q6mmf0iLJ1wOzy7M-Xr_OF68EeU8"}]}'
@@ -65,7 +66,7 @@ class TokenRule:
             *(("parameter", name) for name in rule.from_params),
             *(("cookie", name) for name in rule.from_cookies),
         ]
-        return frozenset(named) or _DEFAULT_PLACES
+        return frozenset(named) or DEFAULT_PLACES
 
     @property
     def headers(self) -> tuple[str, ...]:

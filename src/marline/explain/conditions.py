@@ -8,10 +8,11 @@ from typing import Any, Final
 from marline.explain.fractions import share_of
 from marline.explain.patterns import expression, fits, wanted
 from marline.explain.request import CannotTell, Request, only
+from marline.explain.tokens import claim_fault, claim_of
 
 _MATCH: Final = (
     "prefix", "path", "safe_regex", "path_separated_prefix", "connect_matcher", "case_sensitive", "headers",
-    "query_parameters", "runtime_fraction",
+    "query_parameters", "dynamic_metadata", "runtime_fraction",
 )  # fmt: skip
 _HEADER: Final = (
     "name", "string_match", "present_match", "range_match", "invert_match", "treat_missing_header_as_empty",
@@ -37,6 +38,7 @@ def _faults(match: Any, request: Request) -> list[str]:
     doubts: list[CannotTell] = []
     conditions = [(header_fault, item) for item in match.headers]
     conditions += [(_query_fault, item) for item in match.query_parameters]
+    conditions += [(claim_fault, item) for item in match.dynamic_metadata]
     for check, condition in conditions:
         try:
             found.append(check(condition, request))
@@ -62,6 +64,8 @@ def asked_of(match: Any) -> str:
         parts.append(f"{_NAMES.get(item.name, f'header {item.name}')} {_asked_of_value(item)}")
     for item in match.query_parameters:
         parts.append(f"query parameter {item.name} {_asked_of_value(item)}")
+    for item in match.dynamic_metadata:
+        parts.append(f"{'not ' if item.invert else ''}the claim {claim_of(item)} of a token")
     return ", ".join(parts)
 
 

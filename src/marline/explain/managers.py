@@ -9,18 +9,22 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 
 from marline.compile.filters import ROUTER_FILTER
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
+from marline.compile.gateway_api_authorization import ROUTE_FILTER
 from marline.compile.gateway_api_session import SESSION_FILTER
+from marline.compile.request_authentication import FILTER as TOKENS
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
+from marline.compile.token_cookies import FILTER as TOKEN_COOKIES
 from marline.explain.connections import decides_access
 from marline.explain.paths import normalized
 from marline.explain.request import CannotTell, Request, without
 from marline.explain.routing import Decision, decide
+from marline.explain.tokens import received
 from marline.explain.view import CompiledView
 
 _KNOWN: Final = frozenset(
     {
         ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER, SESSION_FILTER,
-        "envoy.filters.http.grpc_web",
+        "envoy.filters.http.grpc_web", TOKEN_COOKIES,
     }
 )  # fmt: skip
 _BY_LOAD: Final = {
@@ -33,8 +37,8 @@ _BY_LOAD: Final = {
 
 
 _REQUESTS_CHANGED: Final = (
-    "early_header_mutation_extensions", "strip_matching_host_port", "strip_any_host_port",
-    "strip_trailing_host_dot", "path_normalization_options", "scheme_header_transformation",
+    "strip_matching_host_port", "strip_any_host_port", "strip_trailing_host_dot",
+    "path_normalization_options", "scheme_header_transformation",
 )  # fmt: skip
 """What a connection manager does to requests before they are routed, beside `normalize_path`."""
 _SLASHES_KEPT: Final = (
@@ -69,14 +73,15 @@ def as_seen(manager: Any, request: Request) -> Request:
     path = normalized(
         request.path, normalize=manager.normalize_path.value, merge_slashes=manager.merge_slashes
     )
-    return replace(request, path=path)
+    return replace(received(manager, request), path=path)
 
 
 def strange_filters(manager: Any, decision: Decision) -> list[str]:
     """The HTTP filters that act on this request and are not evaluated: what they refuse or change is not
     known."""
     deciding = {item.name for item in manager.http_filters if decides_access(item)}
-    known = _KNOWN | _BY_LOAD.keys() | deciding
+    verifying = set() if decision.request.shows_token else {TOKENS}
+    known = _KNOWN | _BY_LOAD.keys() | deciding | verifying
     return [name for name in _acting(manager, decision) if name not in known]
 
 
@@ -86,12 +91,16 @@ def under_load(manager: Any, decision: Decision) -> list[str]:
 
 
 def _acting(manager: Any, decision: Decision) -> list[str]:
-    """The filters that act on a request: a disabled one where the route (or its virtual host) configures
-    it."""
+    """The filters that act on a request: one that is disabled, or idle by itself, where the route (or its
+    virtual host) configures it."""
     configured = {
         name
         for level in (*(item.route for item in decision.taken), decision.host)
         if level is not None
         for name in level.typed_per_filter_config
     }
-    return [item.name for item in manager.http_filters if not item.disabled or item.name in configured]
+    return [
+        item.name
+        for item in manager.http_filters
+        if item.name in configured or not (item.disabled or item.name == ROUTE_FILTER)
+    ]

@@ -23,6 +23,8 @@ class Request:
     scheme: str = "http"
     headers: tuple[tuple[str, str], ...] = ()
     """Names in lower case; a name may be there several times."""
+    shows_token: bool = False
+    """It has something where the proxy looks for tokens of end users."""
 
     @property
     def bare_path(self) -> str:
