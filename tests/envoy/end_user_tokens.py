@@ -52,6 +52,20 @@ def key_set(*keys: SigningKey | Mapping[str, Any]) -> str:
     return json.dumps({"keys": [key.public() if isinstance(key, SigningKey) else key for key in keys]})
 
 
+def token_policy(
+    rules: list[dict[str, Any]], name: str = "own", namespace: str = "default", **spec: Any
+) -> str:
+    """A RequestAuthentication with these rules."""
+    head = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication"}
+    metadata = {"name": name, "namespace": namespace}
+    return f"\n---\n{json.dumps({**head, 'metadata': metadata, 'spec': {**spec, 'jwtRules': rules}})}\n"
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header with a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from end_user_tokens import SigningKey, bearer, key_set, token_policy
 from policy_mesh import gateway, policy, protected_service
 
 from marline.ratelimit.__main__ import REDIS_VARIABLE
@@ -27,6 +28,7 @@ spec:
   ports: [{number: 8081, name: grpc, protocol: GRPC}]
   endpoints: [{address: "unix://%s"}]
 """
+BY_USER = "{type: JWTClaim, name: sub}"
 HOUR = "requests: %d, unit: Hour, scope: Global"
 
 
@@ -53,6 +55,21 @@ async def counting(redis_url: str = "", directory: Path | None = None) -> AsyncI
         finally:
             process.terminate()
             await process.wait()
+
+
+async def test_users_are_counted_by_what_their_tokens_say_also_for_all_proxies_together() -> None:
+    key = SigningKey.new()
+    tokens = token_policy([{"issuer": "issuer", "jwks": key_set(key)}])
+    for scope in ("Global", "Local"):
+        limit = f"{{name: users, requests: 1, unit: Hour, scope: {scope}, by: [{BY_USER}]}}"
+        async with (
+            counting() as socket,
+            protected_service(limited(limit), tokens, limits_socket=socket) as caller,
+        ):
+            for user in ("ann", "bob"):
+                headers = bearer(key.token({"sub": user}))
+                assert await caller.statuses(2, **headers) == [200, 429], (scope, user)
+            assert await caller.statuses(2) == [200, 429], scope
 
 
 @pytest.mark.proves("policy.Limit.scope")

@@ -16,11 +16,10 @@ from ads_mesh import ads_envoy
 from ads_mesh import control_plane as directory_of
 from aiohttp import web
 from edge_mesh import INGRESS_ID, PATIENCE, app, eventually, gateway, route
-from end_user_tokens import SigningKey, key_set
+from end_user_tokens import SigningKey, bearer, key_set, token_policy
 from identity_mesh import new_authority
 from routing_envoy import backend
 from static_mesh import free_port
-from test_tokens_sidecar import bearer, policy
 
 from marline.api.resource import Ref
 from marline.control_plane.wiring import ControlPlane
@@ -131,7 +130,7 @@ async def test_keys_are_fetched_rotated_and_kept() -> None:
     async with running_edge() as edge:
         edge.issuer.slow = True
         rule = {"issuer": "issuer", "jwksUri": f"{edge.issuer.url}/keys", "timeout": "0.3s"}
-        await edge.put(policy([rule], namespace="istio-system"))
+        await edge.put(token_policy([rule], namespace="istio-system"))
         assert "within 0.3 s" in (await edge.told("own", "Unavailable"))["message"]
         await eventually(lambda: _status(edge, first), 401)
 
@@ -150,7 +149,7 @@ async def test_keys_are_fetched_rotated_and_kept() -> None:
 
         url = edge.issuer.url
         edge.issuer.keys = [first]
-        await edge.put(policy([{"issuer": url}], "found", namespace="istio-system"))
+        await edge.put(token_policy([{"issuer": url}], "found", namespace="istio-system"))
         await edge.told("found", "Fetched")
         await eventually(lambda: _status(edge, first, url), 200)
         assert await edge.status(second, url) == 401

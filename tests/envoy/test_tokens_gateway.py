@@ -11,9 +11,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from edge_mesh import Edge, app, edge, eventually, gateway
-from end_user_tokens import SigningKey, key_set
+from end_user_tokens import SigningKey, bearer, key_set, token_policy
 from routing_envoy import backend
-from test_tokens_sidecar import bearer, policy
 
 KEY, STRANGER = SigningKey.new("ES256", "one"), SigningKey.new("ES256", "one")
 RULE: dict[str, Any] = {
@@ -150,7 +149,7 @@ async def running() -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(backend(name)) for name in ("one", "two")]
         text = app("one", one.port) + app("two", two.port) + gateway(SERVERS) + ROUTES
-        text += policy([RULE], namespace="istio-system", **AT_EDGE)
+        text += token_policy([RULE], namespace="istio-system", **AT_EDGE)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield Running(await stack.enter_async_context(edge(text, 80, 81)), session)
 
@@ -254,8 +253,8 @@ async def test_a_policy_is_for_the_gateways_that_it_is_attached_to(running: Runn
 
     for spec in ({"targetRefs": [own]}, {"targetRef": own}):
         await eventually(status, 401)
-        await running.edge.put(policy([rule], **spec))
+        await running.edge.put(token_policy([rule], **spec))
         await eventually(status, 200)
         assert (await running.ask(81, "own", **ours)).status == 401
         elsewhere = {**own, "name": "elsewhere"}
-        await running.edge.put(policy([rule], targetRefs=[elsewhere]))
+        await running.edge.put(token_policy([rule], targetRefs=[elsewhere]))

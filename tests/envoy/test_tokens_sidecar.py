@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from end_user_tokens import ALGORITHMS, SigningKey, base64url, key_set
+from end_user_tokens import ALGORITHMS, SigningKey, base64url, bearer, key_set, token_policy
 from policy_mesh import Caller, protected_service
 
 KEYS = {algorithm: SigningKey.new(algorithm, f"key-{algorithm}") for algorithm in ALGORITHMS}
@@ -39,12 +39,6 @@ NONE, HS256 = b'{"alg":"none"}', b'{"alg":"HS256","kid":"key-ES256"}'
 AUDIENCE = {"iss": "elsewhere", "aud": "till"}
 
 
-def policy(rules: list[dict[str, Any]], name: str = "own", namespace: str = "default", **spec: Any) -> str:
-    head = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication"}
-    metadata = {"name": name, "namespace": namespace}
-    return f"\n---\n{json.dumps({**head, 'metadata': metadata, 'spec': {**spec, 'jwtRules': rules}})}\n"
-
-
 @dataclass(frozen=True)
 class Seen:
     """What became of a request: the status, what was said, and what the application saw."""
@@ -63,14 +57,10 @@ async def ask(caller: Caller, path: str = "/", method: str = "GET", **headers: s
         return Seen(response.status, text, body.get("path", ""), body.get("headers", {}))
 
 
-def bearer(token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token}"}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def caller() -> AsyncIterator[Caller]:
     """One policy of the service's namespace, one of the whole mesh: all their rules count."""
-    text = policy(RULES[:1]) + policy(RULES[1:], "mesh", "istio-system")
+    text = token_policy(RULES[:1]) + token_policy(RULES[1:], "mesh", "istio-system")
     async with protected_service(text) as made:
         yield made
 
@@ -169,7 +159,7 @@ async def test_rules_may_look_for_their_tokens_at_the_same_place() -> None:
         for issuer, key in keys.items()
     ]
     rules[2]["fromHeaders"] = [{"name": "x-token"}, {"name": "authorization", "prefix": "Bearer "}]
-    async with protected_service(policy(rules[:1]) + policy(rules[1:], "more")) as caller:
+    async with protected_service(token_policy(rules[:1]) + token_policy(rules[1:], "more")) as caller:
         assert (await ask(caller)).status == 200
         for issuer, key in keys.items():
             seen = await ask(caller, a="root", b="root", c="root", **bearer(key.token({"iss": issuer})))
@@ -230,8 +220,8 @@ async def test_a_claim_cannot_add_a_header_of_its_own(caller: Caller) -> None:
 @pytest.mark.proves("security.RequestAuthenticationSpec.selector", "model.Selector.matchLabels")
 async def test_a_policy_is_for_the_workloads_that_it_selects() -> None:
     selectors = ({"app": "reviews"}, {"app": "ratings"})
-    texts = [policy(RULES[:1], selector={"matchLabels": labels}) for labels in selectors]
-    elsewhere = policy(RULES[:1], namespace="elsewhere")
+    texts = [token_policy(RULES[:1], selector={"matchLabels": labels}) for labels in selectors]
+    elsewhere = token_policy(RULES[:1], namespace="elsewhere")
     for text, status in ((texts[0], 401), (texts[1] + elsewhere, 200)):
         async with protected_service(text) as caller:
             assert (await ask(caller, **bearer("nonsense"))).status == status

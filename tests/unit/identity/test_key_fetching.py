@@ -1,14 +1,21 @@
 """Key sets over HTTP: what a server may ask of the one who fetches is bounded."""
 
 import asyncio
+import datetime
+import ipaddress
 import json
+import ssl
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from key_servers import KEYS, Handler, issuer, says
 
 from marline.api.security.jwks import MAX_BYTES
 from marline.identity.jwks import KeysUnavailable, fetch_keys, key_client
+from marline.identity.svid import key_pem, make_key
 from marline.mesh.token_keys import DISCOVERY, KeySource
 
 
@@ -77,7 +84,6 @@ async def test_a_server_that_is_not_there_is_told() -> None:
     async with issuer({}) as url:
         assert "answers 404" in await fault(KeySource(f"{url}/keys"))
     assert "cannot be fetched" in await fault(KeySource(f"{url}/keys"))
-    assert "cannot be fetched" in await fault(KeySource("http://issuer.invalid/keys"))
 
 
 async def test_an_issuer_says_where_its_keys_are() -> None:
@@ -98,3 +104,38 @@ async def test_an_issuer_says_where_its_keys_are() -> None:
         assert "does not say" in await fault(source)
         configuration(jwks_uri="http://keys.example.com/keys")
         assert "no https URL" in await fault(source)
+
+
+async def test_over_tls_a_server_must_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    _make_server(certificate, key)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    pages = {"/keys": says(KEYS), "/plain": says("", 302, Location="http://127.0.0.1/keys")}
+    async with issuer(pages, tls) as url:
+        assert "certificate verify failed" in await fault(KeySource(f"{url}/keys"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert await fetched(KeySource(f"{url}/keys")) == KEYS
+        assert "away from TLS" in await fault(KeySource(f"{url}/plain"))
+        named = url.replace("127.0.0.1", "localhost")
+        assert "certificate verify failed" in await fault(KeySource(f"{named}/keys"))
+
+
+def _make_server(certificate: Path, key: Path) -> None:
+    """Of 127.0.0.1, signed by itself."""
+    made, now = make_key(), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(made.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(address, critical=False)
+        .sign(made, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_text(key_pem(made))
