@@ -92,6 +92,7 @@ def egress_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> Iterat
             port=listener.port,
             reporter=source_reporter(workload, snapshot.settings.trust_domain),
             table=name if is_http(listener) else "",
+            paths=snapshot.settings.path_normalization,
             chains=tuple(chain for chain in chains if not chain.is_catch_all),
             fallback=next((chain.route for chain in chains if chain.is_catch_all), None),
             bind=_binds(proxy, listener),

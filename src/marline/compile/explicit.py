@@ -41,6 +41,7 @@ def upstream_recipes(
         port=upstream.listen,
         reporter=source_reporter(workload, snapshot.settings.trust_domain),
         table=table.name if table is not None else "",
+        paths=snapshot.settings.path_normalization,
         chains=tuple(chain for chain in chains if not chain.is_catch_all),
         fallback=fallback,
         bind=True,
@@ -61,6 +62,7 @@ def http_proxy_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> tu
         port=workload.http_proxy_port,
         reporter=source_reporter(workload, snapshot.settings.trust_domain),
         table=HTTP_PROXY,
+        paths=snapshot.settings.path_normalization,
         bind=True,
         forward_proxy=True,
     )

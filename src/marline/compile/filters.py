@@ -18,6 +18,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
+from marline.api.mesh_config.model import Normalization
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.forward_proxy import SNI_FILTER, forward_proxy_filter, resolve_sni
 from marline.compile.gateway_api_authorization import ROUTE_FILTER as AUTHORIZATION_FILTER
@@ -87,10 +88,10 @@ def _apply(made: Any, settings: TcpSettings) -> None:
 
 
 def outbound_http_filter(
-    stat_prefix: str, table: str, reporter: Reporter, *, forward_proxy: bool = False
+    stat_prefix: str, table: str, reporter: Reporter, paths: Normalization, *, forward_proxy: bool = False
 ) -> Any:
     """The connection manager for an application's own requests, routed by the table `table` (RDS)."""
-    made = _manager(stat_prefix, reporter)
+    made = _manager(stat_prefix, reporter, paths)
     made.rds.route_config_name = table
     made.rds.config_source.ads.SetInParent()
     made.rds.config_source.resource_api_version = config_source_pb2.ApiVersion.V3
@@ -107,6 +108,7 @@ def inbound_http_filter(
     stat_prefix: str,
     table: Any,
     reporter: Reporter,
+    paths: Normalization,
     limits: tuple[LimitFilter, ...] = (),
     protection: tuple[tuple[str, Any], ...] = (),
     tokens: tuple[TokenRule, ...] = (),
@@ -115,7 +117,7 @@ def inbound_http_filter(
     """The connection manager for requests to an application, with filters for its rate limits, and others by
     name that protect it; `tokens` of end users are verified first, then `guards` refuse who may not call. It
     is told who calls, by the peer's certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
-    made = _manager(stat_prefix, reporter)
+    made = _manager(stat_prefix, reporter, paths)
     made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.APPEND_FORWARD
     details = made.set_current_client_cert_details
     details.subject.value = True
@@ -129,22 +131,31 @@ def inbound_http_filter(
     return _network_filter(HCM, made)
 
 
-def _manager(stat_prefix: str, reporter: Reporter) -> Any:
+def _manager(stat_prefix: str, reporter: Reporter, paths: Normalization) -> Any:
     kind = hcm_pb2.HttpConnectionManager
     made = kind(
         stat_prefix=stat_prefix,
         codec_type=kind.AUTO,
         server_header_transformation=kind.PASS_THROUGH,
-        path_with_escaped_slashes_action=kind.KEEP_UNCHANGED,
     )
     made.use_remote_address.value = False
-    made.normalize_path.value = True
+    normalize_paths(made, paths)
     # Streams and WebSockets may be silent for long; routes have timeouts of their own.
     made.stream_idle_timeout.CopyFrom(duration(0))
     made.http2_protocol_options.allow_connect = True
     made.upgrade_configs.add(upgrade_type="websocket")
     made.access_log.extend(http_access_logs(reporter))
     return made
+
+
+def normalize_paths(manager: Any, how: Normalization) -> None:
+    """What is done to a request's path before anything looks at it, and so to what the application gets
+    (istio.io, "Path normalization"). The default is that of RFC 3986: dots are followed."""
+    kind = hcm_pb2.HttpConnectionManager
+    manager.normalize_path.value = how != "NONE"
+    manager.merge_slashes = how in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
+    decodes = how == "DECODE_AND_MERGE_SLASHES"
+    manager.path_with_escaped_slashes_action = kind.UNESCAPE_AND_FORWARD if decodes else kind.KEEP_UNCHANGED
 
 
 def add_route_filters(manager: Any, *, reroutes: bool = False) -> None:

@@ -14,6 +14,7 @@ from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb
 from envoy.extensions.filters.network.sni_cluster.v3 import sni_cluster_pb2
 
+from marline.api.mesh_config.model import Normalization
 from marline.compile.authorization import NOT_RESTRICTED, Authorization, http_filters, network_filters
 from marline.compile.authorization_rules import Arrival
 from marline.compile.endpoints import socket_address
@@ -26,6 +27,7 @@ from marline.compile.filters import (
     add_route_filters,
     add_router,
     listener_filter,
+    normalize_paths,
     tcp_filter,
 )
 from marline.compile.gateway_tls import Termination, downstream_tls
@@ -79,6 +81,7 @@ class Demands:
     authorization: Authorization = NOT_RESTRICTED
     ports: tuple[int, ...] = ()
     """The numbers by which policies know the listener's port."""
+    paths: Normalization = "DEFAULT"
 
     def arrival(self, chain: Chain) -> Arrival:
         shown = chain.termination
@@ -149,10 +152,9 @@ def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter, dema
         codec_type=kind.AUTO,
         server_name="marline-envoy",
         forward_client_cert_details=kind.SANITIZE_SET,
-        path_with_escaped_slashes_action=kind.KEEP_UNCHANGED,
     )
     made.use_remote_address.value = True
-    made.normalize_path.value = True
+    normalize_paths(made, demands.paths)
     # Long-lived streams and WebSockets are ordinary traffic: no limit, as at Istio's gateways.
     made.stream_idle_timeout.CopyFrom(duration(0))
     made.request_headers_timeout.CopyFrom(duration(_HEADERS_SECONDS))

@@ -72,6 +72,7 @@ def inbound_recipes(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) ->
             accepted.rules if item.port.protocol.may_be_http else (),
             allowed,
             (item.number,) if allowed.policies else (),
+            snapshot.settings.path_normalization,
         )
         for item in reversed(tuple(inbound_ports(snapshot, proxy, workload, sidecar)))
     }

@@ -11,6 +11,7 @@ from typing import Any, Final
 from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.route.v3 import route_pb2
 
+from marline.api.mesh_config.model import Normalization
 from marline.api.networking.destination_rule import ConnectionPoolSettings
 from marline.compile.authorization import NOT_RESTRICTED, Authorization, http_filters, network_filters
 from marline.compile.authorization_rules import Arrival
@@ -59,6 +60,7 @@ class ServedPort:
     authorization: Authorization = NOT_RESTRICTED
     numbers: tuple[int, ...] = ()
     """Those by which policies know the port."""
+    paths: Normalization = "DEFAULT"
 
     @property
     def route(self) -> TcpRoute:
@@ -129,6 +131,7 @@ def served_chains(served: ServedPort, destination_port: int, peers: Peers) -> It
                     served.cluster,
                     table,
                     reporter,
+                    served.paths,
                     limit_filters(limiters),
                     tuple(protection_filters(served.policies.admission, served.policies.concurrency)),
                     served.tokens,

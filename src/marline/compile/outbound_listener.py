@@ -8,6 +8,7 @@ from envoy.config.core.v3 import address_pb2, base_pb2
 from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.listener.v3 import listener_pb2
 
+from marline.api.mesh_config.model import Normalization
 from marline.compile.filters import (
     DETECTION_SECONDS,
     PLAIN_HTTP,
@@ -55,6 +56,7 @@ class OutboundListener:
     forward_proxy: bool = False
     """It is the application's HTTP proxy: requests name their destination, also by CONNECT."""
     netns: str = ""
+    paths: Normalization = "DEFAULT"
 
 
 def build_outbound_listener(spec: OutboundListener) -> listener_pb2.Listener:
@@ -91,10 +93,10 @@ def _http_chain(spec: OutboundListener) -> Any:
     if spec.fallback is not None:
         made.filter_chain_match.transport_protocol = "raw_buffer"
         made.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
-    manager = outbound_http_filter(
-        f"outbound_{spec.name}", spec.table, spec.reporter, forward_proxy=spec.forward_proxy
+    prefix = f"outbound_{spec.name}"
+    made.filters.append(
+        outbound_http_filter(prefix, spec.table, spec.reporter, spec.paths, forward_proxy=spec.forward_proxy)
     )
-    made.filters.append(manager)
     return made
 
 
