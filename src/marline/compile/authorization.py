@@ -17,6 +17,7 @@ from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb
 from marline.api.resource import Ref, Resource
 from marline.api.security.authorization_policy import AuthorizationPolicySpec, is_tried
 from marline.api.security.authorization_rule import Rule
+from marline.api.security.condition_keys import SERVER_NAME
 from marline.compile.authorization_matchers import THE_MESH, TrustDomains
 from marline.compile.authorization_rules import Arrival, rule_policy
 from marline.compile.authorizers import find_authorizer
@@ -65,6 +66,12 @@ class Authorization:
     @property
     def sources(self) -> tuple[Ref, ...]:
         return tuple(item.ref for item in self.policies)
+
+    @property
+    def asks_for_server_names(self) -> bool:
+        """Then somebody has to read them (a listener filter), whether or not chains are chosen by them."""
+        rules = (rule for policy in self.policies for rule in policy.rules)
+        return any(condition.key == SERVER_NAME for rule in rules for condition in rule.when)
 
     def of(self, action: str, *, tried: bool = False) -> tuple[AppliedPolicy, ...]:
         return tuple(item for item in self.policies if item.action == action and item.tried == tried)

@@ -127,20 +127,22 @@ def address_range(block: str) -> Any:
     return made
 
 
-def token_principal_matchers(pattern: str) -> tuple[Any, Any]:
-    """Of `<iss>/<sub>`: the last slash is between both. A pattern without one is about the issuer, or if it
-    begins with `*` about the subject."""
+def token_principal_matchers(pattern: str) -> tuple[tuple[Any, Any], ...]:
+    """Of `<iss>/<sub>`, as alternatives: what fits the issuer and what the subject. The last slash is between
+    both; a pattern without one is about the issuer, or if it begins with `*` about the subject. One such as
+    `https://issuer*` may also be about the issuer alone."""
     issuer, slash, subject = pattern.rpartition("/")
     anything = text_matcher(_ANY)
     if pattern == _ANY:
-        return _claims(anything, anything)
+        return (_claims(anything, anything),)
     if pattern.startswith(_ANY):
-        return _claims(
-            text_matcher(issuer) if slash else anything, _exact(subject) if slash else text_matcher(subject)
-        )
-    if not slash:
-        return _claims(text_matcher(pattern), anything if pattern.endswith(_ANY) else _exact(""))
-    return _claims(_exact(issuer), text_matcher(subject) if subject.endswith(_ANY) else _exact(subject))
+        if not slash:
+            return (_claims(anything, text_matcher(pattern)),)
+        return (_claims(text_matcher(issuer), _exact(subject)),)
+    if not pattern.endswith(_ANY):
+        return (_claims(_exact(issuer), _exact(subject)),) if slash else ()
+    of_issuer = () if subject == _ANY else (_claims(text_matcher(pattern), anything),)
+    return (*((_claims(_exact(issuer), text_matcher(subject)),) if slash else ()), *of_issuer)
 
 
 def _claims(issuer: Any, subject: Any) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from marline.api.security.condition_keys import (
     FILTER_METADATA,
     REQUEST_CLAIMS,
     REQUEST_HEADERS,
+    SERVER_NAME,
     ConditionKey,
     condition_key,
 )
@@ -232,7 +233,10 @@ def _written(*tests: _Test) -> list[_Test]:
 
 
 def _token_principal(value: str) -> Term:
-    return PRINCIPAL.every(_of_metadata(PRINCIPAL, item) for item in token_principal_matchers(value))
+    alternatives = token_principal_matchers(value)
+    return PRINCIPAL.some(
+        PRINCIPAL.every(_of_metadata(PRINCIPAL, claim) for claim in claims) for claims in alternatives
+    )
 
 
 def _claim(names: tuple[str, ...], value: str) -> Term:
@@ -288,5 +292,5 @@ _MEANINGS: Final[dict[str, Callable[[str], Term]]] = {
     "request.auth.audiences": partial(_claim, ("aud",)),
     "request.auth.presenter": partial(_claim, ("azp",)),
     "destination.ip": _own_address,
-    "connection.sni": _server_name,
+    SERVER_NAME: _server_name,
 }

@@ -81,8 +81,9 @@ class ServedPort:
 
     @property
     def needs_inspection(self) -> bool:
-        """Is there more than one kind of connection to tell apart?"""
-        return self.detects or self.mode is MtlsMode.PERMISSIVE
+        """Is there more than one kind of connection to tell apart, or one to know more of?"""
+        permissive = self.mode is MtlsMode.PERMISSIVE
+        return self.detects or permissive or self.authorization.asks_for_server_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from marline.api.security.claims import claim_names
 REQUEST_HEADERS: Final = "request.headers"
 REQUEST_CLAIMS: Final = "request.auth.claims"
 FILTER_METADATA: Final = "experimental.envoy.filters"
+SERVER_NAME: Final = "connection.sni"
 PLAIN_KEYS: Final = (
     "source.ip",
     "remote.ip",
@@ -20,7 +21,7 @@ PLAIN_KEYS: Final = (
     "request.auth.presenter",
     "destination.ip",
     "destination.port",
-    "connection.sni",
+    SERVER_NAME,
 )
 SUPPORTED: Final = (
     f"{REQUEST_HEADERS}[NAME]",

@@ -1,0 +1,177 @@
+"""Many workloads behind one real Envoy, each with AuthorizationPolicies of its own, and who calls them.
+
+Each workload `w0`, `w1`, … is known by the label `app`. It serves requests at port 9080 and connections at
+7000, as policies know them; what answers behind them are one HTTP server and one that echoes. Tokens of
+`TOKENS`' issuers are verified.
+"""
+
+import asyncio
+import json
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import yaml
+from end_user_tokens import SigningKey, key_set
+from routing_envoy import Backend, RunningEnvoy, backend
+from static_mesh import envoy_for, free_port, mesh_authority, snapshot_of
+
+from authorization_maker import PORTS, TOKENS
+from marline.mesh.model import Capture, InboundPort, Protocol, Proxy, Role, Workload
+
+PATIENCE = 20
+KEY = SigningKey.new()
+Answer = tuple[int, Mapping[str, str], str]
+
+
+def authentication(namespace: str = "istio-system") -> dict[str, Any]:
+    issuers = dict.fromkeys(token["iss"] for token in TOKENS)
+    rules = [
+        {"issuer": issuer, "jwks": key_set(KEY), "fromHeaders": [{"name": "x-token"}]} for issuer in issuers
+    ]
+    return {
+        "apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication",
+        "metadata": {"name": "tokens", "namespace": namespace}, "spec": {"jwtRules": rules},
+    }  # fmt: skip
+
+
+@cache
+def token(claims: str) -> str:
+    return KEY.token(json.loads(claims))
+
+
+def _sidecar(http: int, tcp: int, namespace: str) -> dict[str, Any]:
+    listeners = [
+        {"port": {"number": number, "name": name, "protocol": protocol}, "defaultEndpoint": f"127.0.0.1:{to}"}
+        for number, name, protocol, to in ((PORTS[0], "http", "HTTP", http), (PORTS[1], "tcp", "TCP", tcp))
+    ]
+    return {
+        "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+        "metadata": {"name": "ports", "namespace": namespace}, "spec": {"ingress": listeners},
+    }  # fmt: skip
+
+
+@dataclass
+class Connection:
+    """One of a caller; requests go through it one after the other."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def request(self, text: bytes) -> Answer:
+        self.writer.write(text)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)
+        }
+        body = await self.reader.readexactly(int(headers.get("content-length", "0")))
+        return int(head[0].split()[1]), headers, body.decode()
+
+    async def echo(self) -> bool:
+        """Do some bytes come back? There are enough of them to say that they are no TLS."""
+        try:
+            self.writer.write(b"hello there")
+            return await self.reader.read(1) == b"h"
+        except (ConnectionError, ssl.SSLError):
+            return False
+
+    def close(self) -> None:
+        self.writer.transport.abort()
+
+
+@dataclass
+class AuthorizedMesh:
+    app: Backend
+    envoy: RunningEnvoy
+    ports: list[tuple[int, int]]
+    contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
+
+    async def connect(self, port: int, caller: str = "", server_name: str = "reviews") -> Connection:
+        """Without a caller in plain text."""
+        if not caller:
+            return Connection(*await asyncio.open_connection("127.0.0.1", port))
+        context = self.contexts.get(caller)
+        if context is None:
+            context = self.contexts[caller] = context_of(caller)
+        return Connection(
+            *await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=server_name)
+        )
+
+
+def context_of(caller: str) -> ssl.SSLContext:
+    """A client's side of mTLS."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.load_verify_locations(cadata=mesh_authority().pem)
+    certificate, key = mesh_authority().svid(f"spiffe://{caller}")
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(key + certificate)
+        file.flush()
+        made.load_cert_chain(file.name)
+    return made
+
+
+def request_text(
+    path: str,
+    method: str = "GET",
+    host: str = "shop.example.com",
+    headers: Iterable[tuple[str, str]] = (),
+    claims: Mapping[str, Any] | None = None,
+) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
+    if claims:
+        lines.append(f"x-token: {token(json.dumps(claims, sort_keys=True))}")
+    if method != "GET":
+        lines.append("content-length: 0")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def workloads(count: int, namespace: str) -> tuple[tuple[Workload, ...], list[tuple[int, int]]]:
+    taken: set[int] = set()
+    while len(taken) < 2 * count:
+        taken.add(free_port())
+    ports = list(zip(*[iter(sorted(taken))] * 2, strict=True))
+    made = (
+        Workload(
+            namespace, f"w{index}", labels=(("app", f"w{index}"),), address="127.0.0.1",
+            inbound=(
+                InboundPort("http", http, "127.0.0.1", PORTS[0], Protocol.HTTP),
+                InboundPort("tcp", tcp, "127.0.0.1", PORTS[1], Protocol.TCP),
+            ),
+        )
+        for index, (http, tcp) in enumerate(ports)
+    )  # fmt: skip
+    return tuple(made), ports
+
+
+@asynccontextmanager
+async def authorized(
+    count: int, policies: Iterable[Mapping[str, Any]], *others: Mapping[str, Any], namespace: str = "shop"
+) -> AsyncIterator[AuthorizedMesh]:
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(backend("app"))
+        echoing = await stack.enter_async_context(echo_server())
+        resources = [_sidecar(app.port, echoing, namespace), authentication(), *policies, *others]
+        made, ports = workloads(count, namespace)
+        proxy = Proxy("node", Role.NODE, Capture.EXPLICIT, made)
+        envoy = await stack.enter_async_context(envoy_for(snapshot_of(yaml.dump_all(resources)), proxy))
+        yield AuthorizedMesh(app, envoy, ports)
+
+
+@asynccontextmanager
+async def echo_server() -> AsyncIterator[int]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(100):
+                writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
