@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "status": _Command("status", "Show workloads, identities and traffic."),
     "proxy-status": _Command("proxy_status", "Show which proxies have their newest configuration."),
     "proxy-config": _Command("proxy_config", "Show the configuration that a proxy has."),
+    "ca": _Command("ca", "Watch and change the certificate authority."),
     "user": _Command("user", "Make kubeconfigs for other users of the API."),
     "token": _Command("token", "Make or revoke tokens for the API, and for nodes to join with."),
     "join": _Command("join", "Become a node of a mesh."),

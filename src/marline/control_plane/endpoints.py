@@ -11,7 +11,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from marline.identity import endpoint, trust_endpoint
+from marline.controllers.authority import AuthorityLoop, NotOurs
+from marline.identity import ca_status, endpoint, following, trust_endpoint
+from marline.identity.errors import InvalidAuthority
 from marline.identity.spiffe import SpiffeId
 from marline.store import tokens
 from marline.store.embedded.access.nodes import Registrations, authorize_signing
@@ -42,6 +44,7 @@ Model = TypeVar("Model", bound=msgspec.Struct)
 
 def endpoints(
     hub: Hub,
+    authority: AuthorityLoop,
     trust: trust_endpoint.TrustEndpoint,
     credentials: ApiCredentials,
     store: EmbeddedStore,
@@ -70,6 +73,19 @@ def endpoints(
 
     async def bundles(_: web.Request) -> web.Response:
         return _vouched(trust.bundles)
+
+    async def follow(request: web.Request) -> web.Response:
+        said = _read(await read_object(request), following.Following)
+        return _json(await authority.follow(request[USER].name, said))
+
+    async def ca(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            asked = _read(await read_object(request), ca_status.CaRequest)
+            try:
+                authority.rotate() if asked.action == "rotate" else authority.reload()
+            except (NotOurs, InvalidAuthority) as error:
+                raise BadRequest(str(error)) from error
+        return _json(authority.status())
 
     async def proxies(request: web.Request) -> web.Response:
         await _settled(hub, request.query)
@@ -105,6 +121,9 @@ def endpoints(
         return _json(tokens.CertificateAnswer(credentials.sign(asked.csr, user, _NODE_LIFE).decode()))
 
     return (
+        ("POST", following.PATH, follow),
+        ("GET", ca_status.PATH, ca),
+        ("POST", ca_status.PATH, ca),
         ("POST", tokens.CERTIFICATES, make_certificate),
         ("POST", tokens.JOIN_TOKENS, make_join_token),
         ("POST", tokens.JOIN, join),

@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 
 from marline.control_plane.endpoints import endpoints
 from marline.control_plane.wasm_modules import WasmModules
+from marline.controllers.authority import AuthorityLoop
 from marline.controllers.gateway_class import provide_gateway_class
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.key_sets import KeySets
@@ -174,7 +175,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _sign_endpoint(home: Home, config: MeshConfig) -> endpoint.SignEndpoint:
+def _authority(home: Home, config: MeshConfig) -> AuthorityLoop:
     """Raises `IdentityError`."""
 
     def reopen(now: float) -> Authority:
@@ -182,9 +183,10 @@ def _sign_endpoint(home: Home, config: MeshConfig) -> endpoint.SignEndpoint:
             return load_plugin(Path(config.plugin_ca), config.trust_domain, now)
         return open_home(home.ca, config.trust_domain, now)
 
-    return endpoint.SignEndpoint(
+    signing = endpoint.SignEndpoint(
         reopen(time.time()), config.trust_domain, float(config.svid_ttl_seconds), reopen
     )
+    return AuthorityLoop(signing, None if config.plugin_ca else home.ca, config.plugin_ca or "own", time.time)
 
 
 async def run(home: Home, config: MeshConfig) -> None:
@@ -192,7 +194,8 @@ async def run(home: Home, config: MeshConfig) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    trust = TrustEndpoint(_sign_endpoint(home, config), JwtKeys(home.jwt_keys))
+    authority = _authority(home, config)
+    trust = TrustEndpoint(authority.signing, JwtKeys(home.jwt_keys))
     trust.own(time.time())  # whatever cannot be kept is found out now
     async with AsyncExitStack() as stack:
         store = await EmbeddedStore.open(home.database)
@@ -201,8 +204,12 @@ async def run(home: Home, config: MeshConfig) -> None:
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
         client = await stack.enter_async_context(key_client())
         plane = ControlPlane.of(store, settings, home, client)
+        authority.connected = lambda: (proxy.node_id for proxy in plane.hub.proxies())
+        authority.absent = plane.reaping.absent
         credentials = ApiCredentials.open(home.api)
-        extra = endpoints(plane.hub, trust, credentials, store, JoinTokens(home.api / "join-tokens.json"))
+        extra = endpoints(
+            plane.hub, authority, trust, credentials, store, JoinTokens(home.api / "join-tokens.json")
+        )
         server = await serve(
             store, port=config.api_port, credentials=credentials, extra=extra, open_paths=(JOIN,)
         )
@@ -211,7 +218,8 @@ async def run(home: Home, config: MeshConfig) -> None:
         admin = credentials.issue(User("marline-admin", (ADMINS,)))
         write_kubeconfig(home.kubeconfig, url, credentials.authority, admin)
         followed = asyncio.Event()
-        background = [asyncio.create_task(loop) for loop in (plane.follow(followed), *plane.loops())]
+        loops = (plane.follow(followed), authority.run(), *plane.loops())
+        background = [asyncio.create_task(loop) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in background])
         await _first(followed.wait(), *background)
         await stack.enter_async_context(serve_ads(plane.hub, home.xds_socket))

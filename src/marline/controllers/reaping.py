@@ -60,6 +60,10 @@ class Reaping:
             for name in self.reaper.step(loop.time(), self._managed, self._connected()):
                 await self._remove(name)
 
+    def absent(self) -> set[str]:
+        """The registered workloads whose proxies are not connected, and may still come back."""
+        return {f"{name.name}.{name.namespace}" for name in self._managed - set(self._connected())}
+
     def _connected(self) -> Iterator[WorkloadName]:
         for proxy in self.hub.proxies():
             for workload in proxy.workloads:

@@ -41,14 +41,18 @@ class SvidSource:
         sign: Sign,
         publish: Callable[[Svid], None],
         *,
+        settled: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.spiffe_id = spiffe_id
         self.current: Svid | None = None
+        self.since = 0.0
+        """When `current` was signed, in Unix seconds."""
         self.last_failure = ""
         """Why there was no certificate the last time; "" once there was."""
-        self._sign, self._publish, self._clock = sign, publish, clock
+        self._sign, self._publish, self._settled, self._clock = sign, publish, settled, clock
+        self._woken = asyncio.Event()
         self._rotation = Rotation(chance)
         self._first = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,6 +76,17 @@ class SvidSource:
         assert self.current is not None  # noqa: S101 (the event says so)
         return self.current
 
+    @property
+    def acknowledged(self) -> str:
+        """The version of the authority whose certificate and roots are in use; "" while others may be."""
+        return self.current.authority if self.current is not None and self._settled() else ""
+
+    def follow(self, authority: str) -> None:
+        """The authority has this version now: renew, unless the certificate is of that one."""
+        if self.current is not None and self.current.authority != authority:
+            self._rotation.hurry(self._clock())
+            self._woken.set()
+
     async def _run(self) -> None:
         while True:
             for effect in self._rotation.tick(self._clock()):
@@ -81,7 +96,10 @@ class SvidSource:
                     _log.error("the certificate of %s has expired: %s", self.spiffe_id, self.last_failure)
             wake_at = self._rotation.wake_at
             delay = _LONGEST_SLEEP_SECONDS if wake_at is None else wake_at - self._clock()
-            await asyncio.sleep(min(max(delay, 0.0), _LONGEST_SLEEP_SECONDS))
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(max(delay, 0.0), _LONGEST_SLEEP_SECONDS)):
+                    await self._woken.wait()
 
     async def _renew(self) -> None:
         key = make_key()
@@ -93,7 +111,7 @@ class SvidSource:
             self._failed(str(error) or f"no answer within {SIGN_SECONDS:g} s")
             return
         if Effect.DELIVER in self._rotation.signed(self._clock(), svid.not_after):
-            self.current, self.last_failure = svid, ""
+            self.current, self.since, self.last_failure = svid, self._clock(), ""
             self._publish(svid)
             self._first.set()
 
@@ -110,13 +128,16 @@ def _report(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def serve_svid(spiffe_id: str, socket: Path, allowed: Allowed, sign: Sign) -> AsyncIterator[SvidSource]:
-    """Serve this identity at a Unix socket to the processes that are allowed, within this block.
+async def serve_svid(
+    spiffe_id: str, socket: Path, allowed: Allowed, sign: Sign, told: Callable[[], None] = lambda: None
+) -> AsyncIterator[SvidSource]:
+    """Serve this identity at a Unix socket to the processes that are allowed, within this block. `told` is
+    called when they may have acknowledged it.
 
     Raises `InvalidSpiffeId`, `SocketUnusable`.
     """
     async with (
-        SdsServer(socket, allowed) as server,
-        SvidSource(parse(spiffe_id), sign, server.publish) as source,
+        SdsServer(socket, allowed, told) as server,
+        SvidSource(parse(spiffe_id), sign, server.publish, settled=lambda: server.settled) as source,
     ):
         yield source

@@ -3,6 +3,7 @@
 An `Authority` is a value, made from files by `ca_home` (one's own) or `ca_plugin` (given).
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +55,12 @@ class Authority:
             min(item.not_valid_after_utc.timestamp() for item in above),
         )
 
+    @property
+    def version(self) -> str:
+        """Tells it from others by what workloads have of it: who signs, and who is trusted."""
+        content = pem(self.certificate, *self.chain, *self.roots)
+        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
     def renewal_due(self, now: float) -> bool:
         """Whether two thirds of the signing certificate's life are over."""
         own = self.validity
@@ -73,7 +80,7 @@ class Authority:
         validity = Validity(max(now - CLOCK_SKEW_SECONDS, own.not_before), min(now + ttl, own.not_after))
         leaf = workload_certificate(public_key, spiffe_id, self.certificate, self.key, validity)
         not_after = leaf.not_valid_after_utc.timestamp()
-        return SignedSvid(pem(leaf, *self.chain), self.bundle_pem, not_after)
+        return SignedSvid(pem(leaf, *self.chain), self.bundle_pem, not_after, self.version)
 
 
 def read_csr(csr_pem: str) -> PublicKey:

@@ -41,6 +41,7 @@ class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     chain: str
     bundle: str
     not_after: datetime.datetime
+    authority: str = ""
 
 
 @dataclass(eq=False)
@@ -90,7 +91,7 @@ class SignEndpoint:
         except AuthorityExpired as error:
             raise SignRefused(503, "ServiceUnavailable", str(error)) from error
         not_after = datetime.datetime.fromtimestamp(signed.not_after, datetime.UTC)
-        answer = _Answer(signed.chain_pem, signed.bundle_pem, not_after)
+        answer = _Answer(signed.chain_pem, signed.bundle_pem, not_after, signed.authority)
         made: dict[str, Any] = msgspec.to_builtins(answer)
         return made
 
@@ -107,13 +108,18 @@ class SignEndpoint:
             raise SignRefused(400, "BadRequest", f"{text} does not have the form …/ns/<namespace>/sa/<name>")
         return spiffe_id
 
+    def reload(self, now: float) -> None:
+        """Load the authority again. Raises `InvalidAuthority`."""
+        if self.reopen is not None:
+            self.authority = self.reopen(now)
+
     def _renew(self, now: float) -> None:
         """A control plane may run for longer than its authority lives."""
         if self.reopen is None or now < self._next_reopen or not self.authority.renewal_due(now):
             return
         self._next_reopen = now + _REOPEN_SECONDS
         try:
-            self.authority = self.reopen(now)
+            self.reload(now)
         except InvalidAuthority as error:
             _log.error("the certificate authority could not be renewed: %s", error)
 
@@ -140,4 +146,4 @@ def answer_of(body: Mapping[str, object] | object) -> SignedSvid:
         answer = msgspec.convert(body, _Answer)
     except msgspec.ValidationError as error:
         raise SignFailed(f"the answer is not one of {PATH}: {error}") from error
-    return SignedSvid(answer.chain, answer.bundle, answer.not_after.timestamp())
+    return SignedSvid(answer.chain, answer.bundle, answer.not_after.timestamp(), answer.authority)

@@ -54,6 +54,8 @@ class Rotation:
     _next_sign: float = 0.0
     _signed_at: float = 0.0
     _expiry_reported: bool = field(default=False)
+    _hurried: bool = field(default=False)
+    """The answer that is awaited may be of an authority that is not the newest."""
 
     def valid(self, now: float) -> bool:
         """Whether there is an SVID that a peer accepts."""
@@ -73,12 +75,20 @@ class Rotation:
         self._set_wake()
         return tuple(effects)
 
+    def hurry(self, now: float) -> None:
+        """The SVID in use is to be replaced now, or as soon as what is under way is done."""
+        self._next_sign = min(self._next_sign, now)
+        self._hurried = self.phase is Phase.SIGNING
+        self._set_wake()
+
     def signed(self, now: float, not_after: float) -> tuple[Effect, ...]:
         """The authority has answered with an SVID that ends at `not_after`."""
         life = max(not_after - now, 0.0)
         early = life * JITTER * self.random()
         # Also one that is born expired (its authority's clock is wrong) is not asked for in a loop.
         self._next_sign = now + max(life * RENEW_AT - early, FIRST_RETRY_SECONDS)
+        if self._hurried:
+            self._next_sign, self._hurried = now, False
         self._signed_at = now
         self.phase = Phase.WAITING
         self.expires_at = not_after

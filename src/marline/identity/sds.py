@@ -24,12 +24,18 @@ METHOD: Final = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets"
 class SdsServer(UnixGrpcServer):
     """Serves what was last published, at a Unix socket of mode 0600, within `async with`."""
 
-    def __init__(self, path: Path, allowed: Allowed) -> None:
+    def __init__(self, path: Path, allowed: Allowed, told: Callable[[], None] = lambda: None) -> None:
+        """`told` is called when there may be something new to say of `settled`."""
         super().__init__(path, 0o600, self._admit, _refuse)
-        self.allowed = allowed
+        self.allowed, self.told = allowed, told
         self.secrets: Secrets = {}
         self._svid: Svid | None = None
         self._federated: Mapping[str, str] = {}
+
+    @property
+    def settled(self) -> bool:
+        """Has the Envoy acknowledged all that it asks for? Whatever it asks for later is new."""
+        return all(item.settled for item in self.streams() if isinstance(item, SdsStream))
 
     def publish(self, svid: Svid) -> None:
         """Give this identity to all who are connected and all who will be."""
@@ -45,6 +51,7 @@ class SdsServer(UnixGrpcServer):
         if self._svid is not None:
             self.secrets = proxy_secrets(self._svid, self._federated)
             self.update()
+            self.told()
 
     async def _admit(self, connection: Any) -> "_Envoy | None":
         return None if attest(connection, self.allowed) is None else _Envoy(self)
@@ -65,10 +72,11 @@ class _Envoy:
     def call(self, path: str, _metadata: Mapping[str, str]) -> Stream | Reply:
         if path != METHOD:
             return Reply(status=Status.UNIMPLEMENTED, reason="only StreamSecrets is served")
-        return SdsStream(lambda: self._server.secrets)
+        return SdsStream(lambda: self._server.secrets, self._server.told)
 
     def leave(self) -> None:
-        """Nothing is kept of it."""
+        """What it had not acknowledged is no longer of interest."""
+        self._server.told()
 
 
 class SdsStream:
@@ -76,16 +84,22 @@ class SdsStream:
 
     ends_with_client = True
 
-    def __init__(self, secrets: Callable[[], Secrets]) -> None:
-        self._secrets = secrets
+    def __init__(self, secrets: Callable[[], Secrets], told: Callable[[], None] = lambda: None) -> None:
+        self._secrets, self._told = secrets, told
         self._session = SdsSession(secrets())
 
     def received(self, message: bytes) -> Reply:
         try:
             request = discovery_pb2.DiscoveryRequest.FromString(message)
-            return _reply(self._session.request(request))
+            response = self._session.request(request)
         except (DecodeError, InvalidRequest) as error:
             return Reply(status=Status.INVALID_ARGUMENT, reason=str(error))
+        self._told()
+        return _reply(response)
+
+    @property
+    def settled(self) -> bool:
+        return self._session.settled
 
     def update(self) -> Reply:
         return _reply(self._session.update(self._secrets()))

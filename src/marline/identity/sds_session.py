@@ -37,6 +37,14 @@ class SdsSession:
     _sent: dict[str, bytes] = field(default_factory=dict, repr=False)
     _responses: int = 0
     _awaiting: bool = False
+    _refused: bool = False
+    """What was sent last is not in use."""
+
+    @property
+    def settled(self) -> bool:
+        """Has the client acknowledged the newest of all that it asks for?"""
+        newest = {name: self.secrets[name] for name in self.names if name in self.secrets}
+        return not self._awaiting and not self._refused and newest == self._sent
 
     def request(self, request: Any) -> Any | None:
         """A `DiscoveryRequest`; the response that is due, if any. Raises `InvalidRequest`."""
@@ -46,7 +54,8 @@ class SdsSession:
             raise InvalidRequest(f"at most {MAX_NAMES} secrets can be asked for")
         if request.response_nonce and request.response_nonce != str(self._responses):
             return None  # about an earlier response; what is said of the latest one counts
-        if request.HasField("error_detail"):
+        self._refused = request.HasField("error_detail")
+        if self._refused:
             _log.error("Envoy refused its secrets: %s", request.error_detail.message)
         self._awaiting = self._awaiting and not request.response_nonce
         names = frozenset(request.resource_names)

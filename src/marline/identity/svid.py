@@ -20,6 +20,8 @@ class SignedSvid:
     bundle_pem: str
     """The roots that peers of this trust domain are verified against."""
     not_after: float
+    authority: str = ""
+    """Its version; "" of one that tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Svid:
     chain_pem: str
     bundle_pem: str
     not_after: float
+    authority: str = ""
+    """The version of the authority that signed it."""
 
 
 def make_key() -> ec.EllipticCurvePrivateKey:
@@ -75,7 +79,9 @@ def accept(key: ec.EllipticCurvePrivateKey, spiffe_id: SpiffeId, signed: SignedS
     last = chain[-1] if chain else leaf
     if not any(issued_by(last, root) for root in roots):
         raise SignFailed("the chain does not lead to a root of the trust bundle")
-    return Svid(spiffe_id, key_pem(key), signed.chain_pem, signed.bundle_pem, signed.not_after)
+    return Svid(
+        spiffe_id, key_pem(key), signed.chain_pem, signed.bundle_pem, signed.not_after, signed.authority
+    )
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

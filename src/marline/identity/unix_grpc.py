@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,11 @@ class UnixGrpcServer:
             connection.close()
         self.path.unlink(missing_ok=True)
 
+    def streams(self) -> Iterator[Stream]:
+        """All calls that go on."""
+        for connection in self.connections:
+            yield from connection.streams()
+
     def update(self) -> None:
         """What is served may be something else now: every call looks whether that concerns it."""
         for connection in list(self.connections):
@@ -122,6 +127,9 @@ class _Connection(asyncio.Protocol):
         self._early: bytearray | None = bytearray()
         self.guest: Guest | None = None
         self._transport: asyncio.Transport | None = None
+
+    def streams(self) -> Iterable[Stream]:
+        return self._streams.values()
 
     @property
     def key(self) -> object:

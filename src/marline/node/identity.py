@@ -27,6 +27,7 @@ from marline.identity.trust_endpoint import (
     token_request,
 )
 from marline.identity.workload_server import Owns, Registered, WorkloadServer
+from marline.node.followed import FollowedSources
 from marline.node.home import Home, MeshConfig
 from marline.store.interface import StoreError
 from marline.store.remote.client import RemoteStore
@@ -44,6 +45,7 @@ class NodeIdentities:
         self._store = store
         self.workload_api = WorkloadServer(socket, self._mint)
         self._proxies: set[SdsServer] = set()
+        self.followed = FollowedSources(store)
 
     @property
     def endpoint(self) -> str:
@@ -52,21 +54,26 @@ class NodeIdentities:
 
     @asynccontextmanager
     async def proxied(
-        self, spiffe_id: str, socket: Path, envoy_pid: Callable[[], int], owns: Owns
+        self, node_id: str, spiffe_id: str, socket: Path, envoy_pid: Callable[[], int], owns: Owns
     ) -> AsyncIterator[None]:
-        """Serve the SVID of this identity at a socket to the Envoy of this pid, and by the Workload API to
-        the processes that `owns` knows. Raises `InvalidSpiffeId`, `SocketUnusable`."""
-        async with SdsServer(socket, only_process(envoy_pid)) as server:
+        """Serve the SVID of this identity at a socket to the Envoy of this node id and pid, and by the
+        Workload API to the processes that `owns` knows. Raises `InvalidSpiffeId`, `SocketUnusable`."""
+        told = self.followed.changed.set
+        async with SdsServer(socket, only_process(envoy_pid), told) as server:
 
             def publish(svid: Svid) -> None:
                 server.publish(svid)
                 self.workload_api.changed()
 
-            async with SvidSource(parse(spiffe_id), self._sign, publish) as source:
+            identity = parse(spiffe_id)
+            async with SvidSource(identity, self._sign, publish, settled=lambda: server.settled) as source:
                 server.trust(_roots(self.workload_api.bundles))
                 self._proxies.add(server)
                 try:
-                    with self.workload_api.register(Registered(source, owns)):
+                    with (
+                        self.workload_api.register(Registered(source, owns)),
+                        self.followed.including(node_id, source),
+                    ):
                         yield
                 finally:
                     self._proxies.discard(server)
@@ -80,7 +87,10 @@ class NodeIdentities:
         parsed = frozenset(parse_selector(item) for item in selectors)
         changed = self.workload_api.changed
         async with SvidSource(parse(spiffe_id), self._sign, lambda _: changed()) as source:
-            with self.workload_api.register(Registered(source, selectors=parsed)):
+            with (
+                self.workload_api.register(Registered(source, selectors=parsed)),
+                self.followed.including(f"{spiffe_id} {' '.join(sorted(selectors))}", source),
+            ):
                 yield source
 
     async def follow_bundles(self) -> None:
@@ -142,11 +152,15 @@ async def serve_identities(
     identities = NodeIdentities(store, directory / name)
     try:
         async with identities.workload_api:
-            following = asyncio.create_task(identities.follow_bundles(), name="trust bundles")
+            following = (
+                asyncio.create_task(identities.follow_bundles(), name="trust bundles"),
+                asyncio.create_task(identities.followed.run(), name="authority"),
+            )
             try:
                 yield identities
             finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                for task in following:
+                    task.cancel()
+                await asyncio.gather(*following, return_exceptions=True)
     finally:
         home.remove_endpoint(config)

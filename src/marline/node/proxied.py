@@ -163,7 +163,11 @@ class Runner:
             stack.callback(self._tell, "stopped")
             stack.callback(shutil.rmtree, directory.path, ignore_errors=True)
             serving = self.machine.identities.proxied(
-                plan.spiffe_id, directory.sds_socket, lambda: envoy.pid, self._owner(place)
+                plan.proxy.node_id,
+                plan.spiffe_id,
+                directory.sds_socket,
+                lambda: envoy.pid,
+                self._owner(place),
             )
             await stack.enter_async_context(serving)
             stack.push_async_callback(envoy.stop)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from marline.control_plane.endpoints import endpoints
+from marline.controllers.authority import AuthorityLoop
 from marline.identity import endpoint
 from marline.identity.ca_home import open_home
 from marline.identity.jwt_keys import JwtKeys
@@ -92,7 +93,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     signing = endpoint.SignEndpoint(open_home(tmp_path / "ca", "cluster.local", time.time()), "cluster.local")
     hub = Hub(MeshSettings(), Unobserved())
     trust = TrustEndpoint(signing, JwtKeys(tmp_path / "jwt" / "keys.json"))
-    extra = endpoints(hub, trust, credentials, store, JoinTokens(tmp_path / "join.json"))
+    authority = AuthorityLoop(signing, None, "own", time.time)
+    extra = endpoints(hub, authority, trust, credentials, store, JoinTokens(tmp_path / "join.json"))
     server = await serve(store, credentials=credentials, extra=extra, open_paths=(JOIN,))
     yield Api(tmp_path, credentials, f"https://127.0.0.1:{server.port}", store)
     await server.close()

@@ -56,7 +56,7 @@ def test_a_node_gets_its_workloads_certificate_through_json() -> None:
     wire = json.loads(json.dumps(request_of(make_csr(key), ID)))
     assert set(wire) == {"csr", "spiffeId"}
     answer = json.loads(json.dumps(endpoint().handle(wire, anybody, NOW)))
-    assert set(answer) == {"chain", "bundle", "notAfter"}
+    assert set(answer) == {"chain", "bundle", "notAfter", "authority"}
     assert accept(key, parse(ID), answer_of(answer)).not_after == NOW + 3600
 
 

@@ -42,7 +42,7 @@ _SEE: Final = (
     _rule(_READ, ["discovery.k8s.io", "events.k8s.io"], "endpointslices", "events"),
     _rule(_READ, [*_MESH, "extensions.istio.io"], "*"),
     _rule(["get", "list"], "apiextensions.k8s.io", "customresourcedefinitions"),
-    _paths("get", "/marline/v1/proxies"),
+    _paths("get", "/marline/v1/proxies", "/marline/v1/ca"),
 )
 """Everything but Secrets, and who may do what."""
 _EDITED: Final = [
@@ -83,6 +83,7 @@ _RULES: Final[Mapping[str, Sequence[dict[str, Any]]]] = {
         *_SEE,
         _rule(["patch", "update"], "networking.istio.io", "workloadentries", "workloadentries/status"),
         _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
+        _paths("post", "/marline/v1/authority"),
     ),
 }
 _SUMS: Final = {"view": ("view",), "edit": ("edit", "view"), "admin": ("admin", "edit", "view")}
