@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from marline.api.resource import Ref
+from marline.compile.inbound_policies import port_policies
 from marline.compile.resource import LISTENER
 from marline.compile.units import InboundUnit
 from marline.explain.authorization import judge
@@ -16,14 +17,16 @@ from marline.explain.connections import (
     strange_filters,
     terminates_tls,
 )
-from marline.explain.managers import as_seen, route_request, under_load
+from marline.explain.influences import passed_by, patch_details, under_load
+from marline.explain.managers import as_seen, route_request
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.origin import Place
 from marline.explain.rbac import Attempt
 from marline.explain.request import CannotTell, Request
+from marline.explain.steps import Detail
 from marline.explain.upstreams import Upstream
 from marline.explain.view import CompiledView
-from marline.mesh.authentication import MtlsMode
+from marline.mesh.authentication import Decision, MtlsMode
 from marline.mesh.endpoints import entry_labels, spiffe_id
 from marline.mesh.model import Capture, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot
@@ -44,6 +47,8 @@ class Arrival:
     status: int = 0
     """What the proxy there answers by itself; 0: the application does."""
     doubts: tuple[str, ...] = ()
+    influences: tuple[Detail, ...] = ()
+    """What else acts on the request there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ def arrive(
     listener = inbound_listener(view, proxy, upstream.port)
     if listener is None:
         return Arrival(False, f"its proxy does not listen on port {upstream.port}")
-    found = _at_listener(view, listener, proxy.workloads[index], upstream, request, caller)
+    place = _policy_place(view, listener, index, upstream.port)
+    found = _at_listener(view, listener, proxy.workloads[index], upstream, request, place, caller)
     if is_gateway and found.accepted and not found.status:
         onward = f"{found.text}; `marline explain {upstream.workload}` tells where it is sent on"
         return replace(found, text=onward)
@@ -100,20 +106,38 @@ def inbound_listener(view: CompiledView, proxy: Proxy, port: int) -> Any | None:
     return next(found, None)
 
 
+def accepted_by(snapshot: MeshSnapshot, workload: Workload, listen: int) -> Decision:
+    """Which connections a workload takes at a port at which its proxy listens, and what decides that."""
+    labels = dict(workload.labels)
+    served = [item for item in workload.inbound if item.listen == listen]
+    names, own = {item.name for item in served}, {item.app_port for item in served}
+    services = snapshot.services_selecting(workload.namespace, labels)
+    numbers = {port.number for service in services for port in service.ports if port.name in names}
+    return snapshot.peer_policy(workload.namespace, labels).decision(listen, *own, *numbers)
+
+
+def _policy_place(view: CompiledView, listener: Any, index: int, port: int) -> Place | None:
+    """What says which connections a proxy takes: a PeerAuthentication; at a gateway, the Gateway."""
+    if view.proxy.role is Role.GATEWAY:
+        sources = view.sources(LISTENER, listener.name)
+        return Place.at(sources[0], "spec") if sources else None
+    decision = accepted_by(view.snapshot, view.proxy.workloads[index], port)
+    return Place.at(decision.source, decision.field) if decision.source is not None else None
+
+
 def _at_listener(
     view: CompiledView,
     listener: Any,
     workload: Workload,
     upstream: Upstream,
     request: Request | None,
+    place: Place | None,
     caller: Attempt | None,
 ) -> Arrival:
     security = upstream.security
     tls = security.kind != "plain"
     offered = (_HTTP_ALPN if tls else _HTTP_BYTES) if request is not None else ()
     connection = Connection(upstream.address, upstream.port, tls, security.server_name, offered)
-    sources = view.sources(LISTENER, listener.name)
-    place = Place.at(sources[0], "spec") if sources else None
     chain = chain_for(listener, connection)
     demanded = "mTLS is demanded there" if place is not None else "mTLS is demanded there, by default"
     if chain is None or (terminates_tls(chain) and not tls):
@@ -138,7 +162,8 @@ def _at_listener(
         expected = " or ".join(security.expected)
         return Arrival(False, f"it is {identity}, but {expected} is expected", place)
     how = f"taken, as {identity}" if security.kind == "mtls" else "taken"
-    found = _answer(view, chain, request, how, place)
+    answer = _answer(view, listener.name, chain, workload, upstream.port, request)
+    found = replace(answer, text=how, place=place)
     if caller is None:
         return found
     principals = caller.principals if security.kind == "mtls" else ()
@@ -161,19 +186,30 @@ def _as_policies_say(chain: Any, found: Arrival, caller: Attempt, request: Reque
 
 
 def _answer(
-    view: CompiledView, chain: Any, request: Request | None, how: str, place: Place | None
+    view: CompiledView, listener: str, chain: Any, workload: Workload, port: int, request: Request | None
 ) -> Arrival:
+    """What filters and routes there do with what was taken."""
     doubts = tuple(f"its filter {name} is not evaluated" for name in strange_filters(chain))
     manager = manager_of(chain)
     if manager is None or request is None:
-        return Arrival(True, how, place, 0, doubts)
+        changed = tuple(patch_details(view, [(LISTENER, listener)]))
+        return Arrival(True, "", doubts=doubts, influences=changed)
     decision = route_request(manager, view, request)
     doubts += tuple(
         f"its HTTP filter {name} is not evaluated" for name in strange_http_filters(manager, decision)
     )
     status = max((item.status for item in decision.outcomes), default=0)
-    said = "; ".join([how, *under_load(manager, decision)])
-    return Arrival(True, said, place, status, doubts)
+    passed = passed_by(listener, manager, decision)
+    policies = _policies(view.snapshot, workload, port)
+    limits = under_load(view, manager, decision, passed, policies)
+    return Arrival(True, "", None, status, doubts, (*limits, *patch_details(view, passed)))
+
+
+def _policies(snapshot: MeshSnapshot, workload: Workload, listen: int) -> tuple[Ref, ...]:
+    """Those attached to the services of a port."""
+    services = snapshot.services_selecting(workload.namespace, dict(workload.labels))
+    names = [item.name for item in workload.inbound if item.listen == listen]
+    return tuple(ref for name in names for ref in port_policies(snapshot, services, name).sources)
 
 
 def _by_policy(snapshot: MeshSnapshot, upstream: Upstream) -> Arrival:
@@ -182,8 +218,9 @@ def _by_policy(snapshot: MeshSnapshot, upstream: Upstream) -> Arrival:
     if entry is None:
         raise CannotTell(f"nothing is known of the workload {upstream.namespace}/{upstream.workload}")
     policy = snapshot.peer_policy(upstream.namespace, entry_labels(entry))
-    mode = policy.for_port(upstream.port)
-    place = Place.at(policy.sources[0], "spec") if policy.sources else None
+    decision = policy.decision(upstream.port)
+    mode = decision.mode
+    place = Place.at(decision.source, decision.field) if decision.source is not None else None
     kind = upstream.security.kind
     if mode is MtlsMode.STRICT and kind != "mtls":
         return Arrival(False, "mTLS is demanded there, and the connection is without", place)

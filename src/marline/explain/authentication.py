@@ -12,14 +12,14 @@ from marline.compile.catalog import units
 from marline.compile.endpoints import clustered_ports, port_cluster, port_subsets
 from marline.compile.resource import CLUSTER
 from marline.compile.units import EndpointsUnit, HostUnit
-from marline.explain.arrival import Arrival, Peers, arrive, workload_of
+from marline.explain.arrival import Arrival, Peers, accepted_by, arrive, workload_of
 from marline.explain.origin import Place
 from marline.explain.request import CannotTell, Request
 from marline.explain.rules import policy_place
 from marline.explain.steps import Said
 from marline.explain.upstreams import Upstream, upstreams_of
 from marline.explain.view import CompiledView
-from marline.mesh.authentication import Decision, numbers_of
+from marline.mesh.authentication import Decision
 from marline.mesh.model import Port, Proxy, Role, Service
 from marline.mesh.snapshot import MeshSnapshot
 
@@ -95,7 +95,7 @@ class _Reader:
         client = view.proxy.workloads[0]
         for upstream in found or ():
             arrival = self._arrive(upstream, service, port)
-            decision = self._decision(upstream, port)
+            decision = self._decision(upstream)
             yield Link(
                 client=f"{client.namespace}/{client.name}",
                 service=service.hostname,
@@ -120,14 +120,12 @@ class _Reader:
                 self._known[key] = Arrival(False, str(error))
         return self._known[key]
 
-    def _decision(self, upstream: Upstream, port: Port) -> Decision | None:
+    def _decision(self, upstream: Upstream) -> Decision | None:
         known = self.peers.by_workload.get((upstream.namespace, upstream.workload))
         if known is None or known[0].role is Role.GATEWAY:
             return None
         workload = known[0].workloads[known[1]]
-        numbers = {item.app_port for item in workload.inbound if item.listen == upstream.port}
-        policy = self.snapshot.peer_policy(workload.namespace, dict(workload.labels))
-        return policy.decision(upstream.port, *numbers_of(port), *numbers)
+        return accepted_by(self.snapshot, workload, upstream.port)
 
 
 def _differs(link: Link, general: Link | None) -> bool:

@@ -8,6 +8,7 @@ from marline.api.resource import Ref
 from marline.compile.passthrough import BLACK_HOLE, PASSTHROUGH
 from marline.compile.resource import CLUSTER
 from marline.explain.arrival import Arrival, Peers, arrive, workload_of
+from marline.explain.influences import patch_details, resilience_place
 from marline.explain.origin import Place
 from marline.explain.rbac import Attempt
 from marline.explain.request import CannotTell, Request
@@ -20,6 +21,7 @@ from marline.explain.upstreams import (
     limits_of,
     outliers_of,
     resolved_names,
+    retry_budget_of,
     security_of,
     upstreams_of,
 )
@@ -85,9 +87,15 @@ class Courier:
         def decides(name: str) -> Place | None:
             return policy_place(snapshot, sources, parts.port, parts.subset, name)
 
+        patched = tuple(patch_details(self.view, [(CLUSTER, cluster.name)]))
         place = subset_place(snapshot, sources, parts.subset) if parts.subset else None
-        yield Step("cluster", parts.text, place or _service(sources), (Detail(f"cluster {cluster.name}"),))
+        named = (Detail(f"cluster {cluster.name}"), *patched)
+        yield Step("cluster", parts.text, place or _service(sources), named)
         yield _or_default("limits", ", ".join(limits_of(cluster)), decides("connectionPool"))
+        budget = retry_budget_of(cluster)
+        if budget:
+            where = decides("retryBudget") or resilience_place(snapshot, cluster.name, "retryBudget")
+            yield _or_default("retry budget", budget, where)
         outliers = outliers_of(cluster)
         if outliers:
             said = f"endpoints that fail are left out: {', '.join(outliers)}"
@@ -125,7 +133,7 @@ class Courier:
         looked_at = [self._as_carried(item) for item in upstreams[:MOST]]
         arrivals = [self._arrive(item, cluster.name, request) for item in looked_at]
         pairs = list(zip(looked_at, arrivals, strict=True))
-        details = [_endpoint(item, arrival) for item, arrival in pairs]
+        details = [detail for item, arrival in pairs for detail in _endpoint(item, arrival)]
         if len(upstreams) > MOST:
             details.append(Detail(f"and {len(upstreams) - MOST} more, which were not looked at"))
         details += self._not_ready(cluster.name)
@@ -218,7 +226,8 @@ def _secured(security: Security) -> str:
     return f"TLS{name}" + ("" if security.verified else ", without verifying the server")
 
 
-def _endpoint(upstream: Upstream, arrival: Arrival) -> Detail:
+def _endpoint(upstream: Upstream, arrival: Arrival) -> Iterator[Detail]:
+    """What becomes of a request there, and what else acts on it."""
     security = upstream.security
     how = {"plain": "plain text", "mtls": "mTLS", "tls": "TLS"}[security.kind]
     if security.kind == "tls" and not security.verified:
@@ -230,4 +239,6 @@ def _endpoint(upstream: Upstream, arrival: Arrival) -> Detail:
     more += [f"weight {upstream.weight}"] if upstream.weight != 1 else []
     said = ", ".join([name, *more, how])
     verdict = arrival.text if arrival.accepted else f"REFUSED: {arrival.text}"
-    return Detail(f"{said}: {verdict}".rstrip(": "), arrival.place)
+    yield Detail(f"{said}: {verdict}".rstrip(": "), arrival.place)
+    for item in arrival.influences:
+        yield Detail(f"{workload_of(upstream)}: {item.text}", item.place)

@@ -33,6 +33,7 @@ class Entry:
     connection: Connection | None = None
     request: Request | None = None
     """None: the proxy reads no HTTP on this connection."""
+    listener: str = ""
     bypasses: bool = False
     """The proxy never sees the connection."""
 
@@ -78,7 +79,7 @@ def _take(
         return Entry((Step(TOPIC, closed, place, tuple(details)),))
     step = Step(TOPIC, f"{said}, filter chain {chain.name or 'without name'}", place, tuple(details))
     readable = request if terminates_tls(chain) or not connection.tls else None
-    return Entry((step,), chain, connection, readable)
+    return Entry((step,), chain, connection, readable, listener.name)
 
 
 # Transparent capture

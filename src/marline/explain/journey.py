@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from marline.compile.resource import LISTENER
 from marline.compile.tls import SNI_SUFFIX
 from marline.explain.arrival import Peers
 from marline.explain.authorization import judge
@@ -18,7 +19,8 @@ from marline.explain.connections import (
 from marline.explain.delivery import Courier, Observed
 from marline.explain.entry import Entry, enter
 from marline.explain.inactive import left_out
-from marline.explain.managers import as_seen, route_request, under_load
+from marline.explain.influences import passed_by, patch_details, under_load
+from marline.explain.managers import as_seen, route_request
 from marline.explain.managers import strange_filters as strange_http_filters
 from marline.explain.naming import resolve
 from marline.explain.origin import Place
@@ -128,6 +130,7 @@ class _Journey:
         if entry.request is not None and entry.request.method != "CONNECT":
             self.steps.append(Step("protocol", "the port is not for HTTP: the bytes are forwarded unread"))
         without(proxy, ("on_demand",), "the TCP proxy")
+        self._say_changed([(LISTENER, entry.listener)])
         if proxy.HasField("tunneling_config"):
             how = "POST" if proxy.tunneling_config.use_post else "CONNECT"
             said = f"the bytes go through a tunnel, by {how} to {proxy.tunneling_config.hostname}"
@@ -156,7 +159,10 @@ class _Journey:
         self.doubts += [
             f"the HTTP filter {name} is not evaluated" for name in strange_http_filters(manager, decision)
         ]
-        self.steps += [Step("under load", text) for text in under_load(manager, decision)]
+        passed = passed_by(entry.listener, manager, decision)
+        limits = under_load(self.view, manager, decision, passed)
+        self.steps += [Step("under load", item.text, item.place) for item in limits]
+        self._say_changed(passed)
         forwarded = [item for item in decision.outcomes if item.by == "cluster"]
         self._say_shares([(item.cluster, item.share) for item in forwarded], decision.place)
         for outcome in decision.outcomes:
@@ -190,6 +196,12 @@ class _Journey:
             yield Step("route", _said_of(taken), taken.place, tuple(details))
             details = []
             yield from fact_steps(self.snapshot, taken)
+
+    def _say_changed(self, passed: Iterable[tuple[str, str]]) -> None:
+        details = tuple(patch_details(self.view, passed))
+        if details:
+            said = "what it passes through in the source's proxy has been changed"
+            self.steps.append(Step("patches", said, None, details))
 
     def _say_shares(self, shares: list[tuple[str, float]], place: Place | None) -> None:
         if len(shares) < 2:

@@ -25,17 +25,11 @@ _KNOWN: Final = frozenset(
     {
         ROUTER_FILTER, FORWARD_PROXY_FILTER, CORS_FILTER, FAULT_FILTER, SESSION_FILTER,
         "envoy.filters.http.grpc_web", TOKEN_COOKIES,
+        # Whether these refuse a request depends on others: see `influences`.
+        "envoy.filters.http.adaptive_concurrency", "envoy.filters.http.admission_control",
+        "envoy.filters.http.local_ratelimit", "envoy.filters.http.ratelimit",
     }
 )  # fmt: skip
-_BY_LOAD: Final = {
-    "envoy.filters.http.adaptive_concurrency": "adaptive concurrency may refuse requests (503)",
-    "envoy.filters.http.admission_control": "admission control may refuse requests (503)",
-    "envoy.filters.http.local_ratelimit": "a local rate limit may refuse requests (429)",
-    "envoy.filters.http.ratelimit": "a rate limit may refuse requests (429)",
-}
-"""Whether these refuse a request depends on others, not on the request alone."""
-
-
 _REQUESTS_CHANGED: Final = (
     "strip_matching_host_port", "strip_any_host_port", "strip_trailing_host_dot",
     "path_normalization_options", "scheme_header_transformation",
@@ -81,16 +75,11 @@ def strange_filters(manager: Any, decision: Decision) -> list[str]:
     known."""
     deciding = {item.name for item in manager.http_filters if decides_access(item)}
     verifying = set() if decision.request.shows_token else {TOKENS}
-    known = _KNOWN | _BY_LOAD.keys() | deciding | verifying
-    return [name for name in _acting(manager, decision) if name not in known]
+    known = _KNOWN | deciding | verifying
+    return [name for name in acting_filters(manager, decision) if name not in known]
 
 
-def under_load(manager: Any, decision: Decision) -> list[str]:
-    """What filters may do to this request when there are many, in words."""
-    return [_BY_LOAD[name] for name in _acting(manager, decision) if name in _BY_LOAD]
-
-
-def _acting(manager: Any, decision: Decision) -> list[str]:
+def acting_filters(manager: Any, decision: Decision) -> list[str]:
     """The filters that act on a request: one that is disabled, or idle by itself, where the route (or its
     virtual host) configures it."""
     configured = {

@@ -5,6 +5,7 @@ from typing import Any
 
 from marline.compile.gateway_api_session import SESSION_FILTER
 from marline.explain.fractions import seconds, share_of
+from marline.explain.influences import resilience_place
 from marline.explain.origin import Place
 from marline.explain.routing import Outcome, Taken
 from marline.explain.rules import part_of
@@ -41,6 +42,9 @@ def fact_steps(snapshot: MeshSnapshot, taken: Taken) -> Iterator[Step]:
     yield Step("timeout", said, part("timeout", "timeouts"))
     retries = part("retries", "retry")
     yield Step("retries", _retries(action) + ("" if retries else " (the default)"), retries)
+    if action.hedge_policy.hedge_on_per_try_timeout and sent is not None:
+        said = "an attempt that takes too long goes on beside the next one: the first answer counts"
+        yield Step("hedging", said, resilience_place(snapshot, sent.cluster, "hedging"))
 
 
 def _fault_steps(taken: Taken, place: Place | None) -> Iterator[Step]:

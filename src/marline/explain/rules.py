@@ -12,6 +12,9 @@ from marline.mesh.snapshot import MeshSnapshot
 _RULE: Final = re.compile(r"^(spec\.(?:http|rules)\[(\d+)\])")
 _MATCH: Final = re.compile(r"\.match(?:es)?\[(\d+)\]$")
 
+_OF_ALL_PORTS: Final = ("retryBudget",)
+"""What settings for a port cannot say, and so do not replace."""
+
 
 def rule_of(snapshot: MeshSnapshot, place: Place | None) -> Any | None:
     """The rule that a route is made of: an `http` entry of a VirtualService, a rule of an HTTPRoute."""
@@ -31,7 +34,7 @@ def part_of(snapshot: MeshSnapshot, place: Place | None, *names: str) -> Place |
     if rule is None or found is None or place is None:
         return None
     for name in names:
-        value = getattr(rule, _snake(name), None)
+        value = getattr(rule, snake(name), None)
         if value not in (None, "", (), {}):
             return Place.at(place.resource, f"{found[1]}.{name}")
     return None
@@ -61,8 +64,8 @@ def match_at(snapshot: MeshSnapshot, place: Place) -> Any | None:
 def policy_place(
     snapshot: MeshSnapshot, sources: Iterable[Ref], port: int, subset: str, name: str
 ) -> Place | None:
-    """Which DestinationRule says `loadBalancer`, `connectionPool`, `outlierDetection` or `tls` of a port of
-    a subset; None: Istio's default counts. The order of precedence is that of `compile.policy`."""
+    """Which DestinationRule says `loadBalancer`, `connectionPool`, `outlierDetection`, `tls` or `retryBudget`
+    of a port of a subset; None: Istio's default counts. The order is that of `compile.policy`."""
     rules = list(_destination_rules(snapshot, sources))
     for rule in rules:
         for index, named in enumerate(rule.spec.subsets):
@@ -99,12 +102,13 @@ def _in_policy(
     ref: Ref, prefix: str, policy: TrafficPolicy, port: int, name: str
 ) -> tuple[Place | None, bool]:
     """The field, and whether nothing that is more general can count."""
-    for index, item in enumerate(policy.port_level_settings):
+    for index, item in enumerate(policy.port_level_settings if name not in _OF_ALL_PORTS else ()):
         if item.port is not None and item.port.number == port:
             found = f"{prefix}.portLevelSettings[{index}]"
-            return (Place.at(ref, f"{found}.{name}") if getattr(item, _snake(name)) else None), True
-    return (Place.at(ref, f"{prefix}.{name}") if getattr(policy, _snake(name)) else None), False
+            return (Place.at(ref, f"{found}.{name}") if getattr(item, snake(name)) else None), True
+    return (Place.at(ref, f"{prefix}.{name}") if getattr(policy, snake(name)) else None), False
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """A field as the models call it."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

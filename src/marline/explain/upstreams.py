@@ -148,16 +148,22 @@ def balancing_of(cluster: Any) -> str:
 
 
 def limits_of(cluster: Any) -> list[str]:
-    """The circuit breakers that are closed below infinity, and the connect timeout."""
+    """The circuit breakers that are closed below infinity, and the connect timeout; not the retry budget."""
     found = [f"connect timeout {seconds(cluster.connect_timeout):g}s"]
     for limits in cluster.circuit_breakers.thresholds:
         for name in ("max_connections", "max_pending_requests", "max_requests", "max_retries"):
             value = getattr(limits, name).value
             if limits.HasField(name) and value != _UNLIMITED:
                 found.append(f"{name.replace('_', ' ')} {value}")
-        if limits.HasField("retry_budget"):
-            found.append(f"retry budget {limits.retry_budget.budget_percent.value:g} %")
     return found
+
+
+def retry_budget_of(cluster: Any) -> str:
+    """How many retries there may be beside other requests; "" if that is not limited by a budget."""
+    for limits in cluster.circuit_breakers.thresholds:
+        if limits.HasField("retry_budget"):
+            return f"{limits.retry_budget.budget_percent.value:g} % of active requests"
+    return ""
 
 
 _OUTLIERS: Final = ("consecutive_5xx", "consecutive_gateway_failure", "consecutive_local_origin_failure")

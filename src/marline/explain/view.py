@@ -6,9 +6,10 @@ from typing import Any
 
 from marline.api.resource import Ref
 from marline.compile.catalog import compile_units, units
+from marline.compile.patched import AddedRecipe, PatchedRecipe
 from marline.compile.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Recipe
 from marline.compile.units import EndpointsUnit, HostUnit, Unit
-from marline.mesh.model import Proxy
+from marline.mesh.model import PatchId, Proxy
 from marline.mesh.snapshot import MeshSnapshot
 
 
@@ -135,6 +136,11 @@ class CompiledView:
         """The resources that something is made of."""
         recipe = self._recipes.get((type_url, name))
         return recipe.sources if recipe is not None else ()
+
+    def patches(self, type_url: str, name: str) -> tuple[PatchId, ...]:
+        """The patches that have changed something."""
+        recipe = self._recipes.get((type_url, name))
+        return tuple(sorted(recipe.make().patches)) if isinstance(recipe, PatchedRecipe | AddedRecipe) else ()
 
     def _message(self, type_url: str, name: str) -> Any | None:
         key = (type_url, name)

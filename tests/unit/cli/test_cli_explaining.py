@@ -62,7 +62,7 @@ def test_a_request_that_is_refused_ends_with_1(files: list[str], capsys: pytest.
 
 def test_what_cannot_be_evaluated_ends_with_5(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     rules = Path(files[-1])
-    rules.write_text(RULES.replace("{exact: jason}", "{regex: '[[:alpha:]]+'}"))
+    rules.write_text(RULES.replace("{exact: jason}", "{regex: '(?U)x+'}"))
     found = explained(capsys, "client", "echo:9080", "-H", "user:x", *files, code=5)
     assert "cannot be evaluated" in found["endings"][0]["text"]
 
