@@ -40,6 +40,18 @@ def free_ports(count: int) -> list[int]:
     return found[:count]
 
 
+AUTHORIZED = (
+    "",
+    "action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/default]}}]}]",
+    "action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/other/sa/other]}}]}]",
+    "action: ALLOW, rules: [{from: [{source: {namespaces: [default]}}]}]",
+    "action: DENY, rules: [{from: [{source: {namespaces: [other]}}]}]",
+    "action: DENY, rules: [{to: [{operation: {paths: [/], methods: [GET]}}]}]",
+    "action: ALLOW, rules: [{from: [{source: {notPrincipals: ['*']}}]}]",
+)
+"""Of each service one; there are more pairs than policies, and no common factor."""
+
+
 def documents(index: int, pair: tuple[str, ...], listen: int) -> str:
     """A service of one workload, with its policies; the workload's entry may name another identity than
     its certificate has."""
@@ -66,6 +78,14 @@ def documents(index: int, pair: tuple[str, ...], listen: int) -> str:
 {{apiVersion: security.istio.io/v1, kind: PeerAuthentication,
   metadata: {{name: s{index}, namespace: default}},
   spec: {{selector: {{matchLabels: {{app: s{index}}}}}, mtls: {{mode: {server}}}}}}}
+"""
+    policy = AUTHORIZED[index % len(AUTHORIZED)]
+    if policy:
+        made += f"""
+---
+{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy,
+  metadata: {{name: s{index}, namespace: default}},
+  spec: {{selector: {{matchLabels: {{app: s{index}}}}}, {policy}}}}}
 """
     return made
 

@@ -36,8 +36,11 @@ from marline.compile.request_authentication import FILTER, claim_path
 from marline.compile.routes_faults import fraction
 from marline.compile.routes_match import header_matcher
 from marline.compile.routes_targets import duration, outbound_cluster
+from marline.mesh.policies import RATE_LIMIT
 
 SERVICE_CLUSTER: Final = "ratelimit-grpc"
+FILTER_NAMES: Final = ("marline.local_rate_limit/", "marline.rate_limit/")
+"""How the names of its filters begin: those that count by themselves, those that ask a service."""
 """In every proxy's bootstrap: the rate-limit service that comes with the mesh."""
 DOMAIN: Final = "marline"
 _MAX_COUNTS: Final = 10_000
@@ -106,11 +109,11 @@ def limit_filters(limiters: Iterable[RateLimiter]) -> tuple[LimitFilter, ...]:
 
 
 def _local_name(limiter: RateLimiter) -> str:
-    return f"marline.local_rate_limit/{limiter.name}"
+    return f"{FILTER_NAMES[0]}{limiter.name}"
 
 
 def _global_name(limiter: RateLimiter) -> str:
-    return f"marline.rate_limit/{limiter.name}"
+    return f"{FILTER_NAMES[1]}{limiter.name}"
 
 
 def build_filter(wanted: LimitFilter) -> Any:
@@ -171,6 +174,20 @@ def limit_host(host: Any, limiters: Iterable[RateLimiter]) -> None:
         for route in host.routes if limiter.local_limits else ():
             if not _is_limited(route, limiter):
                 route.typed_per_filter_config[_local_name(limiter)].Pack(_without_limit(limiter))
+
+
+def limits_of(route: Any) -> Iterator[tuple[Ref, str, Any]]:
+    """Read back what `limit_route` has written: the policy, the name of the limit, and what is counted."""
+    counted = list(route.route.rate_limits)
+    for name, config in route.typed_per_filter_config.items():
+        made = rate_limit_pb2.RateLimitPerRoute()
+        if name.startswith(FILTER_NAMES[1]) and config.Unpack(made):
+            counted += made.rate_limits
+    for item in counted:
+        key = item.actions[0].generic_key if item.actions else None
+        if key is not None and key.descriptor_key == descriptors.LIMIT:
+            namespace, policy, limit = key.descriptor_value.split("/")
+            yield Ref(*RATE_LIMIT, namespace, policy), limit, item
 
 
 def _is_limited(route: Any, limiter: RateLimiter) -> bool:

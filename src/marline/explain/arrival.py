@@ -176,13 +176,20 @@ def _as_policies_say(chain: Any, found: Arrival, caller: Attempt, request: Reque
     if manager is not None and request is not None:
         caller = replace(caller, request=as_seen(manager, request))
     judgement = judge(chain, caller)
+    tried = tuple(
+        Detail(f"a policy that is only tried would {'allow' if item.allowed else 'deny'} it", item.place)
+        for item in judgement.tried
+    )
+    if not judgement.allowed:
+        refused = replace(found, text=judgement.text, place=judgement.place)
+        refused = replace(refused, influences=(*tried, *found.influences))
+        if caller.request is None:
+            return replace(refused, accepted=False)
+        return replace(refused, status=_FORBIDDEN)
     asked = tuple(f"whether {name} lets it pass is not known" for name in judgement.asked)
-    if judgement.allowed:
-        place = judgement.place or found.place
-        return replace(found, doubts=(*found.doubts, *asked), place=place)
-    if caller.request is None:
-        return Arrival(False, judgement.text, judgement.place)
-    return Arrival(True, judgement.text, judgement.place, _FORBIDDEN)
+    allowed = (Detail(judgement.text, judgement.place),) if judgement.place is not None else ()
+    influences = (*allowed, *tried, *found.influences)
+    return replace(found, doubts=(*found.doubts, *asked), influences=influences)
 
 
 def _answer(

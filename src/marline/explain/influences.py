@@ -5,32 +5,36 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from marline.api.resource import Ref
+from marline.compile.rate_limits import limits_of
 from marline.compile.resilience import resilience_policy
 from marline.compile.resource import LISTENER, ROUTE, VIRTUAL_HOST
+from marline.explain.conditions import header_fault
 from marline.explain.managers import acting_filters
 from marline.explain.origin import Place
+from marline.explain.request import CannotTell, Request
 from marline.explain.routing import Decision
 from marline.explain.rules import snake
 from marline.explain.steps import Detail
 from marline.explain.view import ClusterName, CompiledView
 from marline.mesh.model import PatchId
 from marline.mesh.plugins import WASM_PLUGIN
-from marline.mesh.policies import RATE_LIMIT, RESILIENCE, targets_of
+from marline.mesh.policies import RESILIENCE
 from marline.mesh.snapshot import MeshSnapshot
 
 Named = tuple[str, str]
 """The type and the name of an Envoy resource."""
 
 _BY_LOAD: Final = {
-    "envoy.filters.http.adaptive_concurrency": (
-        "adaptive concurrency may refuse requests (503)", RESILIENCE, "spec.adaptiveConcurrency"),
-    "envoy.filters.http.admission_control": (
-        "admission control may refuse requests (503)", RESILIENCE, "spec.admissionControl"),
-    "envoy.filters.http.local_ratelimit": (
-        "a local rate limit may refuse requests (429)", RATE_LIMIT, "spec.limits"),
-    "envoy.filters.http.ratelimit": ("a rate limit may refuse requests (429)", RATE_LIMIT, "spec.limits"),
-}  # fmt: skip
-"""Whether these refuse a request depends on others, not on the request alone."""
+    "adaptive_concurrency": ("adaptive concurrency may refuse requests (503)", "spec.adaptiveConcurrency"),
+    "admission_control": ("admission control may refuse requests (503)", "spec.admissionControl"),
+    "local_ratelimit": ("a local rate limit may refuse requests (429)", ""),
+    "ratelimit": ("a rate limit may refuse requests (429)", ""),
+}
+"""Whether these of Envoy's filters refuse a request depends on others, not on the request alone. Beside each
+the field of a ResiliencePolicy that asks for it."""
+
+
+_WHERE: Final = {"Local": "by each proxy", "Global": "for all proxies"}
 
 
 def passed_by(listener: str, manager: Any, decision: Decision) -> list[Named]:
@@ -47,29 +51,47 @@ def under_load(
     passed: Iterable[Named],
     policies: Iterable[Ref] = (),
 ) -> Iterator[Detail]:
-    """What filters may do to this request when there are many, and because of what: these policies, those of
-    which something that it passes through is made, or patches that have added a filter."""
-    names = list(passed)
-    sources = [ref for name in names for ref in view.sources(*name)]
-    found = [*policies, *_of_routes(view.snapshot, sources, decision)]
-    patches = [item for name in names for item in view.patches(*name)]
-    for name in acting_filters(manager, decision):
-        if name in _BY_LOAD:
-            text, kind, field = _BY_LOAD[name]
-            places = [Place.at(ref, field) for ref in dict.fromkeys(found) if (ref.group, ref.kind) == kind]
-            places = places or [_place(item) for item in patches if _adds(view.snapshot, item, name)]
+    """What may be done to this request when there are many, and because of what: RateLimitPolicies of the
+    chosen rules, these other policies, or filters that patches have added."""
+    for taken in decision.taken:
+        yield from _limits(view.snapshot, taken.route, decision.request)
+    resilience = [ref for ref in policies if (ref.group, ref.kind) == RESILIENCE]
+    patches = [item for name in passed for item in view.patches(*name)]
+    for item in acting_filters(manager, decision):
+        text, field = _BY_LOAD.get(item.name.removeprefix("envoy.filters.http."), ("", ""))
+        if text:
+            places = [Place.at(ref, field) for ref in resilience] if field else []
+            places = places or [_place(one) for one in patches if _adds(view.snapshot, one, item.name)]
             yield from (Detail(text, place) for place in places or (None,))
 
 
-def _of_routes(snapshot: MeshSnapshot, sources: Iterable[Ref], decision: Decision) -> Iterator[Ref]:
-    """Of these resources the policies that are attached to the chosen rules' resources, or to whole
-    gateways."""
-    rules = {taken.place.resource for taken in decision.taken if taken.place is not None}
-    for ref in sources:
-        policy = snapshot.resource(ref) if (ref.group, ref.kind) in (RATE_LIMIT, RESILIENCE) else None
-        targets = targets_of(policy) if policy is not None else ()
-        if any(item in rules or item.kind == "Gateway" for item in targets):
-            yield ref
+def _limits(snapshot: MeshSnapshot, route: Any, request: Request) -> Iterator[Detail]:
+    """Those that count this request."""
+    for ref, name, counted in limits_of(route):
+        policy = snapshot.resource(ref)
+        spec = policy.spec if policy is not None else None
+        limits = spec.limits if spec is not None else ()
+        index = next((number for number, item in enumerate(limits) if item.name == name), None)
+        if spec is None or index is None or not _counts(counted, request):
+            continue
+        limit = limits[index]
+        of_each = f" for each {' and '.join(key.type for key in limit.by)}" if limit.by else ""
+        more = "pass, and are counted" if spec.mode == "Shadow" else f"get {spec.response.status_code}"
+        rate = f"{limit.requests} a {limit.unit.lower()}{of_each}, counted {_WHERE[limit.scope]}"
+        said = f"requests are limited to {rate}: more {more}"
+        yield Detail(said, Place.at(ref, f"spec.limits[{index}]"))
+
+
+def _counts(counted: Any, request: Request) -> bool:
+    """Does a request fulfil the conditions of a limit? One that cannot be evaluated may hold."""
+    for action in counted.actions:
+        for header in action.header_value_match.headers:
+            try:
+                if header_fault(header, request):
+                    return False
+            except CannotTell:
+                continue
+    return True
 
 
 def resilience_place(snapshot: MeshSnapshot, cluster: str, field: str) -> Place | None:

@@ -11,6 +11,7 @@ from marline.compile.filters import ROUTER_FILTER
 from marline.compile.forward_proxy import FILTER as FORWARD_PROXY_FILTER
 from marline.compile.gateway_api_authorization import ROUTE_FILTER
 from marline.compile.gateway_api_session import SESSION_FILTER
+from marline.compile.rate_limits import FILTER_NAMES
 from marline.compile.request_authentication import FILTER as TOKENS
 from marline.compile.routes_faults import CORS_FILTER, FAULT_FILTER
 from marline.compile.token_cookies import FILTER as TOKEN_COOKIES
@@ -76,10 +77,11 @@ def strange_filters(manager: Any, decision: Decision) -> list[str]:
     deciding = {item.name for item in manager.http_filters if decides_access(item)}
     verifying = set() if decision.request.shows_token else {TOKENS}
     known = _KNOWN | deciding | verifying
-    return [name for name in acting_filters(manager, decision) if name not in known]
+    names = (item.name for item in acting_filters(manager, decision))
+    return [name for name in names if name not in known and not name.startswith(FILTER_NAMES)]
 
 
-def acting_filters(manager: Any, decision: Decision) -> list[str]:
+def acting_filters(manager: Any, decision: Decision) -> list[Any]:
     """The filters that act on a request: one that is disabled, or idle by itself, where the route (or its
     virtual host) configures it."""
     configured = {
@@ -89,7 +91,7 @@ def acting_filters(manager: Any, decision: Decision) -> list[str]:
         for name in level.typed_per_filter_config
     }
     return [
-        item.name
+        item
         for item in manager.http_filters
         if item.name in configured or not (item.disabled or item.name == ROUTE_FILTER)
     ]

@@ -27,6 +27,7 @@ _ACTION: Final = (
     "cluster", "weighted_clusters", "cluster_not_found_response_code", "prefix_rewrite", "regex_rewrite",
     "host_rewrite_literal", "timeout", "idle_timeout", "retry_policy", "request_mirror_policies",
     "hash_policy", "upgrade_configs", "max_stream_duration", "priority", "hedge_policy", "metadata_match",
+    "rate_limits",
 )  # fmt: skip
 _SHARE: Final = (
     "name", "weight", "request_headers_to_add", "request_headers_to_remove", "response_headers_to_add",

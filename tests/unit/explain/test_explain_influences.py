@@ -2,7 +2,7 @@
 
 from explained import REVIEWS, ask, decided_by, ingress, mesh, server, step, virtual_service
 
-from marline.explain.steps import Detail, Explanation
+from marline.explain.steps import Detail, Explanation, Fate
 
 PEER = server("reviews-v1", "10.0.0.1", app="reviews", version="v1")
 LIMITED = """
@@ -50,6 +50,7 @@ spec:
       patch: {operation: MERGE, value: {request_headers_to_remove: [x]}}
 ---
 """
+LIMIT = "RateLimitPolicy default/few spec.limits[0]"
 EDGE = """
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -72,9 +73,16 @@ def at_the_end(found: Explanation, text: str) -> list[str]:
 
 def test_limits_of_the_service_are_told_at_its_endpoints() -> None:
     found = ask(mesh(REVIEWS + LIMITED), "reviews:9080", None, PEER)
-    assert at_the_end(found, "rate limit may refuse") == ["RateLimitPolicy default/few spec.limits"]
+    assert at_the_end(found, "limited to 1 a minute, counted by each proxy: more get 429") == [LIMIT]
     # mTLS is demanded by default, not by the limit.
     assert at_the_end(found, "reviews-v1 at") == [""]
+
+
+def test_a_limit_that_does_not_count_the_request_is_not_told() -> None:
+    some = LIMITED.replace("unit: Minute", "unit: Minute, match: {headers: {user: {exact: jason}}}")
+    snapshot = mesh(REVIEWS + some)
+    assert at_the_end(ask(snapshot, "reviews:9080", None, PEER, user="jason"), "more get 429") == [LIMIT]
+    assert at_the_end(ask(snapshot, "reviews:9080", None, PEER, user="jane"), "more get 429") == []
 
 
 def test_each_part_of_a_resilience_policy_is_told_where_it_acts() -> None:
@@ -92,7 +100,7 @@ def test_what_patches_have_changed_is_told_with_the_patch() -> None:
     found = ask(mesh(REVIEWS + PATCHED), "reviews:9080", None, PEER)
     patch = "EnvoyFilter default/own-limit spec.configPatches"
     assert said(step(found, "cluster").details, "is changed (CLUSTER MERGE)") == [f"{patch}[1]"]
-    assert said(step(found, "patches").details, "(VIRTUAL_HOST MERGE)") == [f"{patch}[2]"]
+    assert f"{patch}[2]" in said(step(found, "patches").details, "(VIRTUAL_HOST MERGE)")
     assert at_the_end(found, "is changed (HTTP_FILTER INSERT_FIRST)") == [f"{patch}[0]"]
     assert at_the_end(found, "rate limit may refuse") == [f"{patch}[0]"]
 
@@ -122,6 +130,42 @@ def test_at_a_gateway_the_limits_of_the_chosen_rule_are_told() -> None:
     )
     snapshot = mesh(REVIEWS + EDGE + rules + limits)
     one = ask(snapshot, "http://one.example.com/", ingress(), PEER)
-    assert decided_by(one, "under load") == "RateLimitPolicy default/few spec.limits"
+    assert decided_by(one, "under load") == LIMIT
     two = ask(snapshot, "http://two.example.com/", ingress(), PEER)
     assert [item.topic for item in two.steps if item.topic == "under load"] == []
+
+
+DENIED = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: denied}
+spec:
+  action: DENY
+  rules:
+    - to: [{operation: {methods: [POST]}}]
+    - from: [{source: {namespaces: [default]}}]
+      to: [{operation: {paths: [/secret]}}]
+---
+"""
+
+
+def test_the_rule_that_denies_is_named_with_the_status() -> None:
+    snapshot = mesh(REVIEWS + DENIED)
+    found = ask(snapshot, "reviews:9080", None, PEER, path="/secret")
+    assert at_the_end(found, "reviews-v1 at") == ["AuthorizationPolicy default/denied spec.rules[1]"]
+    assert [item.status for item in found.endings] == [403]
+    assert found.fate is Fate.REFUSED
+    assert ask(snapshot, "reviews:9080", None, PEER).fate is Fate.ANSWERED
+
+
+def test_tokens_are_in_doubt_only_where_a_request_brings_one() -> None:
+    policy = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: users}
+spec: {jwtRules: [{issuer: me, jwks: '{"keys": []}'}]}
+---
+"""
+    snapshot = mesh(REVIEWS + policy)
+    assert ask(snapshot, "reviews:9080", None, PEER).doubts == ()
+    assert "jwt_authn" in ask(snapshot, "reviews:9080", None, PEER, authorization="Bearer x").doubts[0]
