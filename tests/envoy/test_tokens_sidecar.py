@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from end_user_tokens import ALGORITHMS, SigningKey, base64url, bearer, key_set, token_policy
+from multidict import CIMultiDict
 from policy_mesh import Caller, protected_service
 
 KEYS = {algorithm: SigningKey.new(algorithm, f"key-{algorithm}") for algorithm in ALGORITHMS}
@@ -141,6 +142,9 @@ async def test_a_token_is_found_where_the_rule_says_and_does_not_go_on(caller: C
                 assert token not in json.dumps(seen.headers) + seen.path
     kept = await ask(caller, cookie=f"a=b; session={good};c=d")
     assert kept.headers["cookie"] == "a=b; c=d"
+    pairs = CIMultiDict([("cookie", "a=b"), ("cookie", f"session={good}"), ("cookie", "session; d=e")])
+    async with caller.session.get(caller.base, headers=pairs) as response:
+        assert (await response.json())["headers"]["cookie"].split("; ") == ["a=b", "session", "d=e"]
     assert (await ask(caller, **bearer(good))).status == 401
 
 
@@ -225,3 +229,33 @@ async def test_a_policy_is_for_the_workloads_that_it_selects() -> None:
     for text, status in ((texts[0], 401), (texts[1] + elsewhere, 200)):
         async with protected_service(text) as caller:
             assert (await ask(caller, **bearer("nonsense"))).status == status
+
+
+ALLOWED = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: users, namespace: default}
+spec:
+  rules:
+  - from: [{source: {requestPrincipals: [issuer/ann]}}]
+  - when: [{key: "request.auth.claims[org][teams]", values: [till]}]
+  - when:
+    - {key: "request.auth.claims[scope]", values: ["read*"]}
+    - {key: request.auth.audiences, values: [shop]}
+"""
+
+
+async def test_access_is_given_by_what_tokens_say() -> None:
+    async with protected_service(token_policy(RULES[:1]), ALLOWED) as caller:
+        for claims, status in (
+            ({}, 200),
+            ({"sub": "eve"}, 403),
+            ({"sub": "eve", "org": {"teams": ["till", "bank"]}}, 200),
+            ({"sub": "eve", "org": {"teams": ["bank"]}}, 403),
+            ({"sub": "eve", "scope": "write reading", "aud": ["shop"]}, 200),
+            ({"sub": "eve", "scope": "write reading", "aud": ["bank"]}, 403),
+        ):
+            assert (await ask(caller, **bearer(MAIN.token(claims)))).status == status, claims
+        assert (await ask(caller)).status == 403
+        assert (await ask(caller, **bearer(STRANGER.token()))).status == 401

@@ -28,8 +28,8 @@ SAME_EVERYWHERE = frozenset(
     }
 )  # fmt: skip
 """Settings that no case is about; they have tests of their own."""
-AUTHORIZING = "envoy.filters.http.rbac"
-"""The HTTP filter that is shown: cases are about it."""
+SHOWN_FILTERS = {"envoy.filters.http.rbac", "envoy.filters.http.jwt_authn", "marline.token_cookies"}
+"""The HTTP filters that are shown: cases are about them."""
 UNLIMITED = {"maxConnections", "maxPendingRequests", "maxRequests", "maxRetries"}
 SHOWN = {LISTENER: "listeners", CLUSTER: "clusters", ENDPOINT: "endpoints"}
 
@@ -61,7 +61,7 @@ def _short(value: Any) -> Any:
         for name, item in value.items()
         if name not in SAME_EVERYWHERE and not _is_default(name, item)
     }
-    filters = [_short(item) for item in value.get("httpFilters", ()) if item["name"] == AUTHORIZING]
+    filters = [_short(item) for item in value.get("httpFilters", ()) if item["name"] in SHOWN_FILTERS]
     return {**shown, "httpFilters": filters} if filters else shown
 
 

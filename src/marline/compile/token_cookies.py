@@ -10,7 +10,7 @@ from typing import Any, Final
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 
 FILTER: Final = "marline.token_cookies"
-_SCRIPT: Final = """
+_SCRIPT: Final = """\
 local taken = {%s}
 
 function envoy_on_request(handle)

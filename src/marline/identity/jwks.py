@@ -19,7 +19,9 @@ from marline.mesh.token_keys import DISCOVERY, KeySource
 
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_CONNECTIONS: Final = 8
+_CONNECTIONS: Final = 64
+_CONNECTIONS_TO_ONE_HOST: Final = 4
+"""So that one slow issuer does not keep others waiting."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -37,7 +39,9 @@ class KeysUnavailable(IdentityError):
 def key_client() -> aiohttp.ClientSession:
     """An HTTP client for key sets. It trusts whom the machine trusts (OpenSSL's `SSL_CERT_FILE` counts)."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=ssl.create_default_context()),
+        connector=aiohttp.TCPConnector(
+            limit=_CONNECTIONS, limit_per_host=_CONNECTIONS_TO_ONE_HOST, ssl=ssl.create_default_context()
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "marline"},
         auto_decompress=False,
