@@ -27,7 +27,7 @@ _DRY_RUN: Final = "istio.io/dry-run"
 @click.command(name="suggest")
 @click.option(
     "--window", metavar="DURATION", callback=seconds,
-    help="Watch for so long from now on. By default: all calls since the proxies were started.",
+    help="Watch for so long from now on. By default: all calls that proxies still count.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Policies that are only tried: apply them and see.")
 @mesh_options
@@ -45,7 +45,9 @@ def suggest(settings: Settings, window: float | None, dry_run: bool) -> None:
     policies = list(suggested(mesh.snapshot, seen, dry_run=dry_run))
     if not policies:
         raise Failed("no call of a service with a proxy was seen; is there traffic?")
-    span = f"in {window:g} seconds" if window is not None else "since the proxies were started"
+    span = (
+        f"in {window:g} seconds" if window is not None else "so far; a proxy counts anew when it is changed"
+    )
     click.echo(f"# From the statistics of {len(after.proxies)} proxies: calls {span}.")
     click.echo("# Callers are verified identities. Methods and paths are not counted, so none is named.")
     for reason in after.unreadable.values():
