@@ -8,8 +8,10 @@ import pytest
 from captured_client import captured_client
 from dns_server import dns_server
 from mesh_client import called
+from policy_mesh import gateway, protected_service
 from routing_envoy import backend
 from test_service_entries import WEB, asked, entry
+from yarl import URL
 
 MESH_CONFIG = """
 ---
@@ -63,3 +65,26 @@ async def test_names_are_asked_for_again_as_often_as_the_mesh_says() -> None:
             async with asyncio.timeout(20):
                 while (await asked(ports["0.0.0.0_80"], WEB))[0] != 200:
                     pass
+
+
+@pytest.mark.proves(
+    "mesh_config.MeshConfig.pathNormalization", "mesh_config.ProxyPathNormalization.normalization"
+)
+@pytest.mark.parametrize(
+    ("mode", "seen"),
+    [
+        ("NONE", ["/a/../b", "/a//b", "/a%2Fb"]),
+        ("BASE", ["/b", "/a//b", "/a%2Fb"]),
+        ("MERGE_SLASHES", ["/b", "/a/b", "/a%2Fb"]),
+        ("DECODE_AND_MERGE_SLASHES", ["/b", "/a/b", "/a/b"]),
+    ],
+)
+async def test_paths_are_made_normal_before_anything_looks_at_them(mode: str, seen: list[str]) -> None:
+    """What policies at the server's proxy match is what the application gets."""
+    config = MESH_CONFIG % f"pathNormalization: {{normalization: {mode}}}"
+    async with protected_service(config) as service, gateway(config) as (edge, ports):
+        for caller, base in ((service, service.base), (edge, ports.classic)):
+            for path in ("/a/../b", "/a//b", "/a%2Fb"):
+                async with caller.session.get(URL(base + path, encoded=True)) as response:
+                    assert response.status == 200
+            assert [request.raw_path for request in caller.app.seen] == seen

@@ -36,6 +36,7 @@ _REQUESTS_CHANGED: Final = (
     "path_normalization_options", "scheme_header_transformation",
 )  # fmt: skip
 """What a connection manager does to requests before they are routed, beside `normalize_path`."""
+_SLASHES_UNESCAPED: Final = hcm_pb.HttpConnectionManager.UNESCAPE_AND_FORWARD
 _SLASHES_KEPT: Final = (
     hcm_pb.HttpConnectionManager.IMPLEMENTATION_SPECIFIC_DEFAULT,
     hcm_pb.HttpConnectionManager.KEEP_UNCHANGED,
@@ -63,10 +64,14 @@ def route_request(manager: Any, view: CompiledView, request: Request) -> Decisio
 def as_seen(manager: Any, request: Request) -> Request:
     """A request as filters and routes see it. Raises `CannotTell`."""
     without(manager, _REQUESTS_CHANGED, "the connection manager")
-    if manager.path_with_escaped_slashes_action not in _SLASHES_KEPT:
-        raise CannotTell("the connection manager changes escaped slashes, which cannot be evaluated")
+    action = manager.path_with_escaped_slashes_action
+    if action not in (*_SLASHES_KEPT, _SLASHES_UNESCAPED):
+        raise CannotTell("the connection manager refuses escaped slashes, which is not evaluated")
     path = normalized(
-        request.path, normalize=manager.normalize_path.value, merge_slashes=manager.merge_slashes
+        request.path,
+        unescape_slashes=action == _SLASHES_UNESCAPED,
+        normalize=manager.normalize_path.value,
+        merge_slashes=manager.merge_slashes,
     )
     return replace(received(manager, request), path=path)
 

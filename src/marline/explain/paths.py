@@ -17,9 +17,14 @@ _ESCAPED: Final = '"<>^`{|}'
 _DOT_SEGMENT_WITH_PARAMETER: Final = re.compile(r"/\.{1,2};")
 
 
-def normalized(path: str, *, normalize: bool, merge_slashes: bool = False) -> str:
-    """The path of a request after a connection manager's `normalize_path` and `merge_slashes`."""
+def normalized(
+    path: str, *, normalize: bool, merge_slashes: bool = False, unescape_slashes: bool = False
+) -> str:
+    """The path of a request after a connection manager's `path_with_escaped_slashes_action`, `normalize_path`
+    and `merge_slashes`."""
     bare, mark, query = path.partition("?")
+    if unescape_slashes:
+        bare = re.sub("%2[fF]", "/", re.sub("%5[cC]", r"\\", bare))
     if normalize:
         if _DOT_SEGMENT_WITH_PARAMETER.search(bare):
             raise CannotTell("dot segments with parameters cannot be evaluated")

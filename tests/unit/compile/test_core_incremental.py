@@ -65,7 +65,10 @@ POOL = (
     *resources(secret_yaml("web", "default", tls_crt=CERTIFICATE, tls_key=KEY)),
     *resources(config_map_yaml("authority", "default", CERTIFICATE)),
     *resources(secret_yaml("client-cacert", "default", ca_crt=CERTIFICATE)),
-    *resources(MESH_CONFIG % "{connectTimeout: 3s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"),
+    *resources(
+        MESH_CONFIG
+        % "{pathNormalization: {normalization: NONE}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"
+    ),
     *resources(MESH_CONFIG % "{defaultHttpRetryPolicy: {attempts: 5}, trustDomainAliases: [old.example]}"),
     *resources(MESH_CONFIG % PROVIDERS),
 )
