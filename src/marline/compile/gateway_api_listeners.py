@@ -15,7 +15,6 @@ from marline.api.resource import Ref, Resource
 from marline.compile.gateway_hosts import ANY
 from marline.mesh.hosts import host_matches
 from marline.mesh.snapshot import MeshSnapshot
-from marline.mesh.visibility import age
 
 HTTP_ROUTES: Final = ("HTTPRoute", "GRPCRoute")
 _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -113,22 +112,8 @@ def attached_sets(
     snapshot: MeshSnapshot, gateway: Resource[GatewaySpec], namespaces: Namespaces
 ) -> list[Resource[ListenerSetSpec]]:
     """The ListenerSets that a Gateway wants, oldest first."""
-    return [
-        item
-        for item in listener_sets(snapshot)
-        if names_parent(item, gateway) and allows_set(gateway, item.namespace, namespaces)
-    ]
-
-
-def listener_sets(snapshot: MeshSnapshot) -> list[Resource[ListenerSetSpec]]:
-    return sorted(snapshot.resources(GROUP, "ListenerSet"), key=age)
-
-
-def names_parent(item: Resource[ListenerSetSpec], gateway: Resource[GatewaySpec]) -> bool:
-    parent = item.spec.parent_ref
-    return (parent.group, parent.kind, parent.name) == (GROUP, "Gateway", gateway.name) and (
-        item.namespace if parent.namespace is None else parent.namespace
-    ) == gateway.namespace
+    found = snapshot.rules.listener_sets.get(gateway.ref, ())
+    return [item for item in found if allows_set(gateway, item.namespace, namespaces)]
 
 
 def allows_set(gateway: Resource[GatewaySpec], namespace: str, namespaces: Namespaces) -> bool:

@@ -4,7 +4,6 @@ Conditions and reasons: gateway-api.sigs.k8s.io, `RouteParentStatus`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from marline.api.gateway_api.gateway import GatewaySpec
 from marline.api.gateway_api.http_route import HTTPRouteSpec
 from marline.api.gateway_api.shared import GROUP, BackendObjectReference, ParentReference
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api_attach import Route, attach, names_owner, parents_of
+from marline.compile.gateway_api_attach import Route, attach, parents_of
 from marline.compile.gateway_api_backends import Client, resolve_backend
 from marline.compile.gateway_api_conditions import (
     CONTROLLER,
@@ -22,11 +21,11 @@ from marline.compile.gateway_api_conditions import (
     Verdict,
     conditions,
 )
-from marline.compile.gateway_api_listeners import HTTP_ROUTES, Namespaces, listener_sets
+from marline.compile.gateway_api_listeners import HTTP_ROUTES
+from marline.compile.gateway_api_parents import default_gateways, parent_ref, served_parent
 from marline.compile.gateway_api_rules import references
-from marline.compile.gateway_api_served import ServedGateway, is_attached
+from marline.compile.gateway_api_served import is_attached
 from marline.compile.gateway_api_unsupported import unsupported_rules
-from marline.compile.gateway_lookup import api_gateways
 from marline.mesh.gateways import is_accepted
 from marline.mesh.model import Port, Service
 from marline.mesh.registry import SERVICE_ENTRY
@@ -34,25 +33,15 @@ from marline.mesh.service_routes import SERVICE_ROUTES, is_service, names_port, 
 from marline.mesh.snapshot import MeshSnapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Parents:
-    """What routes may be attached to."""
-
-    snapshot: MeshSnapshot
-    served: Sequence[ServedGateway]
-    namespaces: Namespaces
-
-
-def route_status(parents: Parents, route: Route, now: str, rejected: str) -> Status:
+def route_status(snapshot: MeshSnapshot, route: Route, now: str, rejected: str) -> Status:
     """With the entries of other controllers as they are."""
     present = list(route.status.get("parents", ()))
     made = [item for item in present if item.get("controllerName") != CONTROLLER]
-    gateways = [item.gateway for item in parents.served]
-    for parent in parents_of(route, gateways):
-        accepted = _accepted(parents, route, parent)
+    for parent in parents_of(route, default_gateways(snapshot)):
+        accepted = _accepted(snapshot, route, parent)
         if accepted is None:
             continue
-        verdicts = [*_with_unsupported(route, accepted), _resolved(parents.snapshot, route, parent)]
+        verdicts = [*_with_unsupported(route, accepted), _resolved(snapshot, route, parent)]
         if rejected:
             verdicts.append(Verdict(NOT_TAKEN, False, "RejectedByProxy", rejected))
         reference = {"group": parent.group, "kind": parent.kind} | msgspec.to_builtins(parent)
@@ -75,27 +64,20 @@ def _known(present: Sequence[Mapping[str, Any]], reference: Status) -> Sequence[
     return ()
 
 
-def _accepted(parents: Parents, route: Route, parent: ParentReference) -> Verdict | None:
+def _accepted(snapshot: MeshSnapshot, route: Route, parent: ParentReference) -> Verdict | None:
     """None when the parent is another controller's to speak of."""
     if is_service(parent):
-        return _attached_to_service(parents.snapshot, route, parent)
+        return _attached_to_service(snapshot, route, parent)
     if parent.group != GROUP or parent.kind not in ("Gateway", "ListenerSet"):
         return None
-    owners: list[tuple[ServedGateway, Resource[Any]]] = [
-        (served, owner)
-        for served in parents.served
-        for owner in _owners(served)
-        if names_owner(parent, route.namespace, owner)
-    ]
-    if not owners:
-        return _no_parent(parents.snapshot, route, parent)
-    served, owner = owners[0]
+    named = served_parent(snapshot, parent, route.namespace)
+    if named is None:
+        return _no_parent(snapshot, route, parent)
+    served, owner = named
     if not is_accepted(served.gateway):
         return Verdict("Accepted", False, "NoMatchingParent", f"{served.gateway.ref} is not accepted")
-    found = attach(route, parent, owner, served.listeners, parents.namespaces)
-    if found.accepted and not any(
-        is_attached(parents.snapshot, served, item, route) for item in found.listeners
-    ):
+    found = attach(route, parent, owner, served.listeners, served.namespaces)
+    if found.accepted and not any(is_attached(snapshot, served, item, route) for item in found.listeners):
         message = "an older route of the other kind (HTTPRoute, GRPCRoute) has its hostnames"
         return Verdict("Accepted", False, "HostnameConflict", message)
     return Verdict("Accepted", found.accepted, found.reason, found.message)
@@ -134,15 +116,8 @@ def _counts(snapshot: MeshSnapshot, route: Route, service: Service, port: Port) 
     return oldest is None or oldest.kind == route.kind
 
 
-def _owners(served: ServedGateway) -> list[Resource[Any]]:
-    owners: dict[Any, Resource[Any]] = {served.gateway.ref: served.gateway}
-    owners.update((item.owner.ref, item.owner) for item in served.listeners)
-    return list(owners.values())
-
-
 def _no_parent(snapshot: MeshSnapshot, route: Route, parent: ParentReference) -> Verdict | None:
-    everyone: list[Resource[Any]] = [*api_gateways(snapshot), *listener_sets(snapshot)]
-    other = next((item for item in everyone if names_owner(parent, route.namespace, item)), None)
+    other: Resource[Any] | None = snapshot.resource(parent_ref(parent, route.namespace))
     if other is not None and isinstance(other.spec, GatewaySpec):
         return None
     shown = f"{parent.kind} {parent.namespace or route.namespace}/{parent.name}"

@@ -4,7 +4,7 @@ Both follow the same decisions. What one host needs is found from an index, so t
 for that host, and not what the Gateway has besides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from marline.compile.gateway_api_listeners import (
     gateway_listeners,
 )
 from marline.compile.gateway_hosts import ANY
-from marline.compile.gateway_lookup import api_routes, namespace_labels
+from marline.compile.gateway_lookup import in_order, namespace_labels
 from marline.mesh.gateway_routes import DEFAULT_GATEWAYS, hostnames, overlapping, owner_key
 from marline.mesh.hosts import host_matches, patterns_for
 from marline.mesh.snapshot import MeshSnapshot
@@ -100,7 +100,7 @@ def _attached(snapshot: MeshSnapshot, served: ServedGateway) -> AttachedRoutes:
     owners.update((bound.owner.ref, bound.owner) for bound in served.listeners)
     found: dict[tuple[Ref, str], dict[Ref, Route]] = {}
     taken: dict[tuple[tuple[Ref, str], str], set[str]] = {}
-    for route in api_routes(snapshot):
+    for route in _routes_at(snapshot, served, owners):
         for parent in parents_of(route, (served.gateway,)):
             named = (item for item in owners.values() if names_owner(parent, route.namespace, item))
             owner = next(named, None)
@@ -113,6 +113,15 @@ def _attached(snapshot: MeshSnapshot, served: ServedGateway) -> AttachedRoutes:
                     found.setdefault(bound.key, {})[route.ref] = route
                     taken.setdefault((bound.key, route.kind), set()).update(hosts)
     return found
+
+
+def _routes_at(snapshot: MeshSnapshot, served: ServedGateway, owners: Iterable[Ref]) -> list[Route]:
+    """The routes that name a Gateway or its ListenerSets, or are for default Gateways, in their order."""
+    keys = [owner_key(ref.kind, ref.namespace, ref.name) for ref in owners]
+    if served.gateway.spec.default_scope == "All":
+        keys.append(DEFAULT_GATEWAYS)
+    refs = {ref for key in keys for ref in snapshot.rules.naming.get(key, ())}
+    return in_order(route for ref in refs if (route := snapshot.resource(ref)) is not None)
 
 
 def _overlap(host: str, others: Set[str]) -> bool:
@@ -151,7 +160,7 @@ def in_http(route: Resource[Any]) -> Route:
 
 
 def _order(route: Route) -> tuple[str, ...]:
-    """As `api_routes` has them."""
+    """As `in_order` has them."""
     return (*age(route), route.kind)
 
 

@@ -4,24 +4,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from marline.api.gateway_api.gateway_class import GatewayClassSpec
+from marline.api.gateway_api.listener_set import ListenerSetSpec
 from marline.api.resource import Ref, Resource
-from marline.compile.gateway_api import served_gateway
 from marline.compile.gateway_api_conditions import Status, Verdict, changed, conditions, own_conditions
 from marline.compile.gateway_api_features import SUPPORTED_FEATURES
 from marline.compile.gateway_api_listener_status import gateway_status, listener_set_status
-from marline.compile.gateway_api_listeners import Namespaces, allows_set, listener_sets, names_parent
+from marline.compile.gateway_api_listeners import allows_set
+from marline.compile.gateway_api_parents import served_by_name
 from marline.compile.gateway_api_policy_status import policy_status
-from marline.compile.gateway_api_route_status import Parents, route_status
-from marline.compile.gateway_api_served import ServedGateway, in_http
+from marline.compile.gateway_api_route_status import route_status
+from marline.compile.gateway_api_served import in_http
 from marline.compile.gateway_lookup import (
     api_gateways,
     api_routes,
     gateway_classes,
-    namespace_labels,
 )
 from marline.mesh.backend_tls import BACKEND_TLS
-from marline.mesh.gateways import CONTROLLERS, is_managed, serves, serves_address
+from marline.mesh.gateway_routes import parent_gateway
+from marline.mesh.gateways import CONTROLLERS, serves, serves_address
 from marline.mesh.model import Proxy
+from marline.mesh.rules import LISTENER_SET
 from marline.mesh.snapshot import MeshSnapshot
 
 BUNDLE_VERSIONS: Final = "v1.5 and v1.6"
@@ -43,44 +45,49 @@ def statuses(
 
     `now` is the RFC 3339 time of conditions that change; `proxies` are the gateways' that are connected.
     """
-    refs = [item.ref for item in (*api_routes(snapshot), *snapshot.resources(*BACKEND_TLS))]
+    servers = [*api_gateways(snapshot), *snapshot.resources(*LISTENER_SET)]
+    routes = [*api_routes(snapshot), *snapshot.resources(*BACKEND_TLS)]
     return (
         *_class_statuses(snapshot, now),
-        *gateway_statuses(snapshot, now, proxies, rejected),
-        *route_statuses(snapshot, refs, now, rejected),
+        *server_statuses(snapshot, [item.ref for item in servers], now, proxies, rejected),
+        *route_statuses(snapshot, [item.ref for item in routes], now, rejected),
     )
 
 
-def gateway_statuses(
-    snapshot: MeshSnapshot, now: str, proxies: Sequence[Proxy] = (), rejected: Rejected = nobody_rejects
+def server_statuses(
+    snapshot: MeshSnapshot,
+    refs: Iterable[Ref],
+    now: str,
+    proxies: Sequence[Proxy] = (),
+    rejected: Rejected = nobody_rejects,
 ) -> Iterator[tuple[Ref, Status]]:
-    """Those of Gateways and ListenerSets."""
-    served = _served(snapshot)
-    for one in served:
-        own = [item for item in proxies if serves(item, one.gateway) and serves_address(item, one.gateway)]
-        status = gateway_status(snapshot, one, own, rejected(one.gateway.ref), now)
-        yield from changed(one.gateway, status)
-    yield from _listener_set_statuses(snapshot, served, namespace_labels(snapshot), now)
+    """Those of some Gateways and ListenerSets, as far as they are there."""
+    for ref in refs:
+        item = snapshot.resource(ref)
+        if item is None:
+            continue
+        if ref.kind == "ListenerSet":
+            yield from _listener_set_statuses(snapshot, item, now)
+            continue
+        served = served_by_name(snapshot, ref)
+        if served is not None:
+            own = [one for one in proxies if serves(one, item) and serves_address(one, item)]
+            yield from changed(item, gateway_status(snapshot, served, own, rejected(ref), now))
 
 
 def route_statuses(
     snapshot: MeshSnapshot, refs: Iterable[Ref], now: str, rejected: Rejected = nobody_rejects
 ) -> Iterator[tuple[Ref, Status]]:
     """Those of some routes and BackendTLSPolicies, as far as they are there."""
-    parents = Parents(snapshot, _served(snapshot), namespace_labels(snapshot))
     for ref in refs:
         item = snapshot.resource(ref)
         if item is None:
             continue
         if (item.group, item.kind) == BACKEND_TLS:
-            yield from changed(item, policy_status(snapshot, item, parents.served, now))
+            yield from changed(item, policy_status(snapshot, item, now))
         else:
             route = in_http(item)
-            yield from changed(route, route_status(parents, route, now, rejected(ref)))
-
-
-def _served(snapshot: MeshSnapshot) -> list[ServedGateway]:
-    return [served_gateway(snapshot, item) for item in api_gateways(snapshot) if is_managed(snapshot, item)]
+            yield from changed(route, route_status(snapshot, route, now, rejected(ref)))
 
 
 def _class_statuses(snapshot: MeshSnapshot, now: str) -> Iterator[tuple[Ref, Status]]:
@@ -105,11 +112,9 @@ def _class_status(item: Resource[GatewayClassSpec], now: str) -> Status:
 
 
 def _listener_set_statuses(
-    snapshot: MeshSnapshot, served: Sequence[ServedGateway], namespaces: Namespaces, now: str
+    snapshot: MeshSnapshot, item: Resource[ListenerSetSpec], now: str
 ) -> Iterator[tuple[Ref, Status]]:
-    for item in listener_sets(snapshot):
-        parent = next((one for one in served if names_parent(item, one.gateway)), None)
-        if parent is None:
-            continue
-        allowed = allows_set(parent.gateway, item.namespace, namespaces)
+    parent = served_by_name(snapshot, parent_gateway(item))
+    if parent is not None:
+        allowed = allows_set(parent.gateway, item.namespace, parent.namespaces)
         yield from changed(item, listener_set_status(snapshot, parent if allowed else None, item, now))

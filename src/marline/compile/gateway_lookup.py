@@ -1,6 +1,6 @@
 """What gateways read of the mesh: Gateways, the routes bound to them, Secrets, grants."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from marline.api.core import ConfigMapBody, SecretBody
@@ -167,10 +167,14 @@ def api_gateways(snapshot: MeshSnapshot) -> list[Resource[ApiGatewaySpec]]:
 
 
 def api_routes(snapshot: MeshSnapshot) -> list[Resource[Any]]:
-    """The routes of every kind, oldest first; GRPCRoutes in the form of HTTPRoutes."""
-    grpc = (as_http(route) for route in snapshot.resources(GROUP, GRPC_ROUTE))
-    others = (route for kind in _ROUTES for route in snapshot.resources(GROUP, kind))
-    return sorted((*grpc, *others), key=age)
+    """The routes of every kind, in their order."""
+    return in_order(route for kind in (*_ROUTES, GRPC_ROUTE) for route in snapshot.resources(GROUP, kind))
+
+
+def in_order(routes: Iterable[Resource[Any]]) -> list[Resource[Any]]:
+    """Oldest first; GRPCRoutes in the form of HTTPRoutes, and before those of their age."""
+    found = (as_http(route) if route.kind == GRPC_ROUTE else route for route in routes)
+    return sorted(found, key=lambda route: (*age(route), route.kind))
 
 
 def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec]]:
@@ -179,7 +183,21 @@ def reference_grants(snapshot: MeshSnapshot) -> list[Resource[ReferenceGrantSpec
 
 def namespace_labels(snapshot: MeshSnapshot) -> Mapping[str, Mapping[str, str]]:
     """Labels of namespaces, with the one that Kubernetes gives each: its own name."""
-    return {
-        item.name: {"kubernetes.io/metadata.name": item.name, **item.metadata.labels}
-        for item in snapshot.resources("", "Namespace")
-    }
+    return NamespaceLabels(snapshot.kinds.get(("", "Namespace"), {}))
+
+
+class NamespaceLabels(Mapping[str, Mapping[str, str]]):
+    """Made when they are asked for: those of most namespaces never are."""
+
+    def __init__(self, namespaces: Mapping[Ref, Resource[Any]]) -> None:
+        self._namespaces = namespaces
+
+    def __getitem__(self, name: str) -> Mapping[str, str]:
+        found = self._namespaces[Ref("", "Namespace", "", name)]
+        return {"kubernetes.io/metadata.name": name, **found.metadata.labels}
+
+    def __iter__(self) -> Iterator[str]:
+        return (ref.name for ref in self._namespaces)
+
+    def __len__(self) -> int:
+        return len(self._namespaces)

@@ -53,6 +53,7 @@ from marline.mesh.selection import Selection, selection_of
 from marline.mesh.service_routes import REFERENCE_GRANT
 from marline.mesh.token_keys import FetchedKeys
 from marline.mesh.token_policies import REQUEST_AUTHENTICATION
+from marline.mesh.told import Told
 
 Kind = tuple[str, str]
 _REGISTRY_KINDS: Final = frozenset({SERVICE, SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE})
@@ -114,8 +115,7 @@ class Advance:
         """What gateways may read and has changed."""
         self._gateways = False
         self._gateway_hosts: set[str] = set()
-        self._routes: set[Ref] = set()
-        self._attachments = False
+        self._told = Told(settings.cluster_domain, self._present)
         self._scopes: set[str] = set()
         self._everything = False
         self.is_configured_anew = False
@@ -143,7 +143,8 @@ class Advance:
             elif kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)
                 self._changed_rules.append((ref, old, new))
-            self._gateways |= kind in (_GATEWAY_CLASS, REFERENCE_GRANT)
+            if kind in (_GATEWAY_CLASS, REFERENCE_GRANT):
+                self._gateways = self._told.everyone = True
             if kind in _READ_BY_GATEWAYS:
                 self._read |= read_as(ref)
             if kind in _READ_BY_CLUSTERS:
@@ -166,12 +167,12 @@ class Advance:
         self._inbound |= found.selecting
         for ref, old, new in self._changed_rules:
             self._follow_rule(registry, rules, ref, [item for item in (old, new) if item is not None])
-        self._gateways |= any(name in rules.gateway_reads for name in self._read)
+        self._gateways |= self._told.follow_readers(rules, self._read)
         self._follow_parents(registry, rules, found.hosts)
         self._follow_certificates(registry, rules)
         self._follow_destinations(registry, rules)
         attached = (rules.service_routes.get(key, ()) for key in self._entry_keys())
-        self._routes.update(item.ref for items in attached for item in items)
+        self._told.routes.update(item.ref for items in attached for item in items)
         self._selected.update(asking(self._settings, rules, self._hosts))
         kinds = {kind: table.table() for kind, table in self._kinds.items()}
         impact = Impact(
@@ -181,8 +182,9 @@ class Advance:
             frozenset(self._addresses),
             self._gateways,
             frozenset(self._gateway_hosts),
-            frozenset(self._routes),
-            self._attachments,
+            frozenset(self._told.routes),
+            frozenset(self._told.servers),
+            self._told.everyone,
             frozenset(self._credentials | (self._secrets & rules.credentials.keys())),
             frozenset(self._inbound),
             frozenset(self._rules.patched),
@@ -230,6 +232,7 @@ class Advance:
         elif kind in SERVERS:
             self._gateways = True
             for item in versions:  # the hosts of the old one may be nobody's now
+                self._told.follow_server(rules, item)
                 self._gateway_hosts.update(gateway_routes.server_names(item))
                 if kind == ISTIO_GATEWAY:
                     # A gateway that forwards by SNI has clusters of their own for these hosts.
@@ -315,7 +318,7 @@ class Advance:
 
     def _follow_route(self, registry: Registry, rules: Rules, route: Resource[Any]) -> None:
         """A route of the Gateway API concerns the services that it is attached to, or gateways, or both."""
-        self._routes.add(route.ref)
+        self._told.routes.add(route.ref)
         if service_routes.speaks_for_gateways(route):
             if route.kind in gateway_routes.REQUEST_ROUTES:
                 self._gateway_hosts.update(gateway_routes.hostnames(route))
@@ -327,20 +330,16 @@ class Advance:
         # Any route of the client's namespace takes the place of all routes of the service's.
         keys = service_routes.route_keys(route, domain)
         displaced = [other for key in keys for other in rules.service_routes.get(key, ())]
-        self._routes.update(other.ref for other in displaced)
-        self._follow_led_policies(rules, service_routes.backend_hosts(route, domain))
+        self._told.routes.update(other.ref for other in displaced)
+        self._told.follow_led_policies(rules, service_routes.backend_hosts(route, domain))
         if any(service_routes.is_for_connections(item) for item in (route, *displaced)):
             self._follow_listeners(registry, hosts)
 
     def _follow_backend_tls(self, registry: Registry, rules: Rules, policy: Policy) -> None:
         hosts = policy_hosts(policy, self._settings.cluster_domain)
         self._hosts |= registry.covered(hosts)
-        self._routes.add(policy.ref)
-        self._follow_led_policies(rules, hosts)
-
-    def _follow_led_policies(self, rules: Rules, hosts: Iterable[str]) -> None:
-        """What BackendTLSPolicies say depends on each other, and on who leads to their services."""
-        self._routes.update(policy.ref for host in hosts for policy in rules.backend_tls.get(host, ()))
+        self._told.routes.add(policy.ref)
+        self._told.follow_led_policies(rules, hosts)
 
     def _follow_certificates(self, registry: Registry, rules: Rules) -> None:
         """Clusters that use TLS by policy depend on CAs in ConfigMaps, and those of gateways on what their
@@ -356,13 +355,12 @@ class Advance:
 
     def _follow_attachment(self, rules: Rules, versions: list[Resource[Any]]) -> None:
         """Where a route is attached other routes may be no more, or at last."""
-        self._attachments = True
         self._gateways |= versions[0].ref in rules.policies
+        self._told.follow_attachment(rules, versions)
         for item in versions if versions[0].kind in gateway_routes.REQUEST_ROUTES else ():
-            for other in gateway_routes.contending(rules.attached, item):
-                self._routes.add(other.ref)
-                leading = service_routes.backend_hosts(other, self._settings.cluster_domain)
-                self._follow_led_policies(rules, leading)
+            contending = gateway_routes.contending(rules.attached, item)
+            self._told.follow_attachment(rules, contending)
+            for other in contending:
                 self._gateway_hosts.update(gateway_routes.hostnames(other))
 
     def _follow_listeners(self, registry: Registry, hosts: Iterable[str]) -> None:
@@ -389,8 +387,8 @@ class Advance:
                 self._ports.add(_HTTP_PORT)
                 names = hosts_of(item, self._settings.cluster_domain)
                 self._hosts.update(name for name in names if name not in registry.services)
-            self._routes.update(item.ref for item in rules.service_routes.get(host, ()))
-            self._follow_led_policies(rules, (host,))
+            self._told.routes.update(item.ref for item in rules.service_routes.get(host, ()))
+            self._told.follow_led_policies(rules, (host,))
             self._follow_routes(registry, rules, rules.backing.get(host, ()))
             for ref in rules.referring.get(host, ()):
                 leading = self._present(ref)

@@ -11,16 +11,23 @@ from marline.api.resource import Ref, Resource
 
 CA_SUFFIX: Final = "-cacert"
 """A Secret of that name belongs to the credential whose name stands before (istio.io, "Secure Gateways")."""
+DEFAULT_ROUTES: Final = "/"
+"""In the place of a name: the routes that are for default Gateways."""
 _LABELS: Final = ""
 """In the place of a name: the labels of namespaces."""
 _NAMESPACE: Final = ("", "Namespace")
 
 
 def reads(item: Resource[Any]) -> set[str]:
-    """The names of the Secrets and ConfigMaps that it may refer to, in whatever namespaces."""
+    """The names of the Secrets and ConfigMaps that it may refer to, in whatever namespaces, and what else."""
     if isinstance(item.spec, IstioGatewaySpec):
         return set(_credentials(item.spec))
-    return {*_references(item), *((_LABELS,) if _selects_namespaces(item) else ())}
+    found = set(_references(item))
+    if _selects_namespaces(item):
+        found.add(_LABELS)
+    if isinstance(item.spec, GatewaySpec) and item.spec.default_scope == "All":
+        found.add(DEFAULT_ROUTES)
+    return found
 
 
 def read_as(ref: Ref) -> set[str]:

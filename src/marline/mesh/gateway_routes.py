@@ -7,8 +7,9 @@ what else a change of a route may touch.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from marline.api.gateway_api.listener_set import ListenerSetSpec
 from marline.api.networking.gateway import GatewaySpec
-from marline.api.resource import Resource
+from marline.api.resource import Ref, Resource
 from marline.mesh.hosts import host_matches, patterns_for
 from marline.mesh.service_routes import GROUP, is_service
 from marline.mesh.visibility import age
@@ -32,16 +33,26 @@ def gateway_keys(route: Resource[Any]) -> set[tuple[str, str]]:
     """By what the routes of requests of a gateway are found: what they are attached to, and a host."""
     if route.kind not in REQUEST_ROUTES:
         return set()
-    return {(owner, host) for owner in _owners(route) for host in hostnames(route)}
+    return {(owner, host) for owner in owners(route) for host in hostnames(route)}
 
 
-def _owners(route: Resource[Any]) -> Iterator[str]:
+def owners(route: Resource[Any]) -> Iterator[str]:
+    """What a route of any kind is attached to besides services."""
     for parent in route.spec.parent_refs:
         if not is_service(parent) and parent.group == GROUP:
             namespace = route.namespace if parent.namespace is None else parent.namespace
             yield owner_key(parent.kind, namespace, parent.name)
     if route.spec.use_default_gateways == "All":
         yield DEFAULT_GATEWAYS
+
+
+def parent_gateway(item: Resource[ListenerSetSpec]) -> Ref | None:
+    """The Gateway that a ListenerSet is for; None: something else, which has no listeners."""
+    parent = item.spec.parent_ref
+    if (parent.group, parent.kind) != (GROUP, "Gateway"):
+        return None
+    namespace = item.namespace if parent.namespace is None else parent.namespace
+    return Ref(GROUP, "Gateway", namespace, parent.name)
 
 
 def moves(versions: Sequence[Resource[Any]]) -> bool:
@@ -75,10 +86,10 @@ def contending(table: Attached, route: Resource[Any]) -> list[Resource[Any]]:
     todo = [route]
     while todo:
         each = todo.pop()
-        owners = {*_owners(each), DEFAULT_GATEWAYS}
+        parents = {*owners(each), DEFAULT_GATEWAYS}
         if each.spec.use_default_gateways == "All":
-            owners.update(owner for owner, _ in table)
-        for other in (item for host in hostnames(each) for item in overlapping(table, owners, host)):
+            parents.update(owner for owner, _ in table)
+        for other in (item for host in hostnames(each) for item in overlapping(table, parents, host)):
             if other.kind != each.kind and other.ref not in found:
                 found[other.ref] = other
                 todo.append(other)

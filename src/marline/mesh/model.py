@@ -315,8 +315,11 @@ class Impact:
     routes: frozenset[Ref] = frozenset()
     """Routes and BackendTLSPolicies of the Gateway API that differ, or of which something does that decides
     what their status says."""
-    attachments: bool = False
-    """Which routes are attached to listeners of gateways may differ."""
+    servers: frozenset[Ref] = frozenset()
+    """Gateways and ListenerSets of the Gateway API that may be told something else: they differ, or one that
+    wants the same does, or what they read, or which routes are at their listeners."""
+    every_server: bool = False
+    """So may all of them, and all routes."""
     credentials: frozenset[str] = frozenset()
     """Names of Secrets that DestinationRules refer to, of which a content or a rule differs."""
     inbound: frozenset[str] = frozenset()

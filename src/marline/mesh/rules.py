@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from marline.api.gateway_api.listener_set import ListenerSetSpec
 from marline.api.networking.destination_rule import DestinationRuleSpec, credentials_of
 from marline.api.networking.gateway import GatewaySpec
 from marline.api.networking.sidecar import SidecarSpec
@@ -21,7 +22,7 @@ from marline.mesh.backend_tls import (
 from marline.mesh.delegation import delegate_refs
 from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
 from marline.mesh.gateway_reads import reads
-from marline.mesh.gateway_routes import gateway_keys
+from marline.mesh.gateway_routes import gateway_keys, owners, parent_gateway
 from marline.mesh.hosts import patterns_for, possible_hosts
 from marline.mesh.model import MeshSettings, PatchImpact
 from marline.mesh.overlay import Groups, Overlay
@@ -67,6 +68,10 @@ class Rules:
     """Routes of the Gateway API by the services that they are attached to (`service_routes.parent_key`)."""
     attached: Mapping[tuple[str, str], tuple[Resource[Any], ...]] = field(default_factory=dict)
     """Routes of requests by what else they are attached to and by host (`gateway_routes.gateway_keys`)."""
+    naming: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
+    """Routes of every kind by what else they are attached to (`gateway_routes.owner_key`)."""
+    listener_sets: Mapping[Ref, tuple[Resource[ListenerSetSpec], ...]] = field(default_factory=dict)
+    """By the Gateways that they are for."""
     backing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
     """Routes of the Gateway API by the hosts that they send to."""
     crossing: Mapping[str, frozenset[Ref]] = field(default_factory=dict)
@@ -107,6 +112,8 @@ class RulesDraft:
         self._delegating = Groups(base.delegating)
         self._service_routes = Overlay(base.service_routes)
         self._attached = Overlay(base.attached)
+        self._naming = Groups(base.naming)
+        self._listener_sets = Overlay(base.listener_sets)
         self._backing = Groups(base.backing)
         self._crossing = Groups(base.crossing)
         self._backend_tls = Overlay(base.backend_tls)
@@ -147,6 +154,8 @@ class RulesDraft:
             self._replace_route(ref, old, new)
         elif kind == BACKEND_TLS:
             self._replace_policy(ref, old, new)
+        elif kind == LISTENER_SET:
+            self._replace_in(self._listener_sets, old, new, _parent_gateway)
         elif kind == API_GATEWAY:
             for gateway, show in (
                 (old, self._client_certificates.remove),
@@ -174,11 +183,13 @@ class RulesDraft:
     def _replace_route(self, ref: Ref, old: Resource[Any] | None, new: Resource[Any] | None) -> None:
         self._replace_in(self._service_routes, old, new, self._route_keys)
         self._replace_in(self._attached, old, new, gateway_keys)
-        for item, update, cross in (
-            (old, self._backing.remove, self._crossing.remove),
-            (new, self._backing.add, self._crossing.add),
+        for item, update, cross, name in (
+            (old, self._backing.remove, self._crossing.remove, self._naming.remove),
+            (new, self._backing.add, self._crossing.add, self._naming.add),
         ):
             if item is not None:
+                for owner in owners(item):
+                    name(owner, ref)
                 for host in backend_hosts(item, self._domain):
                     update(host, ref)
                 for namespace in crossed_namespaces(item):
@@ -246,6 +257,8 @@ class RulesDraft:
             self._delegating.table(),
             self._service_routes.table(),
             self._attached.table(),
+            self._naming.table(),
+            self._listener_sets.table(),
             self._backing.table(),
             self._crossing.table(),
             self._backend_tls.table(),
@@ -264,6 +277,11 @@ class RulesDraft:
 def _order(item: Resource[Any]) -> tuple[str, ...]:
     """Oldest first; policies of two kinds may be equal in all but that."""
     return (*age(item), item.kind)
+
+
+def _parent_gateway(item: Resource[ListenerSetSpec]) -> tuple[Ref, ...]:
+    gateway = parent_gateway(item)
+    return (gateway,) if gateway is not None else ()
 
 
 def _namespace(item: Resource[Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from marline.api.decode import decode
 from marline.api.resource import Ref, Resource
 from marline.compile.catalog import affected, compile_unit, units
 from marline.compile.gateway_api_conditions import Status
-from marline.compile.gateway_api_status import gateway_statuses, route_statuses, statuses
+from marline.compile.gateway_api_status import route_statuses, server_statuses, statuses
 from marline.compile.units import GatewayHostUnit, GatewayUnit, Unit
 from marline.mesh.model import Capture, ChangeSet, Impact, MeshSettings, Proxy, Role, Workload
 from marline.mesh.snapshot import MeshSnapshot, advance, empty
@@ -165,16 +165,15 @@ def test_following_changes_gives_and_says_what_starting_anew_gives(
 
 def told_after(told: dict[Ref, Status], snapshot: MeshSnapshot, impact: Impact) -> dict[Ref, Status]:
     """What resources are told, of which that is made anew which a change may concern."""
-    if impact.gateways or impact.everything:
+    if impact.every_server or impact.everything:
         return dict(statuses(snapshot, NOW, [PROXY]))
     known = {
         ref: status
         for ref, status in told.items()
-        if ref not in impact.routes and snapshot.resource(ref) is not None
+        if ref not in impact.routes | impact.servers and snapshot.resource(ref) is not None
     }
     known.update(route_statuses(snapshot, impact.routes, NOW))
-    if impact.attachments:
-        known.update(gateway_statuses(snapshot, NOW, [PROXY]))
+    known.update(server_statuses(snapshot, impact.servers, NOW, [PROXY]))
     return known
 
 
@@ -320,3 +319,48 @@ def test_a_rule_for_connections_makes_the_listeners_anew() -> None:
     chosen, differing = touched(mesh(gateway), rule)
     assert GatewayUnit() in chosen
     assert differing == {"0.0.0.0_9000"}
+
+
+def api_gateway(name: str, hostname: str = "*.example.com", scope: str = "None") -> Resource[Any]:
+    return _one(f"""
+{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: {name}, namespace: default}},
+ spec: {{gatewayClassName: marline, defaultScope: {scope},
+  listeners: [{{name: http, port: 80, protocol: HTTP, hostname: "{hostname}"}}]}}}}""")
+
+
+def listener_set(name: str, gateway: str) -> Resource[Any]:
+    return _one(f"""
+{{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {{name: {name}, namespace: default}},
+ spec: {{parentRef: {{name: {gateway}}}, listeners: [{{name: more, port: 81, protocol: HTTP}}]}}}}""")
+
+
+def judged(before: MeshSnapshot, *changed: Resource[Any]) -> set[str]:
+    """The names of those that are told anew after a change."""
+    _, impact = advance(before, ChangeSet(changed, (), "2"))
+    assert not impact.every_server
+    return {ref.name for ref in (*impact.servers, *impact.routes)}
+
+
+def test_a_change_of_one_gateway_is_told_to_it_and_to_what_is_attached_to_it() -> None:
+    before = mesh(
+        *(api_gateway(f"g{number}") for number in range(9)),
+        listener_set("near", "g1"), listener_set("far", "g2"), http_route(HOSTS, parent="g1"),
+    )  # fmt: skip
+    near = {"g1", "near", f"r{HOSTS}"}
+    assert judged(before, api_gateway("g1", "*.example.org")) == near
+    assert judged(before, listener_set("near", "nobody")) == {"nobody", *near}
+    moved = http_route(HOSTS, parent="g2")
+    assert judged(before, moved) == {"g1", "g2", f"r{HOSTS}"}
+    assert judged(before, http_route(HOSTS, "renamed", parent="g1")) == {f"r{HOSTS}"}
+
+
+def test_a_default_gateways_change_is_told_to_the_routes_that_are_for_such() -> None:
+    wide = _one("""
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: wide, namespace: default},
+ spec: {useDefaultGateways: All, rules: [{backendRefs: [{name: app, port: 80}]}]}}""")
+    before = mesh(api_gateway("g1", scope="All"), api_gateway("g2"), wide)
+    assert judged(before, api_gateway("g1", "*.example.org", "All")) == {"g1", "wide"}
+    assert judged(before, api_gateway("g2", scope="All")) == {"g2", "wide"}
+    assert judged(before, replace(wide, spec=msgspec.structs.replace(wide.spec, hostnames=("a.org",)))) == {
+        "g1", "wide",
+    }  # fmt: skip
