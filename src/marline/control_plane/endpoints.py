@@ -6,6 +6,7 @@ import datetime
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -16,13 +17,16 @@ from marline.identity import ca_status, endpoint, following, trust_endpoint
 from marline.identity.errors import InvalidAuthority
 from marline.identity.spiffe import SpiffeId
 from marline.store import tokens
+from marline.store.audit.anchors import PATH as AUDIT_HEAD
+from marline.store.audit.anchors import Anchors
+from marline.store.audit.records import Author, Draft, Target
 from marline.store.embedded.access.nodes import Registrations, authorize_signing
 from marline.store.embedded.credentials import ApiCredentials, User
 from marline.store.embedded.http.auth import authorize_acting_as
 from marline.store.embedded.http.bodies import read_object
 from marline.store.embedded.http.pace import Pace
 from marline.store.embedded.join_tokens import JoinTokens
-from marline.store.embedded.server import USER, Extra
+from marline.store.embedded.server import AUTHOR, USER, Extra
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import BadRequest, Refused
 from marline.store.status import failure
@@ -61,10 +65,17 @@ def endpoints(
         if tokens.ADMINS not in user.groups and pace.take(user.name, time.monotonic()):
             raise Refused(f"too many {what} are asked for, please try again later", "TooManyRequests", 429)
 
+    async def audit(request: web.Request, verb: str, target: Target) -> None:
+        author = request.get(AUTHOR) or Author("system:anonymous")
+        await store.state.record(Draft(author, verb, target))
+
     async def sign(request: web.Request) -> web.Response:
         paced(request[USER], signatures, "certificates")
         body, allowed = await read_object(request), partial(permit, request[USER])
-        return _vouched(lambda now: trust.certificates.handle(body, allowed, now))
+        answer = _vouched(lambda now: trust.certificates.handle(body, allowed, now))
+        if answer.status == HTTPStatus.OK:
+            await audit(request, "sign", Target(kind="SpiffeId", name=str(body["spiffeId"])))
+        return answer
 
     async def mint(request: web.Request) -> web.Response:
         paced(request[USER], minted, "tokens of workloads")
@@ -95,35 +106,45 @@ def endpoints(
         asked = _read(await read_object(request), tokens.TokenRequest)
         user = _user(asked.user, asked.groups)
         authorize_acting_as(request[USER], user, policy)
+        await audit(request, "create token", _about(user))
         expires = time.time() + _seconds(asked.ttl_seconds) if asked.ttl_seconds else None
         return _json(tokens.TokenAnswer(token=credentials.add_token(user, expires)))
 
     async def revoke_tokens(request: web.Request) -> web.Response:
         asked = _read(await read_object(request), tokens.TokenRequest)
+        await audit(request, "revoke tokens", Target(kind="User", name=asked.user))
         return _json(tokens.TokenAnswer(revoked=credentials.revoke_tokens(asked.user)))
 
     async def make_certificate(request: web.Request) -> web.Response:
         asked = _read(await read_object(request), tokens.CertificateRequest)
         user = _user(asked.user, asked.groups)
         authorize_acting_as(request[USER], user, policy)
+        await audit(request, "create certificate", _about(user))
         life = datetime.timedelta(seconds=_seconds(asked.ttl_seconds))
         return _json(tokens.CertificateAnswer(credentials.sign(asked.csr, user, life).decode()))
 
     async def make_join_token(request: web.Request) -> web.Response:
         asked = _read(await read_object(request), tokens.JoinTokenRequest)
         authorize_acting_as(request[USER], _node(asked.node), policy)
+        await audit(request, "create join token", _about(_node(asked.node)))
         return _json(tokens.TokenAnswer(token=joining.create(asked.node, asked.ttl_seconds, time.time())))
 
     async def join(request: web.Request) -> web.Response:
         asked = _read(await read_object(request), tokens.JoinRequest)
         user = _node(asked.node)
         joining.redeem(asked.token, asked.node, time.time())
+        await audit(request, "join", _about(user))
         return _json(tokens.CertificateAnswer(credentials.sign(asked.csr, user, _NODE_LIFE).decode()))
+
+    async def audit_head(request: web.Request) -> web.Response:
+        head, floor = await store.state.audit_anchors()
+        return _json(Anchors(str(head), floor))
 
     return (
         ("POST", following.PATH, follow),
         ("GET", ca_status.PATH, ca),
         ("POST", ca_status.PATH, ca),
+        ("GET", AUDIT_HEAD, audit_head),
         ("POST", tokens.CERTIFICATES, make_certificate),
         ("POST", tokens.JOIN_TOKENS, make_join_token),
         ("POST", tokens.JOIN, join),
@@ -151,6 +172,10 @@ def _node(name: str) -> User:
             f"{name!r} is not a node's name: lower-case letters, digits, '-' and '.', at most 52"
         )
     return User(f"{tokens.NODE_USER}{name}", (tokens.NODES,))
+
+
+def _about(user: User) -> Target:
+    return Target(kind="User", name=user.name + "".join(f" ({group})" for group in user.groups))
 
 
 def _seconds(asked: float) -> float:

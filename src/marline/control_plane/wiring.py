@@ -36,6 +36,7 @@ from marline.mesh.model import ChangeSet, MeshSettings, PatchId, Proxy
 from marline.mesh.token_keys import FetchedKeys
 from marline.node.home import Home, MeshConfig
 from marline.node.notify import RATE_LIMITS_WANTED, READY, notify
+from marline.store.audit.log import AuditSettings
 from marline.store.embedded.credentials import ApiCredentials, User, write_kubeconfig
 from marline.store.embedded.join_tokens import JoinTokens
 from marline.store.embedded.server import serve
@@ -198,7 +199,8 @@ async def run(home: Home, config: MeshConfig) -> None:
     trust = TrustEndpoint(authority.signing, JwtKeys(home.jwt_keys))
     trust.own(time.time())  # whatever cannot be kept is found out now
     async with AsyncExitStack() as stack:
-        store = await EmbeddedStore.open(home.database)
+        audit = AuditSettings(home.audit, config.audit_file_bytes, config.audit_files)
+        store = await EmbeddedStore.open(home.database, audit=audit)
         stack.push_async_callback(store.close)
         await provide_gateway_class(store)
         settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)

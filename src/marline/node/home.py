@@ -41,6 +41,10 @@ class MeshConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     svid_ttl_seconds: int = 24 * 3600
     capture: str = "explicit"
     """`explicit` or `transparent`: how the node agent captures traffic."""
+    audit_file_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
+    """How large a file of the audit log becomes before the next one is begun."""
+    audit_files: Annotated[int, Meta(ge=2)] = 64
+    """How many files of the audit log are kept."""
     plugin_ca: str = ""
     """Directory with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem; "": an own authority."""
 
@@ -111,6 +115,11 @@ class Home:
     def key_sets(self) -> Path:
         """The last good key sets of token issuers."""
         return self.data / "jwks"
+
+    @property
+    def audit(self) -> Path:
+        """The log of who changed what."""
+        return self.data / "audit"
 
     @property
     def run(self) -> Path:

@@ -17,6 +17,7 @@ from marline.api.errors import Fault, FieldError, InvalidResource
 from marline.api.registry import Kind, kind_of
 from marline.api.resource import Ref
 from marline.store import field_set, managed_fields
+from marline.store.audit.records import Author
 from marline.store.embedded import admission, limits
 from marline.store.embedded.access.aggregation import aggregate
 from marline.store.embedded.addresses import Addresses
@@ -52,6 +53,8 @@ class Options:
     dry_run: bool = False
     force: bool = False
     subresource: str = ""
+    author: Author | None = None
+    """Who is answerable for the write, in the audit log."""
     permit: Permit | None = None
     """Asked about the object as it was and as it is to be, after admission; raises what refuses it."""
     transaction: Transaction | None = None
@@ -167,7 +170,7 @@ class Objects:
         if options.dry_run:
             metadata = dict(obj["metadata"])
             return Stored(ref, self._state.resource_version, {**obj, "metadata": metadata})
-        transaction = options.transaction or Transaction()
+        transaction = options.transaction or Transaction(author=options.author)
         stored = self._state.put(transaction, ref, obj)
         remove_if_finished(self._state, transaction, stored, timestamp(self._clock()))
         aggregate(self._state, transaction, ref)
@@ -269,7 +272,7 @@ class Objects:
     @_settled
     async def apply_all(self, configs: Iterable[Object], options: Options) -> list[Stored]:
         """Server-side apply of all or none, on disk and visible to every watch at one moment."""
-        transaction = Transaction()
+        transaction = Transaction(author=options.author)
         together = replace(options, transaction=transaction)
         try:
             applied = [await self._apply(config, together) for config in configs]
@@ -326,7 +329,9 @@ class Objects:
         return await self._create(kind, ref, merged, manager, options)
 
     @_settled
-    async def delete(self, ref: Ref, deletion: Deletion, *, dry_run: bool = False) -> tuple[Stored, bool]:
+    async def delete(
+        self, ref: Ref, deletion: Deletion, *, dry_run: bool = False, author: Author | None = None
+    ) -> tuple[Stored, bool]:
         """The object's last state, and whether it is gone (or waits for its finalizers)."""
         old = self._head(ref)
         _check_preconditions(old, deletion.resource_version, deletion.uid)
@@ -334,7 +339,7 @@ class Objects:
             raise Forbidden(f'namespaces "{ref.name}" is forbidden: this namespace may not be deleted')
         if dry_run:
             return old, not old.metadata.get("finalizers")
-        transaction = Transaction()
+        transaction = Transaction(author=author)
         remove(self._state, transaction, old, deletion, timestamp(self._clock()))
         aggregate(self._state, transaction, ref)
         await self._state.commit(transaction)

@@ -25,6 +25,8 @@ from marline.store.embedded.http.together import apply_together
 from marline.store.embedded.store import EmbeddedStore
 from marline.store.interface import NotFound, Refused, StoreError
 
+AUTHOR: Final = auth.AUTHOR
+"""Where a handler finds who is answerable for what it changes."""
 USER: Final = auth.USER
 """Where a handler finds the `User` who asks: `request[USER]`."""
 
@@ -68,7 +70,7 @@ async def serve(
     `open_paths`: those of `extra` that need no credentials."""
     running: set[asyncio.Task[Any]] = set()
     connections = Connections(limits)
-    gate = Gate(credentials, store.policy, connections, open_paths)
+    gate = Gate(credentials, store.policy, store.state, connections, open_paths)
     app = web.Application(
         client_max_size=bodies.LIMIT,
         middlewares=[_tracked(running), _errors, gate.middleware()],

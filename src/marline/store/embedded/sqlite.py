@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from marline.api.resource import Ref
+from marline.store.audit.records import Head
 from marline.store.interface import Unavailable
 
 _SCHEMA: Final = """
@@ -106,8 +107,19 @@ class Database:
             row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return int(row[0]) if row else 0
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """Make these changes, all or none; returns when they are on disk."""
+    def audit_head(self) -> Head:
+        """The last record of the audit log, as it was with the last change."""
+        with self._failures("read"):
+            row = self._connection.execute("SELECT value FROM meta WHERE key = 'audit'").fetchone()
+            return Head.parse(row[0]) if row else Head()
+
+    def audit_anchors(self) -> tuple[Head, int]:
+        """That, and the number of the first record that the audit log must have."""
+        return self.audit_head(), self._number("audit_floor") or 1
+
+    def append(self, rows: Iterable[Row], audit: Head | None = None, audit_floor: int = 0) -> None:
+        """Make these changes, all or none; returns when they are on disk. `audit` is the head of the audit
+        log that tells of them."""
         with self._failures("write"), self._transaction() as connection:
             for row in rows:
                 if row.type == "DELETED":
@@ -127,6 +139,10 @@ class Database:
                     (row.rv, row.type, *row.ref, row.body, row.old_labels),
                 )
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('rv', ?)", (row.rv,))
+            if audit is not None:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit', ?)", (str(audit),))
+            if audit_floor:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit_floor', ?)", (audit_floor,))
 
     def forget(self, floor: int) -> None:
         """Drop the changes up to and including version `floor`."""

@@ -8,15 +8,18 @@ A transaction that fails takes down every change queued behind it, since they we
 
 import asyncio
 from bisect import bisect_right
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from marline.api.resource import Ref
+from marline.store.audit.log import AuditLog, AuditSettings
+from marline.store.audit.records import Author, Draft, Head, Target, differences
 from marline.store.embedded.index import Index, Object, Stored
 from marline.store.embedded.sqlite import Database, Row
 from marline.store.interface import Expired, Unavailable
@@ -90,14 +93,21 @@ class Transaction:
     """Changes that are made together."""
 
     events: list[Event] = field(default_factory=list)
+    author: Author | None = None
+    """Who is answerable for it; None: the control plane itself, whose changes are not audited."""
+    drafts: list[Draft] = field(default_factory=list)
+    """What else is to be in the audit log."""
     done: asyncio.Future[None] | None = None
 
 
 class State:
     """Use `open`; then `begin`, `put` and `remove` without awaiting in between, then `commit`."""
 
-    def __init__(self, database: Database, executor: ThreadPoolExecutor, history: int) -> None:
+    def __init__(
+        self, database: Database, executor: ThreadPoolExecutor, history: int, audit: AuditLog | None = None
+    ) -> None:
         self._database = database
+        self._audit = audit
         self._executor = executor
         self._keep = history
         self._waiting: list[Transaction] = []
@@ -112,15 +122,15 @@ class State:
         self._writer.add_done_callback(self._writer_ended)
 
     @classmethod
-    async def open(cls, path: Path, history: int = HISTORY) -> Self:
+    async def open(cls, path: Path, history: int = HISTORY, audit: AuditSettings | None = None) -> Self:
         """Raises `Unavailable` if the file cannot be opened, or another process has it open."""
         executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         try:
-            database = await asyncio.get_running_loop().run_in_executor(executor, Database, path)
+            opened = await asyncio.get_running_loop().run_in_executor(executor, _open, path, audit)
         except Unavailable:
             executor.shutdown(wait=False)
             raise
-        return cls(database, executor, history)
+        return cls(opened[0], executor, history, opened[1])
 
     @property
     def resource_version(self) -> int:
@@ -159,7 +169,7 @@ class State:
 
     async def commit(self, transaction: Transaction) -> None:
         """Returns when the changes are on disk and visible; raises `Unavailable`, and then they are not."""
-        if not transaction.events:
+        if not transaction.events and not transaction.drafts:
             return
         if self._closed:
             raise Unavailable("the store is closed")
@@ -167,6 +177,15 @@ class State:
         self._waiting.append(transaction)
         self._wake.set()
         await transaction.done
+
+    async def record(self, draft: Draft) -> None:
+        """Have something in the audit log that changes no object. Raises `Unavailable`."""
+        if self._audit is not None:
+            await self.commit(Transaction(drafts=[draft]))
+
+    async def audit_anchors(self) -> tuple[Head, int]:
+        """The head of the audit log, and the number of the first record that it must have."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._database.audit_anchors)
 
     async def settled(self) -> None:
         """Wait until what is on its way to disk now is there and visible, or has failed."""
@@ -184,13 +203,24 @@ class State:
                 continue
             events = [event for transaction in batch for event in transaction.events]
             try:
-                await self._in_thread(partial(self._database.append, (_row(event) for event in events)))
+                await self._in_thread(partial(self._persist, batch, events))
             except Unavailable as error:
                 self._fail(batch, error)
                 continue
             self._publish(batch, events)
             if len(self.history) > 2 * self._keep:
                 await self._compact()
+
+    def _persist(self, batch: list[Transaction], events: list[Event]) -> None:
+        """What is done is told first: a change that cannot be audited is not made."""
+        head, floor = None, 0
+        drafts = [draft for transaction in batch for draft in _drafts(transaction)] if self._audit else []
+        if self._audit is not None and drafts:
+            try:
+                head, floor = self._audit.append(drafts), self._audit.floor
+            except OSError as error:
+                raise Unavailable(f"the audit log cannot be written: {error}") from error
+        self._database.append((_row(event) for event in events), head, floor)
 
     def _writer_ended(self, writer: asyncio.Task[None]) -> None:
         """Nobody may wait for a writer that is no more."""
@@ -211,7 +241,8 @@ class State:
                 self.current.remove(event.stored.ref)
             else:
                 self.current.put(event.stored)
-        self.history.add(events)
+        if events:
+            self.history.add(events)
         for transaction in batch:
             if transaction.done and not transaction.done.done():
                 transaction.done.set_result(None)
@@ -250,6 +281,29 @@ class State:
         await self._writer
         await self._in_thread(partial(self._database.close))
         self._executor.shutdown()
+
+
+def _open(path: Path, audit: AuditSettings | None) -> tuple[Database, AuditLog | None]:
+    database = Database(path)
+    try:
+        return database, AuditLog(audit, database.audit_head()) if audit else None
+    except OSError as error:
+        database.close()
+        raise Unavailable(f"the audit log cannot be opened: {error}") from error
+
+
+_VERBS: Final = {"ADDED": "create", "MODIFIED": "update", "DELETED": "delete"}
+
+
+def _drafts(transaction: Transaction) -> Iterator[Draft]:
+    """What the audit log is to say of a transaction."""
+    yield from transaction.drafts
+    for event in transaction.events if transaction.author else ():
+        ref, gone = event.stored.ref, event.type == "DELETED"
+        old = event.old.obj if event.old else None
+        changes = differences(old, None if gone else event.stored.obj)
+        assert transaction.author is not None  # noqa: S101 (tells the type checker)
+        yield Draft(transaction.author, _VERBS[event.type], Target(*ref), changes)
 
 
 def _row(event: Event) -> Row:

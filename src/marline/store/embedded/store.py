@@ -13,6 +13,7 @@ from marline.api.errors import InvalidResource
 from marline.api.registry import READ_BY_MESH
 from marline.api.resource import Ref, Resource
 from marline.mesh.model import ChangeSet
+from marline.store.audit.log import AuditSettings
 from marline.store.embedded.access.builtin import AUTO_UPDATE, builtin
 from marline.store.embedded.access.policy import Policy
 from marline.store.embedded.addresses import Addresses, Range
@@ -51,12 +52,14 @@ class EmbeddedStore:
         service_cidr: str = SERVICE_CIDR,
         entry_cidr: str = ENTRY_CIDR,
         history: int = HISTORY,
+        audit: AuditSettings | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> "EmbeddedStore":
         """Open or make the database at `path`. `service_cidr` is where clusterIPs come from, `entry_cidr`
-        where those of ServiceEntries do; `history` is how many changes a watch may be behind at least.
+        where those of ServiceEntries do; `history` is how many changes a watch may be behind at least;
+        `audit` says where the log of who changed what is, if there is one.
         Raises `Unavailable` if the file cannot be used, for one because another process does."""
-        state = await State.open(path, history)
+        state = await State.open(path, history, audit)
         addresses = Addresses(Range(IPv4Network(service_cidr)), Range(IPv4Network(entry_cidr)))
         store = cls(state, Objects(state, addresses, clock), clock)
         for namespace in KEPT:

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from marline.store.audit.records import Author
 from marline.store.embedded.access.attributes import Attributes
 from marline.store.embedded.access.builtin import AUTHENTICATED
 from marline.store.embedded.access.policy import SERVICE_ACCOUNT, Policy, implied_groups
@@ -15,6 +16,8 @@ from marline.store.interface import Forbidden
 
 USER: Final = web.RequestKey("user", User)
 """Where a request's user is: `request[USER]`."""
+AUTHOR: Final = web.RequestKey("author", Author)
+"""Who is answerable for what a request changes: `request[AUTHOR]`."""
 _ANONYMOUS: Final = "system:anonymous"
 
 

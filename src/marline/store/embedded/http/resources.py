@@ -150,6 +150,7 @@ class Resources:
             dry_run=dry_run(request.query.getall("dryRun", [])),
             force=flag(request.query, "force"),
             subresource=target.subresource,
+            author=request[auth.AUTHOR],
             permit=WriteGuard(request[auth.USER], self._policy, self._store.state).check,
         )
 
@@ -220,7 +221,9 @@ class Resources:
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         deletion, dry = await _deletion(request)
-        stored, gone = await self._objects.delete(target.ref, deletion, dry_run=dry)
+        stored, gone = await self._objects.delete(
+            target.ref, deletion, dry_run=dry, author=request[auth.AUTHOR]
+        )
         if not gone:
             return self._one(request, target, stored)
         group = {"group": target.served.group} if target.served.group else {}
@@ -232,7 +235,7 @@ class Resources:
         found, metadata = self._page(request, target)
         for stored in found:
             try:
-                await self._objects.delete(stored.ref, deletion, dry_run=dry)
+                await self._objects.delete(stored.ref, deletion, dry_run=dry, author=request[auth.AUTHOR])
             except NotFound:
                 continue  # Another has deleted it meanwhile, which is what was asked for.
         return json_response(_listing(request, target, found, metadata))

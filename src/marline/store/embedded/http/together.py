@@ -29,7 +29,9 @@ async def apply_together(request: web.Request, store: EmbeddedStore) -> web.Resp
         for verb in _verbs(obj, store):
             store.policy.authorize(user, verb)
     guard = WriteGuard(user, store.policy, store.state)
-    options = Options(asked.field_manager[:128], force=asked.force, permit=guard.check)
+    options = Options(
+        asked.field_manager[:128], force=asked.force, author=request[auth.AUTHOR], permit=guard.check
+    )
     applied = await store.objects.apply_all(asked.objects, options)
     return json_response(ApplyAnswer(tuple(msgspec.Raw(stored.body) for stored in applied)))
 

@@ -1,0 +1,6 @@
+"""The audit log: who changed what through the API, in files that show whether anybody has changed them since.
+
+Each record holds the hash of the one before (`records`), so that nothing can be taken out, changed or put in
+without breaking the chain; the last hash is kept in the store as well, so that nothing can be cut off at the
+end. `log` writes, `reading` reads and verifies. Knows nothing of HTTP and of SQLite.
+"""
