@@ -198,9 +198,9 @@ async def test_no_form_of_a_path_is_taken_for_another(mode: str, view: Callable[
                 for text in HTTP1_HEADS:
                     await send(mesh, workload, text.encode())
                     arrived += check(mesh, workload, view, text)
-                for head in HTTP2_HEADS:
-                    await send_http2(mesh, workload, head)
-                    arrived += check(mesh, workload, view, head)
+                # Envoy closes a connection that breaks HTTP/2's rules after a second.
+                await asyncio.gather(*(send_http2(mesh, workload, head) for head in HTTP2_HEADS))
+                arrived += check(mesh, workload, view, "HTTP/2")
     assert arrived > 20
 
 
