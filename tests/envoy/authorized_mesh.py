@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 from end_user_tokens import SigningKey, key_set
-from routing_envoy import Backend, RunningEnvoy, backend
-from static_mesh import envoy_for, free_port, mesh_authority, snapshot_of
+from harness import Envoy, run_envoy
+from routing_envoy import Backend, backend
+from static_mesh import free_port, mesh_authority, snapshot_of, static_config
 
 from authorization_maker import PORTS, TOKENS
 from marline.mesh.model import Capture, InboundPort, Protocol, Proxy, Role, Workload
@@ -86,7 +87,7 @@ class Connection:
 @dataclass
 class AuthorizedMesh:
     app: Backend
-    envoy: RunningEnvoy
+    envoy: Envoy
     ports: list[tuple[int, int]]
     contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
 
@@ -158,7 +159,10 @@ async def authorized(
         resources = [_sidecar(app.port, echoing, namespace), authentication(), *policies, *others]
         made, ports = workloads(count, namespace)
         proxy = Proxy("node", Role.NODE, Capture.EXPLICIT, made)
-        envoy = await stack.enter_async_context(envoy_for(snapshot_of(yaml.dump_all(resources)), proxy))
+        identity = mesh_authority().svid(f"spiffe://cluster.local/ns/{namespace}/sa/default")
+        snapshot = snapshot_of(yaml.dump_all(resources))
+        config = {"static_resources": static_config(snapshot, proxy, identity, mesh_authority().pem)}
+        envoy = await stack.enter_async_context(run_envoy(config))
         yield AuthorizedMesh(app, envoy, ports)
 
 

@@ -18,6 +18,7 @@ from marline.api.resource import Ref, Resource
 from marline.api.security.authorization_policy import AuthorizationPolicySpec, is_tried
 from marline.api.security.authorization_rule import Rule
 from marline.api.security.condition_keys import SERVER_NAME
+from marline.compile.authorization_logs import AUDIT_PREFIX, connection_logs, request_logs
 from marline.compile.authorization_matchers import THE_MESH, TrustDomains
 from marline.compile.authorization_rules import Arrival, rule_policy
 from marline.compile.authorizers import find_authorizer
@@ -106,7 +107,10 @@ def _applied(item: Resource[AuthorizationPolicySpec]) -> AppliedPolicy:
 
 
 def http_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
-    """The filters of a connection manager, by name and in order: who is asked, then what is denied."""
+    """The filters of a connection manager, by name and in order: what is audited, whatever becomes of it, who
+    is asked, then what is denied."""
+    for rules in _audited(wanted, arrival):
+        yield HTTP_FILTER, http_rbac_pb2.RBAC(**rules, track_per_rule_stats=True)
     for custom in _custom(wanted, arrival):
         yield from custom_http_filters(custom)
     for rules in _rules(wanted, arrival):
@@ -115,10 +119,31 @@ def http_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str,
 
 def network_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
     """The filters of a chain that forwards bytes, as above."""
+    for rules in _audited(wanted, arrival):
+        yield NETWORK_FILTER, network_rbac_pb2.RBAC(**rules, stat_prefix=_STATISTICS)
     for custom in _custom(wanted, arrival):
         yield from custom_network_filters(custom)
     for rules in _rules(wanted, arrival):
         yield NETWORK_FILTER, network_rbac_pb2.RBAC(**rules, stat_prefix=_STATISTICS)
+
+
+def http_logs(wanted: Authorization) -> tuple[Any, ...]:
+    """The access loggers that go with the filters of a connection manager."""
+    return request_logs(HTTP_FILTER, audits=bool(wanted.of("AUDIT"))) if wanted.policies else ()
+
+
+def network_logs(wanted: Authorization) -> tuple[Any, ...]:
+    """Those that go with the filters of a chain that forwards bytes."""
+    return connection_logs(NETWORK_FILTER, audits=bool(wanted.of("AUDIT"))) if wanted.policies else ()
+
+
+def _audited(wanted: Authorization, arrival: Arrival) -> Iterator[dict[str, Any]]:
+    """Rules without an effect but what they leave behind (`authorization_logs`)."""
+    policies = wanted.of("AUDIT")
+    if policies:
+        rules = rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY)
+        add_policies(rules, policies, wanted.trust_domains, arrival)
+        yield {"shadow_rules": rules, "shadow_rules_stat_prefix": AUDIT_PREFIX}
 
 
 def _custom(wanted: Authorization, arrival: Arrival) -> Iterator[CustomRules]:

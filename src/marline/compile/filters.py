@@ -61,7 +61,7 @@ def tcp_filters(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> list[A
     return [_network_filter(SNI_FILTER, resolve_sni(route.settings.resolve_at)), forward]
 
 
-def tcp_filter(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> Any:
+def tcp_filter(route: TcpRoute, stat_prefix: str, reporter: Reporter, logs: tuple[Any, ...] = ()) -> Any:
     """A filter that forwards bytes. Without clusters it closes the connection."""
     made = tcp_proxy_pb2.TcpProxy(stat_prefix=stat_prefix)
     if len(route.clusters) == 1:
@@ -70,7 +70,7 @@ def tcp_filter(route: TcpRoute, stat_prefix: str, reporter: Reporter) -> Any:
         for item in route.clusters:
             made.weighted_clusters.clusters.add(name=item.cluster, weight=item.weight)
     _apply(made, route.settings)
-    made.access_log.extend(tcp_access_logs(reporter))
+    made.access_log.extend((*tcp_access_logs(reporter), *logs))
     return _network_filter(TCP_PROXY, made)
 
 
@@ -113,9 +113,11 @@ def inbound_http_filter(
     protection: tuple[tuple[str, Any], ...] = (),
     tokens: tuple[TokenRule, ...] = (),
     guards: tuple[tuple[str, Any], ...] = (),
+    logs: tuple[Any, ...] = (),
 ) -> Any:
     """The connection manager for requests to an application, with filters for its rate limits, and others by
-    name that protect it; `tokens` of end users are verified first, then `guards` refuse who may not call. It
+    name that protect it; `tokens` of end users are verified first, then `guards` refuse who may not call
+    (and `logs` tell of it). It
     is told who calls, by the peer's certificate (`x-forwarded-client-cert`, as Istio's sidecars do)."""
     made = _manager(stat_prefix, reporter, paths)
     made.forward_client_cert_details = hcm_pb2.HttpConnectionManager.APPEND_FORWARD
@@ -125,6 +127,7 @@ def inbound_http_filter(
     made.route_config.CopyFrom(table)
     authenticate(made, tokens)
     add_http_filters(made, guards)
+    made.access_log.extend(logs)
     add_limit_filters(made, limits)
     add_http_filters(made, protection)
     add_router(made)

@@ -15,7 +15,14 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.sni_cluster.v3 import sni_cluster_pb2
 
 from marline.api.mesh_config.model import Normalization
-from marline.compile.authorization import NOT_RESTRICTED, Authorization, http_filters, network_filters
+from marline.compile.authorization import (
+    NOT_RESTRICTED,
+    Authorization,
+    http_filters,
+    http_logs,
+    network_filters,
+    network_logs,
+)
 from marline.compile.authorization_rules import Arrival
 from marline.compile.endpoints import socket_address
 from marline.compile.filters import (
@@ -130,7 +137,12 @@ def _filter_chain(listener: str, chain: Chain, reporter: Reporter, demands: Dema
         made.filters.add(name=SNI_CLUSTER).typed_config.Pack(sni_cluster_pb2.SniCluster())
     alone = chain.clusters[0].cluster if len(chain.clusters) == 1 else listener
     made.filters.append(
-        tcp_filter(TcpRoute(chain.clusters, chain.settings), chain.stat_prefix or alone, reporter)
+        tcp_filter(
+            TcpRoute(chain.clusters, chain.settings),
+            chain.stat_prefix or alone,
+            reporter,
+            network_logs(demands.authorization),
+        )
     )
     return made
 
@@ -175,5 +187,5 @@ def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter, dema
     add_route_filters(made, reroutes=bool(demands.tokens))
     add_limit_filters(made, chain.limits, reroutes=bool(demands.tokens))
     add_router(made)
-    made.access_log.extend(http_access_logs(reporter))
+    made.access_log.extend((*http_access_logs(reporter), *http_logs(demands.authorization)))
     return made

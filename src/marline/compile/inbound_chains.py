@@ -13,7 +13,14 @@ from envoy.config.route.v3 import route_pb2
 
 from marline.api.mesh_config.model import Normalization
 from marline.api.networking.destination_rule import ConnectionPoolSettings
-from marline.compile.authorization import NOT_RESTRICTED, Authorization, http_filters, network_filters
+from marline.compile.authorization import (
+    NOT_RESTRICTED,
+    Authorization,
+    http_filters,
+    http_logs,
+    network_filters,
+    network_logs,
+)
 from marline.compile.authorization_rules import Arrival
 from marline.compile.filters import (
     PLAIN_HTTP,
@@ -137,11 +144,13 @@ def served_chains(served: ServedPort, destination_port: int, peers: Peers) -> It
                     tuple(protection_filters(served.policies.admission, served.policies.concurrency)),
                     served.tokens,
                     tuple(http_filters(served.authorization, arrival)),
+                    http_logs(served.authorization),
                 )
             )
         else:
             add_network_filters(made, network_filters(served.authorization, arrival))
-            made.filters.append(tcp_filter(served.route, served.cluster, reporter))
+            logs = network_logs(served.authorization)
+            made.filters.append(tcp_filter(served.route, served.cluster, reporter, logs))
         yield made
 
 
@@ -158,12 +167,14 @@ def opaque_chains(
             made.filter_chain_match.server_names.append(f"*.{SNI_SUFFIX}")
         made.transport_socket.CopyFrom(mesh_server_socket(peers.mesh))
         add_network_filters(made, network_filters(authorization, Arrival(False, True, numbers)))
-        made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.mtls))
+        made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.mtls, network_logs(authorization)))
         yield made
     if mode is not MtlsMode.STRICT:
         made = _chain(f"{cluster}-{label}-plain", destination_port)
         add_network_filters(made, network_filters(authorization, Arrival(False, False, numbers)))
-        made.filters.append(tcp_filter(to_cluster(cluster), cluster, peers.plain))
+        made.filters.append(
+            tcp_filter(to_cluster(cluster), cluster, peers.plain, network_logs(authorization))
+        )
         yield made
 
 

@@ -41,7 +41,6 @@ _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
 
 REFUSED: Final[Refusals] = {
-    "action=AUDIT": "requests are not audited",
     "targetRef.namespace": "a target is in the namespace of its AuthorizationPolicy",
     "targetRefs[].namespace": "a target is in the namespace of its AuthorizationPolicy",
 }
