@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from harness import Envoy, run_envoy
 
 from marline.compile.tls import mesh_server_socket, mutual_tls_socket
-from marline.identity.agent import Sign, SvidSource, serve_svid
+from marline.identity.agent import FederatedRoots, Sign, SvidSource, serve_svid
 from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.peers import only_process
@@ -48,7 +48,11 @@ class Proxied:
 
 @asynccontextmanager
 async def proxied(
-    directory: Path, static_resources: dict[str, Any], spiffe_id: str, sign: Sign
+    directory: Path,
+    static_resources: dict[str, Any],
+    spiffe_id: str,
+    sign: Sign,
+    federated: FederatedRoots | None = None,
 ) -> AsyncIterator[Proxied]:
     """An Envoy in this directory, which takes its secrets from `sds.sock` there."""
     directory.mkdir()  # noqa: ASYNC240
@@ -56,7 +60,8 @@ async def proxied(
     running: list[Envoy] = []
     allowed = only_process(lambda: running[0].pid if running else 0)
     async with AsyncExitStack() as stack:
-        source = await stack.enter_async_context(serve_svid(spiffe_id, directory / "sds.sock", allowed, sign))
+        serving = serve_svid(spiffe_id, directory / "sds.sock", allowed, sign, federated=federated)
+        source = await stack.enter_async_context(serving)
         config = {"static_resources": static}
         envoy = await stack.enter_async_context(run_envoy(config, directory=directory, wait=False))
         running.append(envoy)

@@ -13,7 +13,7 @@ WORKLOADS: Final = (
     Column[WorkloadView]("SERVICE", lambda item: item.status.service, wide=True),
     Column[WorkloadView]("VERSION", lambda item: item.status.version or "-"),
     Column[WorkloadView]("STATE", lambda item: state_of(item.status)),
-    Column[WorkloadView]("PROXY", lambda item: _sync(item.sync)),
+    Column[WorkloadView]("PROXY", lambda item: _sync(item)),
     Column[WorkloadView]("RESTARTS", lambda item: _restarts(item), right=True),
     Column[WorkloadView]("LISTENS", lambda item: listens(item.status) or "-"),
     Column[WorkloadView]("PID", lambda item: item.status.app_pid or item.status.envoy_pid or "-", wide=True),
@@ -62,7 +62,10 @@ def _workloads(view: MeshView, wide: bool, width: int) -> str:
     return shown
 
 
-def _sync(state: str) -> str:
+def _sync(item: WorkloadView) -> str:
+    state = item.sync
+    if item.status.kind == "identity":
+        return "-"
     if not state:
         return doubtful("unknown")
     return good(state) if state == SYNCED else bad(state) if state == REJECTED else doubtful(state)

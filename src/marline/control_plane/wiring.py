@@ -26,9 +26,12 @@ from marline.controllers.rate_limit_demand import RateLimitDemand
 from marline.controllers.reaping import Reaping
 from marline.controllers.rejection_statuses import RejectionStatuses
 from marline.identity import endpoint
+from marline.identity.bundle_server import serve_bundle
 from marline.identity.ca import Authority
 from marline.identity.ca_home import open_home
 from marline.identity.ca_plugin import load_plugin
+from marline.identity.federation import Federation
+from marline.identity.federation_config import check_federation
 from marline.identity.jwks import fetch_keys, key_client
 from marline.identity.jwt_keys import JwtKeys
 from marline.identity.trust_endpoint import TrustEndpoint
@@ -195,8 +198,11 @@ async def run(home: Home, config: MeshConfig) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    check_federation(config.trust_domain, config.federates_with, config.bundle_endpoint)
+    federation = Federation(config.federates_with, home.federation)
+    federation.load()
     authority = _authority(home, config)
-    trust = TrustEndpoint(authority.signing, JwtKeys(home.jwt_keys))
+    trust = TrustEndpoint(authority.signing, JwtKeys(home.jwt_keys), federated=lambda: federation.bundles)
     trust.own(time.time())  # whatever cannot be kept is found out now
     async with AsyncExitStack() as stack:
         audit = AuditSettings(home.audit, config.audit_file_bytes, config.audit_files)
@@ -219,8 +225,11 @@ async def run(home: Home, config: MeshConfig) -> None:
         url = f"https://127.0.0.1:{server.port}"
         admin = credentials.issue(User("marline-admin", (ADMINS,)))
         write_kubeconfig(home.kubeconfig, url, credentials.authority, admin)
+        if config.bundle_endpoint is not None:
+            shown = serve_bundle(config.bundle_endpoint, trust.own, lambda: trust.certificates.authority)
+            await stack.enter_async_context(shown)
         followed = asyncio.Event()
-        loops = (plane.follow(followed), authority.run(), *plane.loops())
+        loops = (plane.follow(followed), authority.run(), federation.run(), *plane.loops())
         background = [asyncio.create_task(loop) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in background])
         await _first(followed.wait(), *background)

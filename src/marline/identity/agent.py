@@ -5,8 +5,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -127,17 +127,53 @@ def _report(task: asyncio.Task[None]) -> None:
         _log.critical("%s ended and renews no more", task.get_name(), exc_info=task.exception())
 
 
+class FederatedRoots:
+    """The roots, in PEM, of other trust domains by name, and who is told when they are others."""
+
+    def __init__(self, roots: Mapping[str, str] | None = None) -> None:
+        self._roots: Mapping[str, str] = roots or {}
+        self._told: set[Callable[[Mapping[str, str]], None]] = set()
+
+    def replace(self, roots: Mapping[str, str]) -> None:
+        """From now on these are trusted, each for its own identities."""
+        self._roots = roots
+        for tell in list(self._told):
+            tell(roots)
+
+    @contextmanager
+    def following(self, tell: Callable[[Mapping[str, str]], None]) -> Iterator[None]:
+        """Within this block `tell` is called at once and at every change."""
+        tell(self._roots)
+        self._told.add(tell)
+        try:
+            yield
+        finally:
+            self._told.discard(tell)
+
+
 @asynccontextmanager
 async def serve_svid(
-    spiffe_id: str, socket: Path, allowed: Allowed, sign: Sign, told: Callable[[], None] = lambda: None
+    spiffe_id: str,
+    socket: Path,
+    allowed: Allowed,
+    sign: Sign,
+    told: Callable[[], None] = lambda: None,
+    *,
+    federated: FederatedRoots | None = None,
+    renewed: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[SvidSource]:
     """Serve this identity at a Unix socket to the processes that are allowed, within this block. `told` is
-    called when they may have acknowledged it.
+    called when they may have acknowledged it, `renewed` whenever there is another SVID.
 
     Raises `InvalidSpiffeId`, `SocketUnusable`.
     """
-    async with (
-        SdsServer(socket, allowed, told) as server,
-        SvidSource(parse(spiffe_id), sign, server.publish, settled=lambda: server.settled) as source,
-    ):
-        yield source
+    async with SdsServer(socket, allowed, told) as server:
+
+        def publish(svid: Svid) -> None:
+            server.publish(svid)
+            renewed()
+
+        with (federated or FederatedRoots()).following(server.trust):
+            source = SvidSource(parse(spiffe_id), sign, publish, settled=lambda: server.settled)
+            async with source:
+                yield source

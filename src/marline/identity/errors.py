@@ -110,3 +110,25 @@ class InvalidSelector(IdentityError):
 
     def __str__(self) -> str:
         return f"{self.text[:100]!r} is not a selector: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidFederation(IdentityError):
+    """What `mesh.json` says of other trust domains cannot be done."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(eq=False)
+class BundleUnavailable(IdentityError):
+    """The bundle of another trust domain was not had this time."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.url} {self.reason}"

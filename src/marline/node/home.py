@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from marline.identity.federation_config import ShownBundle, TrustedDomain
 from marline.node.errors import AlreadyRunning, HomeUnusable
 
 VARIABLE: Final = "MARLINE_HOME"
@@ -45,6 +46,10 @@ class MeshConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     """How large a file of the audit log becomes before the next one is begun."""
     audit_files: Annotated[int, Meta(ge=2)] = 64
     """How many files of the audit log are kept."""
+    federates_with: tuple[TrustedDomain, ...] = ()
+    """Other trust domains whose workloads are known by their own identities."""
+    bundle_endpoint: ShownBundle | None = None
+    """Where others fetch this mesh's trust bundle; None: nowhere."""
     plugin_ca: str = ""
     """Directory with ca-cert.pem, ca-key.pem, root-cert.pem and cert-chain.pem; "": an own authority."""
 
@@ -112,6 +117,11 @@ class Home:
         return self.data / "jwt" / "keys.json"
 
     @property
+    def federation(self) -> Path:
+        """The last good bundles of other trust domains."""
+        return self.data / "federation"
+
+    @property
     def key_sets(self) -> Path:
         """The last good key sets of token issuers."""
         return self.data / "jwks"
@@ -161,6 +171,11 @@ class Home:
     def workload(self, short_id: str) -> WorkloadDirectory:
         return WorkloadDirectory(self.workloads / short_id)
 
+    @property
+    def workload_api(self) -> Path:
+        """The node agent's socket of the Workload API, for those who reach it here."""
+        return self.run / "spiffe.sock"
+
     def endpoint_directory(self, config: MeshConfig) -> Path:
         """Where the sockets of the Workload API are. Root's workloads may run as any user, and no other user
         reaches what is below a home."""
@@ -171,6 +186,7 @@ class Home:
         if os.geteuid() == 0:
             with suppress(OSError):
                 self.endpoint_directory(config).rmdir()
+                self.workload_api.unlink(missing_ok=True)
 
     def check_length(self) -> None:
         """Raises `HomeUnusable` if the Unix sockets below it would have too long paths."""

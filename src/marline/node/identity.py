@@ -4,20 +4,19 @@ are, over SDS to each workload's Envoy and over the Workload API to its processe
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from marline.api.errors import InvalidResource
 from marline.identity import endpoint
-from marline.identity.agent import SvidSource
+from marline.identity.agent import FederatedRoots, SvidSource, serve_svid
 from marline.identity.errors import SignFailed
 from marline.identity.peers import only_process
-from marline.identity.sds import SdsServer
 from marline.identity.selectors import parse_selector
 from marline.identity.spiffe import parse
-from marline.identity.svid import SignedSvid, Svid
+from marline.identity.svid import SignedSvid
 from marline.identity.trust_endpoint import (
     BUNDLES_PATH,
     JWT_PATH,
@@ -44,7 +43,7 @@ class NodeIdentities:
     def __init__(self, store: RemoteStore, socket: Path) -> None:
         self._store = store
         self.workload_api = WorkloadServer(socket, self._mint)
-        self._proxies: set[SdsServer] = set()
+        self._federated = FederatedRoots()
         self.followed = FollowedSources(store)
 
     @property
@@ -58,25 +57,16 @@ class NodeIdentities:
     ) -> AsyncIterator[None]:
         """Serve the SVID of this identity at a socket to the Envoy of this node id and pid, and by the
         Workload API to the processes that `owns` knows. Raises `InvalidSpiffeId`, `SocketUnusable`."""
-        told = self.followed.changed.set
-        async with SdsServer(socket, only_process(envoy_pid), told) as server:
-
-            def publish(svid: Svid) -> None:
-                server.publish(svid)
-                self.workload_api.changed()
-
-            identity = parse(spiffe_id)
-            async with SvidSource(identity, self._sign, publish, settled=lambda: server.settled) as source:
-                server.trust(_roots(self.workload_api.bundles))
-                self._proxies.add(server)
-                try:
-                    with (
-                        self.workload_api.register(Registered(source, owns)),
-                        self.followed.including(node_id, source),
-                    ):
-                        yield
-                finally:
-                    self._proxies.discard(server)
+        serving = serve_svid(
+            spiffe_id, socket, only_process(envoy_pid), self._sign, self.followed.changed.set,
+            federated=self._federated, renewed=self.workload_api.changed,
+        )  # fmt: skip
+        async with serving as source:
+            with (
+                self.workload_api.register(Registered(source, owns)),
+                self.followed.including(node_id, source),
+            ):
+                yield
 
     @asynccontextmanager
     async def registered(self, spiffe_id: str, selectors: Collection[str]) -> AsyncIterator[SvidSource]:
@@ -113,8 +103,9 @@ class NodeIdentities:
             return
         self.workload_api.bundles = bundles
         self.workload_api.changed()
-        for server in self._proxies:
-            server.trust(_roots(bundles))
+        self._federated.replace(
+            {name: item.roots_pem for name, item in bundles.federated.items() if item.roots_pem}
+        )
 
     async def _sign(self, csr_pem: str, spiffe_id: str) -> SignedSvid:
         request = endpoint.request_of(csr_pem, spiffe_id)
@@ -131,13 +122,6 @@ class NodeIdentities:
             raise SignFailed(str(error)) from error
 
 
-def _roots(bundles: TrustBundles | None) -> Mapping[str, str]:
-    """Those of other trust domains that have any."""
-    if bundles is None:
-        return {}
-    return {name: item.roots_pem for name, item in bundles.federated.items() if item.roots_pem}
-
-
 @asynccontextmanager
 async def serve_identities(
     home: Home, config: MeshConfig, store: RemoteStore, *, owner: bool
@@ -148,10 +132,13 @@ async def serve_identities(
     """
     directory = home.endpoint_directory(config)
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    name = "spiffe.sock" if owner else f"spiffe-{os.getpid()}.sock"
-    identities = NodeIdentities(store, directory / name)
+    known = home.workload_api
+    identities = NodeIdentities(store, directory / (known.name if owner else f"spiffe-{os.getpid()}.sock"))
     try:
         async with identities.workload_api:
+            if owner and directory != home.run:
+                known.unlink(missing_ok=True)
+                known.symlink_to(identities.workload_api.path)
             following = (
                 asyncio.create_task(identities.follow_bundles(), name="trust bundles"),
                 asyncio.create_task(identities.followed.run(), name="authority"),
