@@ -127,9 +127,9 @@ def http_listener(name: str, upstream: str, tls: Any = None) -> dict[str, Any]:
     return {"name": name, "address": loopback(0), "filter_chains": [chain]}
 
 
-def server_resources(app_port: int) -> dict[str, Any]:
+def server_resources(app_port: int, peers: MeshPeers | None = None) -> dict[str, Any]:
     return {
-        "listeners": [http_listener("inbound", "app", mesh_server_socket(MeshPeers()))],
+        "listeners": [http_listener("inbound", "app", mesh_server_socket(peers or MeshPeers()))],
         "clusters": [cluster("app", loopback(app_port))],
     }
 

@@ -29,9 +29,11 @@ from marline.identity.ca_home import open_home
 from marline.identity.errors import BundleUnavailable
 from marline.identity.federation import Federation
 from marline.identity.federation_config import ShownBundle, TrustedDomain
+from marline.mesh.mesh_tls import MeshPeers
 
 PARTNER = "partner.example"
 PARTNER_ID = f"spiffe://{PARTNER}/ns/default/sa/productpage"
+BOTH = MeshPeers(trust_domains=("cluster.local", PARTNER))
 ENDPOINT_ID = f"spiffe://{PARTNER}{ENDPOINT_PATH}"
 
 
@@ -51,7 +53,7 @@ async def test_a_foreign_workload_is_known_by_its_own_identity_and_no_other(tmp_
     async with (
         application() as app,
         proxied(
-            tmp_path / "server", server_resources(app), SERVER_ID, signer(own, time.time), trusted
+            tmp_path / "server", server_resources(app, BOTH), SERVER_ID, signer(own, time.time), trusted
         ) as server,
     ):
         port = await server.envoy.listener_port("inbound")

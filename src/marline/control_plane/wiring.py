@@ -209,7 +209,11 @@ async def run(home: Home, config: MeshConfig) -> None:
         store = await EmbeddedStore.open(home.database, audit=audit)
         stack.push_async_callback(store.close)
         await provide_gateway_class(store)
-        settings = MeshSettings(trust_domain=config.trust_domain, cluster_domain=config.cluster_domain)
+        settings = MeshSettings(
+            trust_domain=config.trust_domain,
+            cluster_domain=config.cluster_domain,
+            federated_trust_domains=tuple(item.trust_domain for item in config.federates_with),
+        )
         client = await stack.enter_async_context(key_client())
         plane = ControlPlane.of(store, settings, home, client)
         authority.connected = lambda: (proxy.node_id for proxy in plane.hub.proxies())

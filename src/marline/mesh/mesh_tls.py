@@ -36,7 +36,7 @@ class MeshPeers:
 
     agreed: MeshTls = ORDINARY
     trust_domains: tuple[str, ...] = ("cluster.local",)
-    """Those whose identities may call: the mesh's own, and its aliases."""
+    """Those whose identities may call: the mesh's own, its aliases, and those it is federated with."""
 
 
 def mesh_tls(config: MeshConfig) -> MeshTls:

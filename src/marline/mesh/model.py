@@ -23,6 +23,8 @@ class MeshSettings:
 
     trust_domain: str = "cluster.local"
     cluster_domain: str = "cluster.local"
+    federated_trust_domains: tuple[str, ...] = ()
+    """Others whose workloads may call, by their own identities."""
     root_namespace: str = "istio-system"
     """Where mesh-wide policies live, named as in Istio so that its files apply unchanged."""
     module_directory: str = "../../wasm"

@@ -51,8 +51,9 @@ class MeshSnapshot:
     @property
     def mesh_peers(self) -> MeshPeers:
         """What holds for all mTLS connections."""
-        known = (self.settings.trust_domain, *self.settings.trust_domain_aliases)
-        return MeshPeers(self.settings.mesh_tls, tuple(dict.fromkeys(known)))
+        settings = self.settings
+        known = (settings.trust_domain, *settings.trust_domain_aliases, *settings.federated_trust_domains)
+        return MeshPeers(settings.mesh_tls, tuple(dict.fromkeys(known)))
 
     # Resources
 
