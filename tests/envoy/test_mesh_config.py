@@ -5,6 +5,7 @@ import socket
 
 import called_service
 import pytest
+import yaml
 from captured_client import captured_client
 from dns_server import dns_server
 from mesh_client import called
@@ -12,6 +13,8 @@ from policy_mesh import gateway, protected_service
 from routing_envoy import backend
 from test_service_entries import WEB, asked, entry
 from yarl import URL
+
+from marline.api.decode import admit
 
 MESH_CONFIG = """
 ---
@@ -88,3 +91,68 @@ async def test_paths_are_made_normal_before_anything_looks_at_them(mode: str, se
                 async with caller.session.get(URL(base + path, encoded=True)) as response:
                     assert response.status == 200
             assert [request.raw_path for request in caller.app.seen] == seen
+
+
+BY_OLD_NAME = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: callers, namespace: default}
+spec: {action: ALLOW, rules: [{from: [{source: {principals: [old.example/ns/default/sa/productpage]}}]}]}
+"""
+
+
+@pytest.mark.proves("mesh_config.MeshConfig.trustDomainAliases")
+@pytest.mark.parametrize(("alias", "status"), [("old.example", 200), ("other.example", 403)])
+async def test_policies_mean_callers_by_other_names_of_the_trust_domain(alias: str, status: int) -> None:
+    config = MESH_CONFIG % f"trustDomainAliases: [{alias}]"
+    async with (
+        protected_service(BY_OLD_NAME, config) as service,
+        service.session.get(service.base) as response,
+    ):
+        assert response.status == status
+
+
+SO_ANYWAY = """
+accessLogEncoding: TEXT
+defaultConfig: {discoveryAddress: istiod.istio-system.svc:15012}
+defaultDestinationRuleExportTo: ["*"]
+defaultProviders: {metrics: [prometheus]}
+defaultServiceExportTo: ["*"]
+defaultVirtualServiceExportTo: ["*"]
+disableEnvoyListenerLog: true
+enableAutoMtls: true
+enablePrometheusMerge: false
+extensionProviders: [{name: prometheus, prometheus: {}}]
+h2UpgradePolicy: DO_NOT_UPGRADE
+inboundTrafficPolicy: {mode: PASSTHROUGH}
+ingressControllerMode: "OFF"
+localityLbSetting: {enabled: true}
+rootNamespace: istio-system
+trustDomain: cluster.local
+"""
+
+
+@pytest.mark.proves(
+    "mesh_config.DefaultProviders.metrics",
+    "mesh_config.ExtensionProvider.prometheus",
+    "mesh_config.MeshConfig.defaultConfig",
+    "mesh_config.MeshConfig.enablePrometheusMerge",
+    "mesh_config.MeshConfig.ingressControllerMode",
+    "mesh_config.MeshConfig.localityLbSetting",
+)
+async def test_what_holds_anyway_may_be_said() -> None:
+    """As the files of Istio's installations do."""
+    said = yaml.safe_dump(
+        {
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"mesh": SO_ANYWAY},
+            "metadata": {"name": "istio", "namespace": "istio-system"},
+        }
+    )  # fmt: skip
+    admit(yaml.safe_load(said))
+    async with protected_service("---\n" + said) as service:
+        async with service.session.get(service.base) as response:
+            assert response.status == 200
+        assert "x-forwarded-client-cert" in service.app.seen[0].headers
+        metrics = await service.proxies["server"].admin("/stats/prometheus?filter=requests_total")
+        assert "requests_total{" in metrics

@@ -43,8 +43,8 @@ Written by `make docs` from the models and the tests; do not edit.
 Marline takes the resources below in all of these versions, with every field that their owners document. A
 field that it does not act on is refused when it is applied, with the reason that its kind's page gives;
 nothing is ignored. Beside each field stand the tests that show, through running Envoys, what it does; or what
-becomes of it instead: it is refused, it is without effect (of which whoever applies it is warned), or it is
-for readers alone, such as a description.
+becomes of it instead: it is refused, or all but one value is (which says what holds anyway); it is without
+effect, of which whoever applies it is warned; or it is for readers alone, such as a description.
 """
 _PATTERNS: Final = (
     "In a pattern, `[]` stands for any item, `{}` for any key, `=` for one value of a field, and `!=` for "
@@ -142,12 +142,24 @@ def _fates(kind: Kind) -> Iterator[tuple[str, bool, str]]:
                 fate = fate or "without effect"
             elif own in FOR_READERS:
                 fate = fate or "for readers"
+            elif (only := _only_value(kind, where, expected)) is not None:
+                fate = fate or f"only `{only}` is taken"
             yield own, not inner, fate
             for item in inner:
                 if item not in inside:
                     yield from visit(item, where + _step(expected), (*inside, item), fate)
 
     yield from visit(kind.spec, "", (kind.spec,), "")
+
+
+def _only_value(kind: Kind, where: str, expected: Any) -> str | None:
+    """The one value that a field can have: what holds anyway, which may be said."""
+    for pattern in kind.refused:
+        place, differs, value = pattern.partition("!=")
+        if differs and place.removesuffix("[]") == where:
+            return value
+    allowed = [value for value in typing.get_args(expected) if f"{where}={value}" not in kind.refused]
+    return allowed[0] if typing.get_origin(expected) is typing.Literal and len(allowed) == 1 else None
 
 
 def _step(expected: Any) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from field_proofs import field_proofs
-from marline.api.reference import pages, unknown
+from marline.api.reference import pages, unknown, unproven
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 
@@ -15,3 +15,7 @@ def test_the_committed_reference_is_current() -> None:
 
 def test_tests_name_fields_that_there_are() -> None:
     assert unknown(field_proofs()) == []
+
+
+def test_every_field_that_is_acted_on_is_shown_by_a_test() -> None:
+    assert unproven(field_proofs()) == [], "mark a behaviour test with `@pytest.mark.proves(…)`"

@@ -78,6 +78,7 @@ REFUSED: Final[Refusals] = {
 }
 INEFFECTIVE: Final[Refusals] = {
     "defaultConfig.discoveryAddress": "proxies find their control plane without being told",
+    "disableEnvoyListenerLog": "listeners write no logs, whatever is said of that",
     "enablePrometheusMerge=true": "a proxy has metrics of its own; ask the application for the application's",
 }
 _PROXY_FIELDS: Final = frozenset(
