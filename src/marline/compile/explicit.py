@@ -1,13 +1,20 @@
 """Explicit capture: a loopback listener for each declared upstream, and an HTTP proxy."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from marline.compile.outbound import service_chains
 from marline.compile.outbound_listener import OutboundListener, build_outbound_listener
 from marline.compile.passthrough import build_tunnel_host, table_recipes, unknown_cluster
 from marline.compile.resource import LISTENER, VIRTUAL_HOST, Recipe
-from marline.compile.routes import HTTP_PROXY, carries_http, l4_routes, upstream_route_recipe
+from marline.compile.routes import (
+    HTTP_PROXY,
+    carries_http,
+    l4_routes,
+    unknown_upstream_recipe,
+    upstream_route_recipe,
+)
 from marline.compile.routes_domains import with_port
 from marline.compile.routes_l4 import L4Route
 from marline.compile.routes_lookup import domain_names
@@ -24,9 +31,12 @@ def upstream_recipes(
     snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, upstream: Upstream
 ) -> tuple[Recipe, ...]:
     """The listener `explicit_<port>` for one upstream, and its routes. There is none while the mesh has
-    no such service, so that connections are refused at once."""
+    no such service, and no rule for such a host, so that connections are refused at once."""
     workload = proxy.workloads[0]
-    service = snapshot.service(snapshot.resolve_host(upstream.host, workload.namespace), scope)
+    hostname = snapshot.resolve_host(upstream.host, workload.namespace)
+    service = snapshot.service(hostname, scope)
+    if service is None and snapshot.is_unknown(hostname, scope):
+        return _unknown_upstream_recipes(snapshot, proxy, upstream, hostname)
     port = service.port(upstream.port) if service is not None else None
     if service is None or port is None or port.protocol is Protocol.UDP:
         return ()
@@ -35,20 +45,39 @@ def upstream_recipes(
     table = upstream_route_recipe(snapshot, proxy, upstream, service)
     chains = () if port.protocol.is_http else service_chains(snapshot, proxy, service, port)
     fallback = next((chain.route for chain in chains if chain.is_catch_all), None)
-    listener = OutboundListener(
-        name=f"explicit_{upstream.listen}",
-        address=proxy.bind_address or LOOPBACK,
-        port=upstream.listen,
-        reporter=source_reporter(workload, snapshot.settings.trust_domain),
-        table=table.name if table is not None else "",
-        paths=snapshot.settings.path_normalization,
+    listener = replace(
+        _listener(snapshot, proxy, upstream, table),
         chains=tuple(chain for chain in chains if not chain.is_catch_all),
         fallback=fallback,
-        bind=True,
         server_first=True,
     )
     made = Recipe(LISTENER, listener.name, build_outbound_listener, (listener,), (service.source,))
     return (made, table) if table is not None else (made,)
+
+
+def _unknown_upstream_recipes(
+    snapshot: MeshSnapshot, proxy: Proxy, upstream: Upstream, hostname: str
+) -> tuple[Recipe, ...]:
+    """For a host that only a VirtualService names: it has port 80, and nothing but rules."""
+    table = unknown_upstream_recipe(snapshot, proxy, upstream, hostname)
+    if table is None:
+        return ()
+    listener = _listener(snapshot, proxy, upstream, table)
+    return (Recipe(LISTENER, listener.name, build_outbound_listener, (listener,), table.sources), table)
+
+
+def _listener(
+    snapshot: MeshSnapshot, proxy: Proxy, upstream: Upstream, table: Recipe | None
+) -> OutboundListener:
+    return OutboundListener(
+        name=f"explicit_{upstream.listen}",
+        address=proxy.bind_address or LOOPBACK,
+        port=upstream.listen,
+        reporter=source_reporter(proxy.workloads[0], snapshot.settings.trust_domain),
+        table=table.name if table is not None else "",
+        paths=snapshot.settings.path_normalization,
+        bind=True,
+    )
 
 
 def http_proxy_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope) -> tuple[Recipe, ...]:

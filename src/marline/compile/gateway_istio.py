@@ -59,6 +59,7 @@ def _server(
         source_labels(proxy),
         source_namespace(proxy),
         tls=kind is Kind.HTTPS,
+        scope=snapshot.scope(proxy),
     )
     common: dict[str, Any] = {
         "kind": kind,

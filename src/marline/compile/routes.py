@@ -100,6 +100,18 @@ def unknown_host_recipes(snapshot: MeshSnapshot, proxy: Proxy, host: str) -> tup
     return (Recipe(VIRTUAL_HOST, name, build_virtual_host, inputs, rules.sources),)
 
 
+def unknown_upstream_recipe(
+    snapshot: MeshSnapshot, proxy: Proxy, upstream: Upstream, host: str
+) -> Recipe | None:
+    """The route configuration `explicit_<port>` of a loopback listener for such a host."""
+    rules = mesh_rules(snapshot, proxy, host, HTTP_PORT) if upstream.port == HTTP_PORT else None
+    if rules is None:
+        return None
+    name = f"explicit_{upstream.listen}"
+    inputs = (name, (with_port(host, HTTP_PORT), ("*",), rules, None, upstream.host))
+    return Recipe(ROUTE, name, build_single_host_table, inputs, rules.sources)
+
+
 def upstream_route_recipe(
     snapshot: MeshSnapshot, proxy: Proxy, upstream: Upstream, service: Service
 ) -> Recipe | None:
@@ -121,8 +133,9 @@ def l4_routes(snapshot: MeshSnapshot, proxy: Proxy, service: Service, port: Port
     """Where connections to a port go that carry no readable HTTP: rules by SNI for TLS ports, else `tcp`
     rules; what no rule is for goes to the service. No two have equal conditions."""
     namespace = source_namespace(proxy)
-    side = Side(port.number, MESH, source_labels(proxy), namespace)
-    virtual_service = snapshot.virtual_service(service.hostname, snapshot.scope(proxy))
+    scope = snapshot.scope(proxy)
+    side = Side(port.number, MESH, source_labels(proxy), namespace, scope=scope)
+    virtual_service = snapshot.virtual_service(service.hostname, scope)
     routes = service_l4_routes(snapshot, proxy, service, port)
     if virtual_service is not None and not routes:
         is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)

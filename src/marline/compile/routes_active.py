@@ -22,6 +22,7 @@ from marline.compile.routes_rules import rule_routes
 from marline.compile.routes_targets import Target, Targets
 from marline.mesh.delegation import Merged, RuleOrigin
 from marline.mesh.gateway_names import MESH_GATEWAY, qualified_gateways
+from marline.mesh.visibility import Scope
 
 MESH: Final = MESH_GATEWAY
 
@@ -37,6 +38,8 @@ class Side:
     namespace: str
     tls: bool = False
     """TLS is terminated there."""
+    scope: Scope | None = None
+    """What it sees of the mesh; None: everything."""
 
 
 @dataclass(frozen=True, slots=True)

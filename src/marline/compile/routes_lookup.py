@@ -40,6 +40,12 @@ def find_service(snapshot: MeshSnapshot, hostname: str) -> Service | None:
     return snapshot.services.get(hostname)
 
 
+def _seen(snapshot: MeshSnapshot, side: Side, hostname: str) -> Service | None:
+    """The service that a destination means there: of several ServiceEntries of a host one that is seen."""
+    found = snapshot.service(hostname, side.scope) if side.scope is not None else None
+    return found or find_service(snapshot, hostname)
+
+
 def cluster_hostname(snapshot: MeshSnapshot, name: str, namespace: str) -> str:
     """The FQDN of a Kubernetes Service."""
     return f"{name}.{namespace}.svc.{snapshot.settings.cluster_domain}"
@@ -54,7 +60,8 @@ def mesh_rules(snapshot: MeshSnapshot, proxy: Proxy, hostname: str, port: int) -
     virtual_service = snapshot.virtual_service(hostname, snapshot.scope(proxy))
     if virtual_service is None or not virtual_service.spec.http:
         return None
-    rules = rule_set(snapshot, virtual_service, Side(port, MESH, source_labels(proxy), namespace))
+    side = Side(port, MESH, source_labels(proxy), namespace, scope=snapshot.scope(proxy))
+    rules = rule_set(snapshot, virtual_service, side)
     return rules if rules.rules else None
 
 
@@ -89,14 +96,14 @@ def _target(snapshot: MeshSnapshot, rule_namespace: str, side: Side, destination
     return Target(
         cluster,
         policy.hash,
-        hedging=hedging(snapshot, find_service(snapshot, hostname), port),
+        hedging=hedging(snapshot, _seen(snapshot, side, hostname), port),
         retries=snapshot.settings.default_retries,
     )
 
 
 def _policy(snapshot: MeshSnapshot, side: Side, hostname: str, port: int, subset: str) -> Effective:
     rule = snapshot.destination_rule(hostname, side.namespace, side.labels)
-    service = find_service(snapshot, hostname)
+    service = _seen(snapshot, side, hostname)
     return effective(rule, port, subset, by_client=service is not None and service.client_affinity)
 
 
@@ -107,7 +114,7 @@ def _port_of(
     hostname = snapshot.resolve_host(destination.host, rule_namespace)
     if destination.port is not None and destination.port.number:
         return hostname, destination.port.number
-    service = find_service(snapshot, hostname)
+    service = _seen(snapshot, side, hostname)
     ports = () if service is None else service.ports
     numbers = tuple(port.number for port in ports if port.protocol is not Protocol.UDP)
     return hostname, default_port(numbers, side.port)

@@ -148,7 +148,8 @@ def _environment(spec: WorkloadSpec, workload: Workload) -> dict[str, str]:
         }
     if workload.http_proxy_port:
         proxy = f"http://{LOOPBACK}:{workload.http_proxy_port}"
-        told |= {"HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": _NOT_PROXIED, "no_proxy": _NOT_PROXIED}
+        given = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": _NOT_PROXIED}
+        told |= given | {name.lower(): value for name, value in given.items()}
     return told
 
 

@@ -320,6 +320,17 @@ DOCUMENTS: Final = """
   listeners: [{name: http, port: 80, protocol: HTTP}]}}
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: authority, namespace: default}, data: {ca.crt: none}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: twin, namespace: default},
+ spec: {hosts: [twin.example.net], exportTo: ["."], resolution: STATIC, endpoints: [{address: 192.0.2.1}],
+  ports: [{number: 81, name: http, protocol: HTTP}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: twin, namespace: other},
+ spec: {hosts: [twin.example.net], exportTo: ["."], resolution: STATIC, endpoints: [{address: 192.0.2.2}],
+  ports: [{number: 82, name: http, protocol: HTTP}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: twin, namespace: default},
+ spec: {hosts: [reviews, legacy], http: [{route: [{destination: {host: twin.example.net}}]}]}}
 """
 
 

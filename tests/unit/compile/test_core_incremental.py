@@ -36,7 +36,11 @@ WORKLOAD = Workload(
         InboundPort("http", 9080, "127.0.0.1", 9080, Protocol.HTTP),
         InboundPort("tcp", 9000, "127.0.0.1", 9000, Protocol.TCP),
     ),
-    upstreams=(Upstream("ratings", 9080, 31001), Upstream("db.other", 5432, 31002)),
+    upstreams=(
+        Upstream("ratings", 9080, 31001),
+        Upstream("db.other", 5432, 31002),
+        Upstream("legacy", 80, 31003),
+    ),
     http_proxy_port=31000,
 )
 PLACED = Workload("default", "ratings-1", labels=(("version", "v2"),), locality=Locality("eu", "b", "1"))

@@ -99,6 +99,8 @@ def test_an_application_is_told_loopback_ports_under_explicit_capture() -> None:
         "DB_PORT": "20006",
         "HTTP_PROXY": "http://127.0.0.1:20007",
         "http_proxy": "http://127.0.0.1:20007",
+        "HTTPS_PROXY": "http://127.0.0.1:20007",
+        "https_proxy": "http://127.0.0.1:20007",
         "NO_PROXY": "localhost,127.0.0.1,::1",
         "no_proxy": "localhost,127.0.0.1,::1",
     }
