@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "ca": _Command("ca", "Watch and change the certificate authority."),
     "user": _Command("user", "Make kubeconfigs for other users of the API."),
     "token": _Command("token", "Make or revoke tokens for the API, and for nodes to join with."),
+    "audit": _Command("audit", "Show who changed what, and what auditors ask about the mesh."),
     "join": _Command("join", "Become a node of a mesh."),
     "check": _Command("check", "Say what this machine can do for a mesh."),
     "version": _Command("version", "Print versions."),

@@ -92,6 +92,7 @@ def endpoints(
     async def ca(request: web.Request) -> web.Response:
         if request.method == "POST":
             asked = _read(await read_object(request), ca_status.CaRequest)
+            await audit(request, f"{asked.action} the authority", Target(path=request.path))
             try:
                 authority.rotate() if asked.action == "rotate" else authority.reload()
             except (NotOurs, InvalidAuthority) as error:

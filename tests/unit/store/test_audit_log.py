@@ -160,6 +160,9 @@ def test_a_difference_is_said_field_by_field_without_what_the_server_keeps() -> 
     assert found["/spec/c~0d"] == Change("/spec/c~0d", new=[1])
     assert len(found) == 3
     assert differences(OBJECT, OBJECT) == ()
+    lists = ({"spec": [{"a": 1}, {"b": 2}]}, {"spec": [{"a": 1}, {"b": 3}]}, {"spec": [{"a": 1}]})
+    assert differences(lists[0], lists[1]) == (Change("/spec/1/b", 2, 3),)
+    assert differences(lists[0], lists[2]) == (Change("/spec", lists[0]["spec"], lists[2]["spec"]),)
 
 
 def test_values_of_secrets_are_in_no_record() -> None:

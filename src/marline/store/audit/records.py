@@ -158,6 +158,10 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
                 f"{path}/{step}", old.get(key, msgspec.UNSET), new.get(key, msgspec.UNSET)
             )
         return
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(f"{path}/{index}", before, after)
+        return
     yield Change(path, old, new)
 
 

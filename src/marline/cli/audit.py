@@ -1,0 +1,198 @@
+"""`marline audit`: the log of who changed what, read, verified and exported; reports on the mesh now."""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from marline.cli.audit_report import report
+from marline.cli.exits import ExitCode, Failed
+from marline.cli.mesh import open_api
+from marline.cli.options import Settings, mesh_options, seconds
+from marline.cli.output import Column, bad, dump, emit, good, output_option
+from marline.node.errors import NotRunning
+from marline.node.home import Home
+from marline.store.audit.anchors import PATH, Anchors, anchors_at_rest
+from marline.store.audit.reading import files_of, records, verify
+from marline.store.audit.records import Change, Head, Record
+from marline.store.interface import Unavailable
+
+_SHOWN: Final = 40
+"""Letters of a value in a table."""
+
+
+@click.group()
+def command() -> None:
+    """Show who changed what, and what auditors ask about the mesh.
+
+    Every change through the API is in a log of chained records, in files below data/audit of the mesh's
+    directory; so is what was refused.
+    """
+
+
+command.add_command(report)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records are wanted; "" and None: all."""
+
+    user: str = ""
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    verb: str = ""
+    since: str = ""
+    """A time as records have it."""
+    refused: bool = False
+
+    def takes(self, record: Record) -> bool:
+        target = record.target
+        return (
+            self.user in ("", record.user, record.impersonated_by)
+            and self.kind.lower() in ("", target.kind.lower())
+            and self.namespace in ("", target.namespace)
+            and self.name in ("", target.name)
+            and self.verb in ("", record.verb)
+            and record.time >= self.since
+            and (not self.refused or record.outcome == "refused")
+        )
+
+
+@command.command()
+@click.option("--user", default="", help="Only what this user did, or somebody who acted as this user.")
+@click.option("--kind", default="", help="Only of resources of this kind, such as VirtualService.")
+@click.option("-n", "--namespace", default="", help="Only of this namespace.")
+@click.option("--name", default="", help="Only of resources of this name.")
+@click.option("--verb", default="", help="Only this: create, update, delete, sign, join and others.")
+@click.option("--since", metavar="DURATION", callback=seconds, help="Only of the time since then: 24h.")
+@click.option("--refused", is_flag=True, help="Only what was refused.")
+@output_option()
+@mesh_options
+@click.pass_obj
+def query(settings: Settings, /, since: float | None, output: str, **wanted: Any) -> None:
+    """Show records, the oldest first."""
+    earliest = (datetime.now(UTC) - timedelta(seconds=since)).isoformat() if since else ""
+    chosen = Filter(**wanted, since=earliest)
+    found = [record for record in records(_directory(settings.home)) if chosen.takes(record)]
+    emit(found, _COLUMNS, output, empty="there is no such record", plain=msgspec.to_builtins)
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-")
+@mesh_options
+@click.pass_obj
+def export(settings: Settings, file: Path) -> None:
+    """Write all records as JSON Lines to FILE, or to the standard output.
+
+    The lines are those of the log, so that whoever has them can check the chain, too.
+    """
+    if str(file) == "-":
+        for line in _lines(settings.home):
+            sys.stdout.buffer.write(line)
+        return
+    with file.open("wb") as stream:
+        stream.writelines(_lines(settings.home))
+
+
+@command.command()
+@mesh_options
+@click.pass_obj
+def head(settings: Settings) -> None:
+    """Print number and hash of the last record.
+
+    Keep it elsewhere: `marline audit verify --head` then finds whether anything up to it has been changed
+    since, even by somebody who could write everything on this machine.
+    """
+    click.echo(asyncio.run(_anchors(settings.home)).head)
+
+
+@command.command(name="verify")
+@click.option("--head", "heads", multiple=True, metavar="HEAD", help="What `marline audit head` has printed.")
+@output_option()
+@mesh_options
+@click.pass_obj
+def verify_command(settings: Settings, heads: Sequence[str], output: str) -> int:
+    """Tell whether records have been removed or changed.
+
+    Each record has the hash of the one before, and the last one's is kept in the mesh's store. Exit code 1:
+    something is wrong.
+    """
+    anchors = asyncio.run(_anchors(settings.home))
+    try:
+        kept = [Head.parse(text) for text in (anchors.head, *heads)]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    verdict = verify(_directory(settings.home), kept, anchors.floor)
+    if output != "table":
+        dump(verdict, output)
+    elif verdict.faults:
+        for fault in verdict.faults:
+            click.echo(f"{bad('broken')} {fault.where}: {fault.what}")
+    else:
+        click.echo(f"{good('whole')}: {verdict.records} records, the last is {verdict.head.seq}")
+    return ExitCode.FAILED if verdict.faults else ExitCode.OK
+
+
+def _directory(home: Home) -> Path:
+    """Raises `Failed`."""
+    if not home.audit.is_dir():
+        raise Failed(f"there is no audit log at {home.audit}")
+    return home.audit
+
+
+def _lines(home: Home) -> Iterator[bytes]:
+    for file in files_of(_directory(home)):
+        with file.open("rb") as stream:
+            yield from stream
+
+
+async def _anchors(home: Home) -> Anchors:
+    """Of the running control plane, else of the store at rest."""
+    try:
+        async with open_api(home) as store:
+            answer = await store.request("GET", PATH)
+    except NotRunning:
+        return anchors_at_rest(home.database)
+    try:
+        return msgspec.json.decode(answer.body, type=Anchors)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"the control plane's answer cannot be read: {error}") from error
+
+
+def _what(record: Record) -> str:
+    if record.outcome == "refused":
+        return bad(record.message.splitlines()[0])
+    shown = [_change(change) for change in record.changes if change.path]
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def _change(change: Change) -> str:
+    old, new = (_value(value) for value in (change.old, change.new))
+    return f"{change.path}: {old} → {new}"
+
+
+def _value(value: Any) -> str:
+    if value is msgspec.UNSET:
+        return "∅"
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _who(record: Record) -> str:
+    return f"{record.user} (by {record.impersonated_by})" if record.impersonated_by else record.user
+
+
+_COLUMNS: Final = (
+    Column[Record]("TIME", lambda item: item.time[:19] + "Z"),
+    Column[Record]("USER", _who),
+    Column[Record]("VERB", lambda item: item.verb),
+    Column[Record]("WHAT", lambda item: item.target),
+    Column[Record]("CHANGES", _what),
+)
