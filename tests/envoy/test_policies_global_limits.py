@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from end_user_tokens import SigningKey, bearer, key_set, token_policy
 from policy_mesh import gateway, policy, protected_service
+from test_policies_local_limits import attached
 
 from marline.ratelimit.__main__ import REDIS_VARIABLE
 from redis_process import running_redis
@@ -70,6 +71,17 @@ async def test_users_are_counted_by_what_their_tokens_say_also_for_all_proxies_t
                 headers = bearer(key.token({"sub": user}))
                 assert await caller.statuses(2, **headers) == [200, 429], (scope, user)
             assert await caller.statuses(2) == [200, 429], scope
+
+
+async def test_nobody_is_asked_of_routes_without_global_limits_also_where_tokens_lead_to_them() -> None:
+    tokens = token_policy([{"issuer": "issuer", "jwks": key_set(SigningKey.new())}], namespace="istio-system")
+    policies = (
+        attached("HTTPRoute", "shop", 9, "cart", more=", scope: Global"),
+        attached("HTTPRoute", "shop", 9, "rest"),
+    )
+    async with counting() as socket, gateway(*policies, tokens, limits_socket=socket) as (caller, _):
+        assert await caller.statuses(2) + await caller.statuses(1, "/cart") == [200] * 3
+        assert (await caller.stats("gateway", "ratelimit"))["ratelimit-grpc.upstream_rq_total"] == 1
 
 
 @pytest.mark.proves("policy.Limit.scope")

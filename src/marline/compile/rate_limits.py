@@ -46,6 +46,9 @@ DOMAIN: Final = "marline"
 _MAX_COUNTS: Final = 10_000
 """Of one policy at one listener at a time, local limits; the least recently used is forgotten first."""
 _UNLIMITED: Final = 2**32 - 1
+_NO_STAGE: Final = 10
+"""Where nothing stands in routes: what the filter of global limits is to count, routes tell it alone, and the
+local limits that stand there are nothing to it."""
 _ABSENT: Final = '"-"'
 _CALLER: Final = "connection.uri_san_peer_certificate"
 
@@ -120,7 +123,7 @@ def build_filter(wanted: LimitFilter) -> Any:
     """The configuration of a filter, which is to be disabled."""
     if wanted.service is None or wanted.response is None:
         return local_rate_limit_pb2.LocalRateLimit(stat_prefix=wanted.stat_prefix)
-    made = rate_limit_pb2.RateLimit(domain=DOMAIN, stat_prefix=wanted.stat_prefix)
+    made = rate_limit_pb2.RateLimit(domain=DOMAIN, stat_prefix=wanted.stat_prefix, stage=_NO_STAGE)
     made.timeout.CopyFrom(duration(wanted.service.timeout))
     made.failure_mode_deny = wanted.service.on_failure == "Deny"
     made.rate_limited_status.code = wanted.response.status_code
