@@ -28,6 +28,7 @@ from marline.compile.routes_hosts import build_virtual_host
 from marline.compile.routes_targets import Target, Targets
 from marline.compile.telemetry import Reporter
 from marline.compile.telemetry import Side as ReporterSide
+from marline.node.bootstrap import RUNTIME
 
 REPORTER = Reporter(ReporterSide.SOURCE, "ingress", "spiffe://cluster.local/ns/edge/sa/ingress")
 _TYPE = "type.googleapis.com/envoy.extensions.filters"
@@ -197,6 +198,7 @@ async def run_envoy(static_resources: Mapping[str, Any], **bootstrap: Any) -> As
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"pipe": {"path": str(home / "admin.sock")}}},
         "static_resources": dict(static_resources),
+        "layered_runtime": RUNTIME,
         **bootstrap,
     }
     (home / "envoy.json").write_text(json.dumps(config))

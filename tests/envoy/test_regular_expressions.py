@@ -92,7 +92,7 @@ async def test_envoy_takes_what_marline_takes_and_matches_the_same() -> None:
     made = listener(*(route(pattern, f"/{index}") for index, pattern in enumerate(TAKEN)))
     told = 0
     async with (
-        run_envoy(made["static_resources"], layered_runtime=RUNTIME) as envoy,
+        run_envoy(made["static_resources"]) as envoy,
         aiohttp.ClientSession() as session,
     ):
         client = RoutedClient(session, envoy.ports["routes"])
