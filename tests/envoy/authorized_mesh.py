@@ -22,7 +22,7 @@ from routing_envoy import Backend, backend
 from static_mesh import free_port, mesh_authority, snapshot_of, static_config
 
 from authorization_maker import PORTS, TOKENS
-from marline.mesh.model import Capture, InboundPort, Protocol, Proxy, Role, Workload
+from marline.mesh.model import Capture, GatewayPort, InboundPort, Protocol, Proxy, Role, Workload
 
 PATIENCE = 20
 KEY = SigningKey.new()
@@ -164,6 +164,65 @@ async def authorized(
         config = {"static_resources": static_config(snapshot, proxy, identity, mesh_authority().pem)}
         envoy = await stack.enter_async_context(run_envoy(config))
         yield AuthorizedMesh(app, envoy, ports)
+
+
+@asynccontextmanager
+async def authorized_gateways(
+    count: int, policies: Iterable[Mapping[str, Any]], namespace: str = "shop"
+) -> AsyncIterator[AuthorizedMesh]:
+    """As `authorized`, at gateways `w0`, `w1`, … that demand mTLS, all in one Envoy."""
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(backend("app"))
+        echoing = await stack.enter_async_context(echo_server())
+        made, ports = workloads(count, namespace)
+        resources = [*_edge(app.port, echoing, namespace), authentication(), *policies]
+        resources += [_gateway(item.name, namespace) for item in made]
+        snapshot = snapshot_of(yaml.dump_all(resources))
+        identity = mesh_authority().svid(f"spiffe://cluster.local/ns/{namespace}/sa/default")
+        static: dict[str, dict[str, Any]] = {"clusters": {}, "listeners": {}, "secrets": {}}
+        for workload, (http, tcp) in zip(made, ports, strict=True):
+            mapped = (GatewayPort(PORTS[0], http), GatewayPort(PORTS[1], tcp))
+            proxy = Proxy(workload.name, Role.GATEWAY, Capture.EXPLICIT, (workload,), "127.0.0.1", mapped)
+            own = static_config(snapshot, proxy, identity, mesh_authority().pem)
+            for kind, items in own.items():
+                static[kind] |= {item["name"]: item for item in items}
+        resources_of = {kind: list(items.values()) for kind, items in static.items()}
+        envoy = await stack.enter_async_context(run_envoy({"static_resources": resources_of}))
+        yield AuthorizedMesh(app, envoy, ports)
+
+
+def _gateway(name: str, namespace: str) -> dict[str, Any]:
+    tls = {"mode": "ISTIO_MUTUAL"}
+    servers = [
+        {"port": {"number": PORTS[0], "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], "tls": tls},
+        {"port": {"number": PORTS[1], "name": "tls", "protocol": "TLS"}, "hosts": ["*"], "tls": tls},
+    ]
+    return {
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "servers": servers},
+    }  # fmt: skip
+
+
+def _edge(http: int, tcp: int, namespace: str) -> list[dict[str, Any]]:
+    """What stands behind every gateway."""
+    head = {"apiVersion": "networking.istio.io/v1", "metadata": {"name": "edge", "namespace": namespace}}
+    endpoint = {"address": "127.0.0.1", "ports": {"http": http, "tcp": tcp}}
+    ports = [
+        {"number": 80, "name": "http", "protocol": "HTTP"}, {"number": 81, "name": "tcp", "protocol": "TCP"},
+    ]  # fmt: skip
+    entry = {"hosts": ["app.example"], "resolution": "STATIC", "endpoints": [endpoint], "ports": ports}
+    routes = [[{"destination": {"host": "app.example", "port": {"number": number}}}] for number in (80, 81)]
+    rules = {
+        "hosts": ["*"],
+        "gateways": [f"w{index}" for index in range(200)],
+        "http": [{"route": routes[0]}],
+        "tcp": [{"match": [{"port": PORTS[1]}], "route": routes[1]}],
+    }
+    return [
+        {**head, "kind": "ServiceEntry", "spec": entry},
+        {**head, "kind": "VirtualService", "spec": rules},
+    ]
 
 
 @asynccontextmanager
