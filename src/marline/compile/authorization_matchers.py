@@ -17,8 +17,6 @@ POINTER: Final = "cluster.local"
 """In a policy this means the mesh's trust domain, whatever it is called, and its aliases (istio.io, "Trust
 Domain Migration")."""
 _SPIFFE: Final = "spiffe://"
-_SPIFFE_PATTERN: Final = re.escape(_SPIFFE)
-_TRUST_DOMAIN: Final = "[^/]+"
 _ANY: Final = "*"
 
 
@@ -29,10 +27,31 @@ class TrustDomains:
     own: str = POINTER
     aliases: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.own, *self.aliases)))
+
+    def identities(self, path: str) -> Any:
+        """A matcher of SPIFFE IDs of any of the names, whose paths fit an expression. Those of other trust
+        domains, with which the mesh may be federated, are none of its namespaces and service accounts: they
+        are named by principals alone."""
+        names = "|".join(re.escape(name) for name in self.names)
+        return regex_matcher(f"{re.escape(_SPIFFE)}({names}){path}")
+
+    def namespace(self, pattern: str) -> Any:
+        """A matcher of identities of a namespace."""
+        name = "[^/]*".join(re.escape(part) for part in pattern.split(_ANY))
+        return self.identities(f"/ns/{name}/.*")
+
+    def service_account(self, written: str, namespace: str) -> Any:
+        """A matcher of `<namespace>/<name>`, or of a name in the policy's namespace."""
+        place, _, name = written.rpartition("/")
+        return self.identities(f"/ns/{re.escape(place or namespace)}/sa/{re.escape(name)}")
+
     def principals(self, written: str) -> Iterator[str]:
         """What a principal in a policy means: the same in each of the trust domain's names."""
         domain, slash, rest = written.partition("/")
-        names = tuple(dict.fromkeys((self.own, *self.aliases)))
+        names = self.names
         if not slash or domain == _ANY:
             yield written
             return
@@ -80,19 +99,6 @@ def regex_matcher(expression: str) -> Any:
 def principal_matcher(pattern: str) -> Any:
     """A SPIFFE ID without its scheme."""
     return text_matcher(pattern, before=_SPIFFE)
-
-
-def namespace_matcher(pattern: str) -> Any:
-    """A SPIFFE ID of a namespace, in any trust domain."""
-    name = "[^/]*".join(re.escape(part) for part in pattern.split(_ANY))
-    return regex_matcher(f"{_SPIFFE_PATTERN}{_TRUST_DOMAIN}/ns/{name}/.*")
-
-
-def service_account_matcher(written: str, namespace: str) -> Any:
-    """A SPIFFE ID of `<namespace>/<name>`, or of a name in the policy's namespace, in any trust domain."""
-    place, _, name = written.rpartition("/")
-    account = f"/ns/{re.escape(place or namespace)}/sa/{re.escape(name)}"
-    return regex_matcher(f"{_SPIFFE_PATTERN}{_TRUST_DOMAIN}{account}")
 
 
 def path_matcher(pattern: str) -> Any:

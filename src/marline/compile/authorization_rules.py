@@ -26,10 +26,8 @@ from marline.compile.authorization_matchers import (
     address_range,
     header_matcher,
     metadata_matcher,
-    namespace_matcher,
     path_matcher,
     principal_matcher,
-    service_account_matcher,
     text_matcher,
     token_principal_matchers,
 )
@@ -209,10 +207,10 @@ class _Words:
         return PRINCIPAL.some(self._identity(principal_matcher(item)) for item in meant)
 
     def _namespace(self, value: str) -> Term:
-        return self._identity(namespace_matcher(value))
+        return self._identity(self.trust_domains.namespace(value))
 
     def _service_account(self, value: str) -> Term:
-        return self._identity(service_account_matcher(value, self.namespace))
+        return self._identity(self.trust_domains.service_account(value, self.namespace))
 
     def _identity(self, matcher: Any) -> Term:
         """Envoy asks for the names in the client's certificate, URIs first."""

@@ -18,10 +18,10 @@ class Source(Model, frozen=True):
     """Of verified tokens, as `<iss>/<sub>`."""
     not_request_principals: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
-    """Of the caller's identity."""
+    """Of the caller's identity, if it is one of the mesh's own trust domain."""
     not_namespaces: tuple[str, ...] = ()
     service_accounts: tuple[str, ...] = ()
-    """Of the caller's identity: `<namespace>/<name>`, or a name in the policy's namespace."""
+    """Of such an identity: `<namespace>/<name>`, or a name in the policy's namespace."""
     not_service_accounts: tuple[str, ...] = ()
     ip_blocks: tuple[str, ...] = ()
     """Addresses or CIDR blocks, of the connection's other end."""
