@@ -15,6 +15,7 @@ OF_WEB = {"from": [{"source": {"principals": [WEB]}}]}
 OF_ANYBODY = {"from": [{"source": {"principals": ["*"]}}]}
 OF_NOBODY = {"from": [{"source": {"notPrincipals": ["*"]}}]}
 ADMIN = {"to": [{"operation": {"paths": ["/admin"]}}]}
+HCM = "envoy.filters.network.http_connection_manager"
 ROOT = {"operation": {"paths": ["/root"], "ports": ["9080"]}}
 HEADS = (
     ("PeerAuthentication", {"mtls": {"mode": "PERMISSIVE"}}, "shop"),
@@ -133,3 +134,46 @@ async def _what_is_left_behind(mesh: AuthorizedMesh) -> None:
     assert all(line["details"] == denied for line in refused)
     counted = await mesh.envoy.stats("audit_.*shadow_denied")
     assert sum(counted.values()) >= 2, counted
+
+
+LUA = """
+function envoy_on_request(handle)
+  local found = handle:streamInfo():dynamicMetadata()
+  found:set("envoy.filters.http.lua", "tier", "gold")
+  found:set("envoy.filters.http.lua", "roles", {"reader", "writer"})
+end
+"""
+LUA_FILTER = {
+    "name": "envoy.filters.http.lua",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+        "default_source_code": {"inline_string": LUA},
+    },
+}
+
+
+@pytest.mark.proves("security.Condition.key", "security.Condition.values", "security.Condition.notValues")
+async def test_what_other_filters_find_out_can_be_asked_for() -> None:
+    match = {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": {"name": HCM}}}}
+    patch = {
+        "applyTo": "HTTP_FILTER", "match": match,
+        "patch": {"operation": "INSERT_FIRST", "value": LUA_FILTER},
+    }  # fmt: skip
+    marking = {
+        "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+        "metadata": {"name": "tiers", "namespace": "shop"}, "spec": {"configPatches": [patch]},
+    }  # fmt: skip
+    cases = (
+        ("tier", "values", "go*", 200), ("tier", "notValues", "gold", 403), ("tier", "values", "silver", 403),
+        ("roles", "values", "[writer]", 200), ("roles", "values", "[admin]", 403),
+        ("none", "values", "*", 403),
+    )  # fmt: skip
+    policies = [
+        policy(
+            index, "ALLOW", {"when": [{"key": f"experimental.{LUA_FILTER['name']}[{name}]", field: [value]}]}
+        )
+        for index, (name, field, value, _) in enumerate(cases)
+    ]
+    async with authorized(len(cases), policies, marking) as mesh:
+        for index, case in enumerate(cases):
+            assert await status(mesh, index, WEB) == case[-1], case
