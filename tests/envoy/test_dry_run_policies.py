@@ -2,6 +2,8 @@
 
 from policy_mesh import protected_service
 
+from marline.telemetry.policy_hits import PATH, RuleId, policy_hits
+
 POLICY = """
 ---
 apiVersion: security.istio.io/v1
@@ -17,10 +19,9 @@ async def test_what_is_tried_is_counted_and_refuses_nothing() -> None:
         assert await caller.statuses(2, "/secret/a") == [200, 200]
         assert await caller.statuses(3, "/open") == [200, 200, 200]
         assert await caller.statuses(1, "/never") == [403]
-        text = await caller.proxies["server"].admin("/stats?filter=rbac.*policy")
-    counts = dict(line.rpartition(".rbac.")[2].rsplit(": ", 1) for line in text.splitlines())
-    assert {name: int(count) for name, count in counts.items() if count != "0"} == {
-        "istio_dry_run_deny_.policy.ns[default]-policy[not]-rule[0].shadow_denied": 2,
-        "istio_dry_run_allow_.policy.ns[default]-policy[only]-rule[0].shadow_allowed": 3,
-        "policy.ns[default]-policy[really]-rule[0].denied": 1,
+        text = await caller.proxies["server"].admin(PATH)
+    assert policy_hits([text]) == {
+        RuleId("default", "not", 0): 2,
+        RuleId("default", "only", 0): 3,
+        RuleId("default", "really", 0): 1,
     }

@@ -43,11 +43,15 @@ class CustomRules:
 def http_filters(custom: CustomRules) -> Iterator[tuple[str, Any]]:
     """Filters of a connection manager, by name."""
     if custom.authorizer is None:
-        yield HTTP_RBAC, http_rbac.RBAC(rules=_denying(custom))
+        yield HTTP_RBAC, http_rbac.RBAC(rules=_denying(custom), track_per_rule_stats=True)
         return
     yield (
         HTTP_RBAC,
-        http_rbac.RBAC(shadow_rules=_covering(custom), shadow_rules_stat_prefix=_prefix(custom)),
+        http_rbac.RBAC(
+            shadow_rules=_covering(custom),
+            shadow_rules_stat_prefix=_prefix(custom),
+            track_per_rule_stats=True,
+        ),
     )
     asking = http_authorization(custom.authorizer)
     asking.filter_enabled_metadata.CopyFrom(_is_covered(custom, HTTP_RBAC))

@@ -39,6 +39,8 @@ _STAT_SUFFIXES: Final = (
 )  # fmt: skip
 """Of the some hundred statistics of each cluster and listener those that say how it does; all of them
 would be half of Envoy's memory."""
+_STAT_PARTS: Final = (".rbac.", ".ext_authz.")
+"""Of AuthorizationPolicies, where there are any."""
 
 
 def bootstrap(
@@ -85,6 +87,7 @@ def bootstrap(
                     "patterns": [
                         *({"prefix": prefix} for prefix in _STAT_PREFIXES),
                         *({"suffix": suffix} for suffix in _STAT_SUFFIXES),
+                        *({"contains": part} for part in _STAT_PARTS),
                     ]
                 }
             }
