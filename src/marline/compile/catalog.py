@@ -36,7 +36,6 @@ from marline.compile.outbound import address_recipes, port_recipes, virtual_outb
 from marline.compile.passthrough import passthrough_recipes
 from marline.compile.patch_match import GATEWAY, INBOUND, OUTBOUND, Site
 from marline.compile.patched import added_recipes, patched, patches_of
-from marline.compile.path_normalization import with_paths
 from marline.compile.policy import every_policy
 from marline.compile.resource import Recipe
 from marline.compile.routes import HTTP_PORT, unknown_host_recipes, virtual_host_recipes
@@ -236,8 +235,7 @@ def _without_patches(
         if isinstance(unit, (HostUnit, EndpointsUnit)):
             yield unit, _shared_recipes(snapshot, proxy, scope, common, unit)
         else:
-            recipes = _own_recipes(snapshot, proxy, scope, unit)
-            yield unit, with_paths(recipes, snapshot.settings.path_normalization)
+            yield unit, _own_recipes(snapshot, proxy, scope, unit)
 
 
 def _own_recipes(snapshot: MeshSnapshot, proxy: Proxy, scope: Scope, unit: OwnUnit) -> tuple[Recipe, ...]:
