@@ -53,7 +53,7 @@ _OF_RESOURCES: Final[tuple[Check, ...]] = (
     envoy_filters.relative_operations,
     tokens.keys_without_tls,
     unread_annotations,
-    authorization.missing_providers,
+    authorization.unaskable_providers,
 )
 _OF_WORKLOADS: Final[tuple[Check, ...]] = (
     references.empty_subsets,

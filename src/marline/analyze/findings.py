@@ -231,6 +231,11 @@ KEYS_WITHOUT_TLS: Final = Code(
     "Whoever stands between the control plane and the issuer can put keys of their own in the place of its.",
     "Use https in jwksUri, or write the keys into jwks.",
 )  # fmt: skip
+REQUESTS_ONLY: Final = Code(
+    "MAR0121", "AuthorizerOfRequestsOnly", _W,
+    "A provider of HTTP is asked about requests; connections that are not HTTP pass, as in Istio.",
+    "Use a provider that speaks gRPC (envoyExtAuthzGrpc), or add a DENY or ALLOW policy for the ports.",
+)  # fmt: skip
 
 
 def codes() -> Iterator[Code]:

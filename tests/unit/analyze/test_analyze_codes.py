@@ -47,6 +47,13 @@ CALLER: Final = Proxy(
 )  # fmt: skip
 
 
+PORTS = "selector: {app: a}, ports: [{name: http, port: 80}]"
+ASKED = """ap c {action: CUSTOM, provider: {name: p}, rules: [{}]}
+svc p {ports: [{name: grpc, port: 81}]}
+cm istio-system/istio {} @{data: {mesh: 'extensionProviders: [{name: p, %s: {service: p.default.svc.cluster.local, port: 81}}]'}}
+"""
+
+
 class Case(NamedTuple):
     where: str
     """Name and path."""
@@ -122,6 +129,9 @@ CASES: Final = {
         Case("s spec.ingress[0].captureMode", f"sc s {{ingress: [{{{PORT}, captureMode: IPTABLES, {AT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
         Case("s spec.ingress[0].defaultEndpoint", f"sc s {{ingress: [{{{PORT}}}]}}", f"sc s {{ingress: [{{{PORT}, {AT}}}]}}", (CALLER,)),
         Case("s spec.ingress[0].tls", f"sc s {{ingress: [{{{TLS_PORT}, {AT}}}]}}", f"sc s {{ingress: [{{{TLS_PORT}, {AT}}}]}}\npa p {{mtls: {{mode: PERMISSIVE}}}}", (CALLER,)),
+    ),
+    "MAR0121": (
+        Case("c spec.provider.name", f"{ASKED % 'envoyExtAuthzHttp'}svc a {{{PORTS.replace('http', 'tcp')}}}", f"{ASKED % 'envoyExtAuthzGrpc'}svc a {{{PORTS.replace('http', 'tcp')}}}"),
     ),
     "MAR0110": (
         Case(f"d {FAILOVER}.failoverPriority", f"{SVC}dr d {{host: a, trafficPolicy: {{{PRIORITY}}}}}", f"{SVC}dr d {{host: a, trafficPolicy: {{{PRIORITY}, {DETECTION}}}}}"),
