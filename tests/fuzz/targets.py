@@ -27,14 +27,27 @@ from marline.api import decode
 from marline.api.documents import read_documents
 from marline.api.errors import InvalidResource
 from marline.api.security.jwks import MalformedKeys, read_keys
+from marline.identity.bundle_document import TrustBundle, read_bundle, write_bundle
 from marline.identity.ca import Authority
 from marline.identity.certificates import Validity, root_certificate
 from marline.identity.endpoint import SignEndpoint, SignRefused
-from marline.identity.errors import InvalidSpiffeId
+from marline.identity.errors import (
+    InvalidBundle,
+    InvalidSelector,
+    InvalidSpiffeId,
+    InvalidToken,
+    SignFailed,
+)
 from marline.identity.grpc_wire import GrpcConnection
+from marline.identity.jwt_svid import sign, verify
 from marline.identity.sds_session import InvalidRequest, SdsSession
+from marline.identity.selectors import parse_selector
 from marline.identity.spiffe import parse as parse_spiffe_id
 from marline.identity.svid import make_key
+from marline.identity.trust_endpoint import TrustBundles
+from marline.identity.unix_grpc import Reply
+from marline.identity.workload_api import SECURITY_HEADER, SERVICE, Entitlement, open_call
+from marline.identity.workload_messages import ValidateJWTSVIDRequest
 from marline.mesh.proxy import MalformedProxy
 from marline.node import application, dns_codec
 from marline.ratelimit.server import answer, question
@@ -111,6 +124,20 @@ def _grpc(data: bytes) -> None:
     connection.outgoing()
 
 
+def _workload_api(data: bytes) -> None:
+    """Whatever is asked of each method by a process that has an identity."""
+    bundles = TrustBundles(TrustBundle("cluster.local"))
+    may = Entitlement((parse_spiffe_id("spiffe://cluster.local/ns/a/sa/b"),), (), bundles)
+    for method in ("FetchX509SVID", "FetchX509Bundles", "FetchJWTBundles", "ValidateJWTSVID"):
+        opened = open_call(f"{SERVICE}{method}", {SECURITY_HEADER: "true"}, lambda: may, _no_token)
+        if not isinstance(opened, Reply):
+            opened.received(data)
+
+
+async def _no_token(spiffe_id: str, audience: tuple[str, ...]) -> str:
+    raise SignFailed(f"nobody asks for {spiffe_id} here, for {audience}")
+
+
 def _sds(data: bytes) -> None:
     SdsSession().request(discovery_pb2.DiscoveryRequest.FromString(data))
 
@@ -147,6 +174,21 @@ def _node() -> base_pb2.Node:
     made = base_pb2.Node(id="sidecar~a~b")
     json_format.ParseDict(described, made.metadata)
     return made
+
+
+@functools.cache
+def _token_key() -> ec.EllipticCurvePrivateKey:
+    return make_key()
+
+
+def _token() -> str:
+    spiffe_id = parse_spiffe_id("spiffe://cluster.local/ns/a/sa/b")
+    return sign(_token_key(), "a", spiffe_id, ["a"], NOW, NOW + 60)
+
+
+def _bundle() -> bytes:
+    root = _signer().authority.bundle_pem
+    return write_bundle(TrustBundle("cluster.local", root, sequence=1, refresh_hint=60)).encode()
 
 
 _RESOURCES: Final = """
@@ -227,6 +269,22 @@ def targets() -> Mapping[str, Target]:
         "sign-pem": Target(_sign, (SignRefused,), (csr.public_bytes(pem),)),
         "sign-der": Target(_sign_der, (SignRefused,), (csr.public_bytes(der),)),
         "sign-body": Target(_sign_body, (SignRefused, StoreError), (json.dumps(asked).encode(),)),
+        "token": Target(
+            lambda data: verify(_text(data), {"a": _token_key().public_key()}, "a", NOW), (InvalidToken,), (_token().encode(),)
+        ),
+        "bundle": Target(
+            lambda data: read_bundle("cluster.local", data),
+            (InvalidBundle,),
+            (json.dumps({"keys": [{**key, "use": "jwt-svid"} for key in _KEYS["keys"]]}).encode(), _bundle()),
+        ),
+        "selector": Target(
+            lambda data: parse_selector(_text(data)), (InvalidSelector,), (b"unix:path:/usr/bin/backup",)
+        ),
+        "workload-api": Target(
+            _workload_api,
+            (),
+            (b"", ValidateJWTSVIDRequest(audience="a", svid=_token()).SerializeToString()),
+        ),
         "spiffe-id": Target(
             lambda data: parse_spiffe_id(_text(data)), (InvalidSpiffeId,), (b"spiffe://cluster.local/ns/a/sa/b",)
         ),

@@ -1,5 +1,6 @@
-"""SPIFFE identity: the certificate authority, X.509-SVIDs and their rotation, delivery over SDS. And the key
-sets of those who issue tokens to end users.
+"""SPIFFE identity: the certificate authority, X.509-SVIDs and their rotation, delivery over SDS and the
+Workload API, JWT-SVIDs, the bundles of other trust domains. And the key sets of those who issue tokens to end
+users.
 
 Certificate signing requests and the time come in; certificates, trust bundles and SDS secrets go out.
 Private keys are made where they are used and never travel. Imports nothing else of Marline but, from

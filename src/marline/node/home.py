@@ -187,6 +187,13 @@ class Home:
             with suppress(OSError):
                 self.endpoint_directory(config).rmdir()
                 self.workload_api.unlink(missing_ok=True)
+                _SYSTEM_DIRECTORY.rmdir()
+
+    def sweep_endpoint(self, config: MeshConfig) -> None:
+        """Remove what killed processes have left of it."""
+        for path in self.endpoint_directory(config).glob("spiffe*.sock"):
+            path.unlink(missing_ok=True)
+        self.remove_endpoint(config)
 
     def check_length(self) -> None:
         """Raises `HomeUnusable` if the Unix sockets below it would have too long paths."""

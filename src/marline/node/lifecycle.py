@@ -194,7 +194,7 @@ async def _clean(home: Home) -> None:
     config = load_config(home)
     if config is not None:
         await remove_leftovers(config.mesh_id)
-        home.remove_endpoint(config)
+        home.sweep_endpoint(config)
 
 
 async def require_running(home: Home) -> int:
