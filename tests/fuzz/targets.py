@@ -270,7 +270,9 @@ def targets() -> Mapping[str, Target]:
         "sign-der": Target(_sign_der, (SignRefused,), (csr.public_bytes(der),)),
         "sign-body": Target(_sign_body, (SignRefused, StoreError), (json.dumps(asked).encode(),)),
         "token": Target(
-            lambda data: verify(_text(data), {"a": _token_key().public_key()}, "a", NOW), (InvalidToken,), (_token().encode(),)
+            lambda data: verify(_text(data), {"a": _token_key().public_key()}, "a", NOW),
+            (InvalidToken,),
+            (_token().encode(),),
         ),
         "bundle": Target(
             lambda data: read_bundle("cluster.local", data),
