@@ -86,19 +86,36 @@ def query(settings: Settings, /, since: float | None, output: str, **wanted: Any
 
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-")
+@click.option(
+    "--format", "form", type=click.Choice(("jsonl", "parquet")), default="jsonl", show_default=True,
+    help="parquet needs pyarrow: pip install marline[parquet].",
+)  # fmt: skip
 @mesh_options
 @click.pass_obj
-def export(settings: Settings, file: Path) -> None:
-    """Write all records as JSON Lines to FILE, or to the standard output.
+def export(settings: Settings, file: Path, form: str) -> None:
+    """Write all records to FILE; JSON Lines also to the standard output.
 
-    The lines are those of the log, so that whoever has them can check the chain, too.
+    JSON Lines are those of the log, so that whoever has them can check the chain, too.
     """
-    if str(file) == "-":
+    if form == "parquet":
+        _export_table(settings.home, file)
+    elif str(file) == "-":
         for line in _lines(settings.home):
             sys.stdout.buffer.write(line)
-        return
-    with file.open("wb") as stream:
-        stream.writelines(_lines(settings.home))
+    else:
+        with file.open("wb") as stream:
+            stream.writelines(_lines(settings.home))
+
+
+def _export_table(home: Home, file: Path) -> None:
+    """Raises `Failed`."""
+    if str(file) == "-":
+        raise Failed("a Parquet table is written to a file; name one")
+    try:
+        from marline.store.audit.parquet import write  # optional, and large
+    except ImportError as error:
+        raise Failed(f"{error.name} is not there: pip install marline[parquet]") from error
+    write(records(_directory(home)), file)
 
 
 @command.command()
