@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 _LAST: Final = 0x10FFFF
 _MOST_REPEATS: Final = 1000
+_DEEPEST: Final = 100
+"""Groups in groups: RE2 takes more of them, but Python's parser calls itself for each."""
 
 _Ranges = tuple[tuple[int, int], ...]
 
@@ -124,6 +126,8 @@ class _Reader:
         char = self._text[self._at]
         if char == "(":
             self._repeats.append(1)
+            if len(self._repeats) > _DEEPEST:
+                raise NotRe2(f"has more than {_DEEPEST} groups in each other")
             return self._group()
         repeat = _REPEAT.match(self._text, self._at)
         if repeat is not None:
