@@ -33,7 +33,7 @@ from marline.api.networking import (
     workload_entry,
     workload_group,
 )
-from marline.api.policy import rate_limit, resilience
+from marline.api.policy import rate_limit, resilience, revoked_identity
 from marline.api.policy.targets import GROUP as POLICY
 from marline.api.refusals import Refusals
 from marline.api.resource import Resource
@@ -258,6 +258,9 @@ KINDS: Final[tuple[Kind, ...]] = (
          columns=(*_ATTACHED, Column("Mode", "spec.mode"))),
     Kind(POLICY, "ResiliencePolicy", "resiliencepolicies", ("v1alpha1",), resilience.ResiliencePolicySpec,
          ("rsp",), validate=resilience.validate, categories=_POLICY_ALL, columns=_ATTACHED),
+    Kind(POLICY, "RevokedIdentity", "revokedidentities", ("v1alpha1",), revoked_identity.RevokedIdentitySpec,
+         namespaced=False, status=False, validate=revoked_identity.validate, categories=_POLICY_ALL,
+         columns=(Column("Identity", "spec.spiffeId"), Column("Reason", "spec.reason"))),
     Kind(rbac.GROUP, "Role", "roles", ("v1",), rbac.RoleBody, validate=rbac.validate_role, in_spec=False,
          status=False, read_by_mesh=False, path_names=True),
     Kind(rbac.GROUP, "RoleBinding", "rolebindings", ("v1",), rbac.RoleBindingBody,

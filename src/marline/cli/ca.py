@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -9,16 +10,21 @@ from typing import Final
 import click
 import msgspec
 
-from marline.cli.mesh import open_api
+from marline.api.resource import Ref
+from marline.cli.exits import Missing
+from marline.cli.mesh import connected_proxies, open_api
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import TABLE, Column, dump, output_option, table
+from marline.cli.progress import progress
 from marline.identity.ca_status import PATH, CaRequest, CaStatus, Certificate
 from marline.node.home import Home
 from marline.store.interface import StoreError, Unavailable
 from marline.store.remote.client import RemoteStore
+from marline.xds.status import PENDING, SETTLED_AT, TIMEOUT_SECONDS
 
 _LOOK_SECONDS: Final = 0.5
 _SHOWN_PENDING: Final = 5
+_WAIT_SECONDS: Final = "30"
 
 
 @click.group()
@@ -61,6 +67,62 @@ def rotate_root(settings: Settings, no_wait: bool, output: str) -> None:
         click.echo(f"the root is {_roots(found)}")
     else:
         click.echo(f"under way: {_progress(found)}")
+
+
+@command.command()
+@click.argument("spiffe_id")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept with it.")
+@mesh_options
+@click.pass_obj
+def revoke(settings: Settings, spiffe_id: str, reason: str) -> None:
+    """Have nobody accept SPIFFE_ID any more, and wait until every proxy knows.
+
+    Its connections are ended, and it gets no certificate. Those of others are closed, too, and made anew.
+    """
+    asyncio.run(_revoke(settings.home, spiffe_id, reason))
+    click.echo(f"{spiffe_id} is revoked")
+
+
+@command.command()
+@click.argument("spiffe_id")
+@mesh_options
+@click.pass_obj
+def reinstate(settings: Settings, spiffe_id: str) -> None:
+    """Take back that SPIFFE_ID is revoked."""
+    asyncio.run(_reinstate(settings.home, spiffe_id))
+    click.echo(f"{spiffe_id} is accepted again")
+
+
+async def _revoke(home: Home, spiffe_id: str, reason: str) -> None:
+    async with open_api(home) as store:
+        revoked = {
+            "apiVersion": "policy.marline.io/v1alpha1",
+            "kind": "RevokedIdentity",
+            "metadata": {"name": _name(spiffe_id)},
+            "spec": {"spiffeId": spiffe_id, "reason": reason},
+        }
+        made = await store.apply(revoked, field_manager="marline", force=True)
+        awaited = {SETTLED_AT: made.metadata.resource_version, TIMEOUT_SECONDS: _WAIT_SECONDS}
+        async with progress("waiting for proxies"):
+            found = await connected_proxies(store, **awaited)
+        waiting = [item.node_id for item in found.proxies if item.state == PENDING]
+        if waiting:
+            raise Unavailable(f"it is revoked, but {', '.join(waiting)} still has to hear of it")
+
+
+async def _reinstate(home: Home, spiffe_id: str) -> None:
+    async with open_api(home) as store:
+        found = [item for item in await store.list_objects("policy.marline.io", "RevokedIdentity")
+                 if item["spec"]["spiffeId"] == spiffe_id]  # fmt: skip
+        if not found:
+            raise Missing(f"{spiffe_id} is not revoked")
+        for item in found:
+            await store.delete(Ref("policy.marline.io", "RevokedIdentity", "", item["metadata"]["name"]))
+
+
+def _name(spiffe_id: str) -> str:
+    """A name of its own for each identity, whatever letters it has."""
+    return f"identity-{hashlib.sha256(spiffe_id.encode()).hexdigest()[:16]}"
 
 
 async def _rotate(home: Home, *, wait: bool) -> CaStatus:

@@ -3,10 +3,12 @@
 Secrets come from the node's own SDS server (cluster `sds-grpc`), so keys never pass through here.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from envoy.config.core.v3 import base_pb2, config_source_pb2
+from envoy.extensions.string_matcher.lua.v3 import lua_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 
@@ -26,6 +28,7 @@ _SECRET_SECONDS: Final = 1
 _TLS1_2 = common_pb2.TlsParameters.TlsProtocol.TLSv1_2
 _TLS1_3 = common_pb2.TlsParameters.TlsProtocol.TLSv1_3
 _URI = common_pb2.SubjectAltNameMatcher.SanType.URI
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._:/-]+")
 _CURVES: Final = {
     Exchange.HYBRID: ("X25519MLKEM768", "X25519", "P-256"),
     Exchange.POST_QUANTUM: ("X25519MLKEM768",),
@@ -49,7 +52,8 @@ def mesh_sni(hostname: str, port: int, subset: str = "") -> str:
 def mutual_tls_socket(sni: str, sans: tuple[str, ...], peers: MeshPeers) -> Any:
     """The client's side of mTLS in the mesh: one of the SPIFFE IDs is expected."""
     context = tls_pb2.UpstreamTlsContext(sni=sni)
-    _mesh_identity(context.common_tls_context, sans or (NOBODY,), peers)
+    accepted = tuple(san for san in sans if san not in peers.revoked)
+    _mesh_identity(context.common_tls_context, accepted or (NOBODY,), peers)
     return _socket("envoy.transport_sockets.tls", context)
 
 
@@ -74,12 +78,40 @@ def mesh_server_context(
     mesh's trust domains: roots that are not the mesh's own may vouch for others, too."""
     context = tls_pb2.DownstreamTlsContext()
     context.require_client_certificate.value = True
-    validation = _mesh_identity(context.common_tls_context, sans, peers)
-    for domain in peers.trust_domains if not sans else ():
-        matcher = validation.match_typed_subject_alt_names.add(san_type=_URI)
-        matcher.matcher.prefix = f"spiffe://{domain}/"
+    accepted = tuple(san for san in sans if san not in peers.revoked)
+    validation = _mesh_identity(context.common_tls_context, accepted or (sans and (NOBODY,)), peers)
+    if not sans:
+        _expect_any(validation.match_typed_subject_alt_names, peers)
     context.common_tls_context.alpn_protocols.extend(alpn)
     return context
+
+
+def _expect_any(names: Any, peers: MeshPeers) -> None:
+    """Whoever is of the mesh's trust domains and is not revoked."""
+    prefixes = [f"spiffe://{domain}/" for domain in peers.trust_domains]
+    if not peers.revoked:
+        for prefix in prefixes:
+            names.add(san_type=_URI).matcher.prefix = prefix
+        return
+    # No other matcher of Envoy's can say "not this one"; it is asked once for each handshake.
+    own = " or ".join(f"value:sub(1, {len(item)}) == {_lua(item)}" for item in prefixes)
+    listed = ", ".join(f"[{_lua(item)}] = true" for item in sorted(peers.revoked))
+    code = (
+        f"local revoked = {{{listed}}}\n"
+        f"function envoy_match(value)\n  return ({own}) and not revoked[value]\nend\n"
+    )
+    custom = names.add(san_type=_URI).matcher.custom
+    custom.name = "envoy.string_matcher.lua"
+    script = lua_pb2.Lua()
+    script.source_code.inline_string = code
+    custom.typed_config.Pack(script)
+
+
+def _lua(text: str) -> str:
+    """A Lua string; SPIFFE IDs and trust domains have no character that would need more."""
+    if not _PLAIN.fullmatch(text):
+        raise ValueError(f"{text!r} is not part of a SPIFFE ID")
+    return f'"{text}"'
 
 
 HTTP_ALPN: Final = ("h2", "http/1.1")

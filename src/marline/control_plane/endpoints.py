@@ -28,7 +28,7 @@ from marline.store.embedded.http.pace import Pace
 from marline.store.embedded.join_tokens import JoinTokens
 from marline.store.embedded.server import AUTHOR, USER, Extra
 from marline.store.embedded.store import EmbeddedStore
-from marline.store.interface import BadRequest, Refused
+from marline.store.interface import BadRequest, Forbidden, Refused
 from marline.store.status import failure
 from marline.xds import status
 from marline.xds.hub import Hub
@@ -59,6 +59,8 @@ def endpoints(
     signatures, minted = (Pace(_SIGNATURES_PER_SECOND, _SIGNATURE_BURST) for _ in range(2))
 
     def permit(user: User, identity: SpiffeId) -> None:
+        if str(identity) in hub.snapshot.mesh_peers.revoked:
+            raise Forbidden(f"the identity {identity} is revoked; `marline ca reinstate` takes that back")
         authorize_signing(user, identity.namespace, identity.service_account, policy, registrations)
 
     def paced(user: User, pace: Pace, what: str) -> None:

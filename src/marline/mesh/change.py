@@ -78,6 +78,8 @@ _SECRET: Final = ("", "Secret")
 _READ_BY_GATEWAYS: Final = (_SECRET, CONFIG_MAP, ("", "Namespace"))
 """Kinds of which gateways read only what they refer to (`gateway_reads`)."""
 _READ_BY_CLUSTERS: Final = frozenset({CONFIG_MAP, _SECRET, API_GATEWAY, _GATEWAY_CLASS, REFERENCE_GRANT})
+REVOKED_IDENTITY: Final = ("policy.marline.io", "RevokedIdentity")
+"""Concerns everybody: whoever is revoked may call anybody."""
 _HTTP_PORT: Final = 80
 """Where hosts of VirtualServices that no service has are routed, as in Istio."""
 
@@ -143,6 +145,7 @@ class Advance:
             elif kind in _RULE_KINDS:
                 self._rules.replace(ref, old, new)
                 self._changed_rules.append((ref, old, new))
+            self._everything |= kind == REVOKED_IDENTITY
             if kind in (_GATEWAY_CLASS, REFERENCE_GRANT):
                 self._gateways = self._told.everyone = True
             if kind in _READ_BY_GATEWAYS:

@@ -37,6 +37,8 @@ class MeshPeers:
     agreed: MeshTls = ORDINARY
     trust_domains: tuple[str, ...] = ("cluster.local",)
     """Those whose identities may call: the mesh's own, its aliases, and those it is federated with."""
+    revoked: frozenset[str] = frozenset()
+    """SPIFFE IDs that nobody accepts."""
 
 
 def mesh_tls(config: MeshConfig) -> MeshTls:

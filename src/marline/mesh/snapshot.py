@@ -15,7 +15,7 @@ from marline.api.networking.virtual_service import VirtualServiceSpec
 from marline.api.resource import Ref, Resource
 from marline.mesh import delegation
 from marline.mesh.authentication import MtlsMode, PeerPolicy, numbers_of, resolve_policy
-from marline.mesh.change import Advance
+from marline.mesh.change import REVOKED_IDENTITY, Advance
 from marline.mesh.delegation import Merged, is_delegate
 from marline.mesh.destinations import DestinationPolicy, is_selective, policy_for
 from marline.mesh.hosts import host_matches, patterns_for, possible_hosts
@@ -51,9 +51,14 @@ class MeshSnapshot:
     @property
     def mesh_peers(self) -> MeshPeers:
         """What holds for all mTLS connections."""
-        settings = self.settings
-        known = (settings.trust_domain, *settings.trust_domain_aliases, *settings.federated_trust_domains)
-        return MeshPeers(settings.mesh_tls, tuple(dict.fromkeys(known)))
+        found: MeshPeers | None = self.memo.get(MeshPeers)
+        if found is None:
+            settings = self.settings
+            known = (settings.trust_domain, *settings.trust_domain_aliases, *settings.federated_trust_domains)
+            revoked = frozenset(item.spec.spiffe_id for item in self.resources(*REVOKED_IDENTITY))
+            found = MeshPeers(settings.mesh_tls, tuple(dict.fromkeys(known)), revoked)
+            self.memo[MeshPeers] = found
+        return found
 
     # Resources
 

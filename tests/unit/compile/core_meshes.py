@@ -331,6 +331,12 @@ DOCUMENTS: Final = """
 ---
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: twin, namespace: default},
  spec: {hosts: [reviews, legacy], http: [{route: [{destination: {host: twin.example.net}}]}]}}
+---
+{apiVersion: policy.marline.io/v1alpha1, kind: RevokedIdentity, metadata: {name: one},
+ spec: {spiffeId: spiffe://cluster.local/ns/default/sa/reviews}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system},
+ data: {mesh: "compliancePolicy: fips-140-2"}}
 """
 
 

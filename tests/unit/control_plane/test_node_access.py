@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from marline.api.decode import decode
 from marline.control_plane.endpoints import endpoints
 from marline.controllers.authority import AuthorityLoop
 from marline.identity import endpoint
@@ -15,7 +16,7 @@ from marline.identity.ca_home import open_home
 from marline.identity.jwt_keys import JwtKeys
 from marline.identity.svid import key_pem, make_csr, make_key
 from marline.identity.trust_endpoint import TrustEndpoint
-from marline.mesh.model import MeshSettings, Proxy
+from marline.mesh.model import ChangeSet, MeshSettings, Proxy
 from marline.mesh.patches import PatchId
 from marline.store.embedded.credentials import ApiCredentials, KeyPair, User, write_kubeconfig
 from marline.store.embedded.join_tokens import JoinTokens
@@ -48,8 +49,11 @@ class Unobserved:
 class Api:
     """An API server with all endpoints, and clients of it."""
 
-    def __init__(self, directory: Path, credentials: ApiCredentials, url: str, store: EmbeddedStore) -> None:
+    def __init__(
+        self, directory: Path, credentials: ApiCredentials, url: str, store: EmbeddedStore, hub: Hub
+    ) -> None:
         self.directory, self.credentials, self.url, self.store = directory, credentials, url, store
+        self.hub = hub
 
     def client(self, name: str, *groups: str) -> RemoteStore:
         return self.with_pair(self.credentials.issue(User(name, groups)))
@@ -96,7 +100,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     authority = AuthorityLoop(signing, None, "own", time.time)
     extra = endpoints(hub, authority, trust, credentials, store, JoinTokens(tmp_path / "join.json"))
     server = await serve(store, credentials=credentials, extra=extra, open_paths=(JOIN,))
-    yield Api(tmp_path, credentials, f"https://127.0.0.1:{server.port}", store)
+    yield Api(tmp_path, credentials, f"https://127.0.0.1:{server.port}", store, hub)
     await server.close()
     await store.close()
 
@@ -112,6 +116,18 @@ async def test_a_node_joins_and_signs_for_what_is_registered_to_it(api: Api) -> 
     await api.register("r", "edge-1")
     node = await joined(api, "edge-1")
     assert (await api.sign(node))["chain"].startswith("-----BEGIN CERTIFICATE")
+
+
+async def test_nothing_is_signed_for_a_revoked_identity(api: Api) -> None:
+    await api.register("r", "edge-1")
+    node, identity = await joined(api, "edge-1"), "spiffe://cluster.local/ns/default/sa/reviews"
+    head = {"apiVersion": "policy.marline.io/v1alpha1", "kind": "RevokedIdentity", "metadata": {"name": "r"}}
+    revoked = decode({**head, "spec": {"spiffeId": identity}})
+    await api.hub.apply(ChangeSet((revoked,), (), "1"))
+    with pytest.raises(Forbidden, match="is revoked"):
+        await api.sign(node)
+    await api.hub.apply(ChangeSet((), (revoked.ref,), "2"))
+    assert (await api.sign(node))["chain"]
 
 
 async def test_a_join_token_is_used_once(api: Api) -> None:
