@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help install dev demo smoke test lint format golden docs bench fuzz conformance clean
+.PHONY: help install dev demo smoke test lint format golden docs bench soak fuzz conformance clean
 
 help:            ## List what can be made
 	@grep -hE '^[a-z]+: .*##|^[a-z]+: *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -45,6 +45,9 @@ bench: $(VENV)/.dev           ## Run the benchmarks; each prints a table
 	$(BIN)/python benchmarks/compile.py
 	$(BIN)/python benchmarks/control_plane.py
 	$(BIN)/python benchmarks/data_path.py
+
+soak: $(VENV)/.dev            ## Replace certificates every ten seconds under load, for five minutes
+	MARLINE_RENEWAL_SECONDS=300 $(BIN)/python -m pytest -q -s tests/e2e/test_ca_mesh.py -k ten_seconds
 
 fuzz: $(VENV)/.dev            ## Search for bytes that a parser does not end well with; a minute for each
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -8,6 +8,7 @@ with running_mesh("explicit", application) as mesh:
 import http.client
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -200,11 +201,15 @@ def _tail(log: Path) -> str:
 
 
 @contextmanager
-def running_mesh(capture: str, application: str, *arguments: str) -> Iterator[Mesh]:
-    """`application`: an application file, in which {apps}, {python} and {home} are filled in."""
+def running_mesh(capture: str, application: str, *arguments: str, **settings: Any) -> Iterator[Mesh]:
+    """`application`: an application file, in which {apps}, {python} and {home} are filled in. `settings`:
+    what `mesh.json` says from the start."""
     home = Path(tempfile.mkdtemp(prefix="mrl-"))
     mesh = Mesh(home, capture)
     try:
+        if settings:
+            mesh_id = secrets.token_hex(3)
+            (home / "mesh.json").write_text(json.dumps({"meshId": mesh_id, "capture": capture, **settings}))
         text = application.replace("{apps}", str(APPS)).replace("{python}", sys.executable)
         file = home / "application.yaml"
         file.write_text(text.replace("{home}", str(home)))

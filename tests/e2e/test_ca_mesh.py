@@ -28,12 +28,16 @@ CALLERS = ECHO.replace(
   echo:
 """,
 )
+RENEWAL_SECONDS = 10
+"""How often certificates are replaced: at half of their life."""
+LOAD_SECONDS = float(os.environ.get("MARLINE_RENEWAL_SECONDS", "20"))
+"""How long that is watched under load; `make soak` takes five minutes."""
 CLIENT = "spiffe://cluster.local/ns/default/sa/client"
 
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Mesh]:
-    with running_mesh("explicit", CALLERS) as running:
+    with running_mesh("explicit", CALLERS, svidTtlSeconds=2 * RENEWAL_SECONDS) as running:
         running.apply(EVERY_REQUEST_A_CONNECTION)
         yield running
 
@@ -85,6 +89,28 @@ def test_a_change_goes_on_after_the_control_plane_was_killed(mesh: Mesh) -> None
     found = status(mesh)
     assert (found["rotation"], found["pending"], found["warnings"]) == (None, [], [])
     assert found["proxies"] == 4
+
+
+def serial(mesh: Mesh, version: str) -> str:
+    """Of the certificate that an Envoy shows."""
+    own = [item["cert_chain"] for item in json.loads(mesh.admin("echo", "/certs", version))["certificates"]]
+    return str(next(chain[0]["serial_number"] for chain in own if chain))
+
+
+@pytest.mark.timeout(LOAD_SECONDS + 60)
+def test_no_request_fails_while_certificates_are_replaced_every_ten_seconds(mesh: Mesh) -> None:
+    caller, seen, ends = mesh.caller("client"), set(), time.monotonic() + LOAD_SECONDS
+    caller.begin("{ECHO_URL}/", concurrency=4, pause=0.02)
+    while time.monotonic() < ends:
+        seen.add(serial(mesh, "v1"))
+        time.sleep(0.5)
+    results = caller.end()
+    failed = [item for item in results if item[0] != 200]
+    print(f"{len(results)} requests, each on a connection of its own; {len(failed)} failed;"
+          f" {len(seen)} certificates of one server in {LOAD_SECONDS:g} s")  # fmt: skip
+    assert failed == []
+    assert len(results) > 10 * LOAD_SECONDS
+    assert len(seen) >= LOAD_SECONDS // RENEWAL_SECONDS
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import importlib
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -27,7 +28,23 @@ _SHOWN_PENDING: Final = 5
 _WAIT_SECONDS: Final = "30"
 
 
-@click.group()
+_ELSEWHERE: Final = {"make-root": "make_root", "request": "request", "sign": "sign", "import": "import_"}
+"""Commands of `ca_offline`."""
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found = getattr(importlib.import_module("marline.cli.ca_offline"), _ELSEWHERE[cmd_name])
+        assert isinstance(found, click.Command)  # noqa: S101 (tells the type checker)
+        return found
+
+
+@click.group(cls=_Group)
 def command() -> None:
     """Watch and change the certificate authority."""
 
@@ -127,15 +144,21 @@ def _name(spiffe_id: str) -> str:
 
 async def _rotate(home: Home, *, wait: bool) -> CaStatus:
     async with open_api(home) as store:
-        found, told = await ask(store, CaRequest("rotate")), ""
-        while wait and found.rotation is not None:
-            if told != _progress(found):
-                told = _progress(found)
-                click.echo(told, err=True)
-            await asyncio.sleep(_LOOK_SECONDS)
-            with contextlib.suppress(Unavailable):  # it is started again, and goes on
-                found = await ask(store)
-        return found
+        found = await ask(store, CaRequest("rotate"))
+        return await rotated(store, found) if wait else found
+
+
+async def rotated(store: RemoteStore, found: CaStatus) -> CaStatus:
+    """Wait until a change of the root is done, and say how it goes."""
+    told = ""
+    while found.rotation is not None:
+        if told != _progress(found):
+            told = _progress(found)
+            click.echo(told, err=True)
+        await asyncio.sleep(_LOOK_SECONDS)
+        with contextlib.suppress(Unavailable):  # it is started again, and goes on
+            found = await ask(store)
+    return found
 
 
 async def _ask(home: Home) -> CaStatus:

@@ -101,6 +101,10 @@ def endpoints(
                 raise BadRequest(str(error)) from error
         return _json(authority.status())
 
+    async def metrics(_: web.Request) -> web.Response:
+        text = ca_status.metrics(authority.status(), time.time())
+        return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
     async def proxies(request: web.Request) -> web.Response:
         await _settled(hub, request.query)
         return _json(hub.statuses(described=request.query.get(status.DESCRIBED) == "true"))
@@ -146,6 +150,7 @@ def endpoints(
     return (
         ("POST", following.PATH, follow),
         ("GET", ca_status.PATH, ca),
+        ("GET", ca_status.METRICS_PATH, metrics),
         ("POST", ca_status.PATH, ca),
         ("GET", AUDIT_HEAD, audit_head),
         ("POST", tokens.CERTIFICATES, make_certificate),

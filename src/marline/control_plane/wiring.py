@@ -18,6 +18,7 @@ from aiohttp import ClientSession
 from marline.control_plane.endpoints import endpoints
 from marline.control_plane.wasm_modules import WasmModules
 from marline.controllers.authority import AuthorityLoop
+from marline.controllers.certificate_warnings import CertificateWarnings
 from marline.controllers.gateway_class import provide_gateway_class
 from marline.controllers.gateway_statuses import GatewayStatuses
 from marline.controllers.key_sets import KeySets
@@ -218,6 +219,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         plane = ControlPlane.of(store, settings, home, client)
         authority.connected = lambda: (proxy.node_id for proxy in plane.hub.proxies())
         authority.absent = plane.reaping.absent
+        warnings = CertificateWarnings(store, authority.status, _now)
         credentials = ApiCredentials.open(home.api)
         extra = endpoints(
             plane.hub, authority, trust, credentials, store, JoinTokens(home.api / "join-tokens.json")
@@ -233,7 +235,9 @@ async def run(home: Home, config: MeshConfig) -> None:
             shown = serve_bundle(config.bundle_endpoint, trust.own, lambda: trust.certificates.authority)
             await stack.enter_async_context(shown)
         followed = asyncio.Event()
-        loops = (plane.follow(followed), authority.run(), federation.run(), *plane.loops())
+        loops = (
+            plane.follow(followed), authority.run(), warnings.run(), federation.run(), *plane.loops(),
+        )  # fmt: skip
         background = [asyncio.create_task(loop) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in background])
         await _first(followed.wait(), *background)

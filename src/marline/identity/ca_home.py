@@ -2,7 +2,7 @@
 
 `root.pem` and `root.key`: the root, ten years. `ca.pem` and `ca.key`: the intermediate that signs, one
 year, replaced when two thirds are over. The root's key is used only then, so it may be kept elsewhere
-in between. A pair's certificate is written last: with it the pair exists.
+in between, or always (`ca_offline`). A pair's certificate is written last: with it the pair exists.
 """
 
 import logging
@@ -39,6 +39,7 @@ from marline.identity.root_rotation import (
     RootRotation,
     advance,
     begin,
+    finish_import,
     retire,
     under_way,
 )
@@ -68,15 +69,19 @@ def open_home(directory: Path, trust_domain: str, now: float) -> Authority:
     Any number of processes may do this at once; all get the same authority, and one that is interrupted
     leaves nothing that a later one could not finish. Raises `InvalidAuthority`.
     """
-    with _kept(directory):
+    with kept(directory):
+        finish_import(directory)
         return _open(directory, trust_domain, now)
 
 
 def begin_rotation(directory: Path, trust_domain: str, now: float) -> None:
     """Make a new root, and begin to change to it unless that is under way. Raises `InvalidAuthority`."""
-    with _kept(directory):
+    with kept(directory):
         if under_way(directory) is not None:
             return
+        if not (directory / "root.key").exists():
+            reason = "is kept elsewhere; bring what another root there has signed (`marline ca import`)"
+            raise InvalidAuthority(str(directory / "root.key"), reason)
         coming = _Files(directory, NEXT)
         for name in ("root.pem", "root.key", "ca.pem", "ca.key"):
             coming.path(name).unlink(missing_ok=True)
@@ -87,13 +92,14 @@ def begin_rotation(directory: Path, trust_domain: str, now: float) -> None:
 
 def advance_rotation(directory: Path, done: RootRotation, now: float) -> None:
     """Every proxy has what a phase is for: begin the next one. Raises `InvalidAuthority`."""
-    with _kept(directory):
+    with kept(directory):
         if under_way(directory) == done:
             advance(directory, done, now)
 
 
 @contextmanager
-def _kept(directory: Path) -> Iterator[None]:
+def kept(directory: Path) -> Iterator[None]:
+    """Be the only one who writes there. Raises `InvalidAuthority`."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(directory / _LOCK):

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from marline.identity.ca import Authority
 
 PATH: Final = "/marline/v1/ca"
+METRICS_PATH: Final = "/metrics"
 WARN_AFTER: Final = 2 / 3
 """Part of a certificate's life after which it should have been replaced."""
 
@@ -87,3 +88,23 @@ def _described(role: Literal["root", "signing"], item: x509.Certificate) -> Cert
         item.not_valid_after_utc.timestamp(),
         item.fingerprint(hashes.SHA256()).hex(),
     )
+
+
+def metrics(status: CaStatus, now: float) -> str:
+    """What there is to watch, in Prometheus' text format. Of workloads only those that are to be replaced:
+    the others are as many as there are proxies."""
+    due = [item for item in status.certificates if item.role != "workload" or item.warning(now)]
+    labels = [f'role="{item.role}",name="{_escaped(item.name)}"' for item in due]
+    lines = ["# TYPE marline_certificate_not_after_seconds gauge"]
+    pairs = list(zip(labels, due, strict=True))
+    lines += [f"marline_certificate_not_after_seconds{{{text}}} {item.not_after:.0f}" for text, item in pairs]
+    lines += ["# TYPE marline_certificate_warning gauge"]
+    lines += [f"marline_certificate_warning{{{text}}} {int(bool(item.warning(now)))}" for text, item in pairs]
+    lines += ["# TYPE marline_authority_proxies gauge", f"marline_authority_proxies {status.proxies}"]
+    lines += ["# TYPE marline_authority_proxies_pending gauge"]
+    lines += [f"marline_authority_proxies_pending {len(status.pending)}"]
+    return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

@@ -18,6 +18,10 @@ from marline.identity.files import PUBLIC, write_whole
 FILE: Final = "rotation.json"
 NEXT: Final = "next-"
 """What the names of the coming authority's files begin with."""
+REQUEST_KEY: Final = "request.key"
+"""The key of a request that is to be signed by a root elsewhere."""
+IMPORTED: Final = "imported.pem"
+"""The certificate for that key, while it is put into its place."""
 _MOVED: Final = ("root.key", "ca.key", "ca.pem", "root.pem")
 
 
@@ -78,6 +82,15 @@ def retire(directory: Path, rotation: RootRotation) -> None:
         coming = directory / f"{NEXT}{name}"
         if coming.exists():
             coming.rename(directory / name)
+
+
+def finish_import(directory: Path) -> None:
+    """Put a certificate that was imported, and its key, to use."""
+    imported, key = directory / IMPORTED, directory / REQUEST_KEY
+    if imported.exists():
+        if key.exists():
+            key.rename(directory / "ca.key")
+        imported.rename(directory / "ca.pem")
 
 
 def _write(directory: Path, rotation: RootRotation) -> None:

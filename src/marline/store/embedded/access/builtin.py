@@ -42,7 +42,7 @@ _SEE: Final = (
     _rule(_READ, ["discovery.k8s.io", "events.k8s.io"], "endpointslices", "events"),
     _rule(_READ, [*_MESH, "extensions.istio.io"], "*"),
     _rule(["get", "list"], "apiextensions.k8s.io", "customresourcedefinitions"),
-    _paths("get", "/marline/v1/proxies", "/marline/v1/ca"),
+    _paths("get", "/marline/v1/proxies", "/marline/v1/ca", "/metrics"),
 )
 """Everything but Secrets, and who may do what."""
 _EDITED: Final = [
