@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
+class Files:
     """The files of one root and its intermediate."""
 
     directory: Path
@@ -82,10 +82,10 @@ def begin_rotation(directory: Path, trust_domain: str, now: float) -> None:
         if not (directory / "root.key").exists():
             reason = "is kept elsewhere; bring what another root there has signed (`marline ca import`)"
             raise InvalidAuthority(str(directory / "root.key"), reason)
-        coming = _Files(directory, NEXT)
+        coming = Files(directory, NEXT)
         for name in ("root.pem", "root.key", "ca.pem", "ca.key"):
             coming.path(name).unlink(missing_ok=True)
-        _make_root(coming, trust_domain, now)
+        write_root(coming, trust_domain, now)
         _make_intermediate(coming, read_certificates(coming.path("root.pem"))[0], trust_domain, now)
         begin(directory, now, offline=False)
 
@@ -112,7 +112,7 @@ def kept(directory: Path) -> Iterator[None]:
 
 def _open(directory: Path, trust_domain: str, now: float) -> Authority:
     rotation = under_way(directory)
-    current, coming = _Files(directory), _Files(directory, NEXT)
+    current, coming = Files(directory), Files(directory, NEXT)
     if rotation is not None and rotation.phase is Phase.RETIRE:
         retire(directory, rotation)
     if rotation is None or rotation.phase is Phase.RETIRE:
@@ -123,16 +123,17 @@ def _open(directory: Path, trust_domain: str, now: float) -> Authority:
     return _intermediate(coming, new, (old,), trust_domain, now)
 
 
-def _root(files: _Files, trust_domain: str, now: float) -> x509.Certificate:
+def _root(files: Files, trust_domain: str, now: float) -> x509.Certificate:
     path = files.path("root.pem")
     if not path.exists():
         if files.path("ca.pem").exists():
             raise InvalidAuthority(str(path), "is missing, but ca.pem is there; restore it from a copy")
-        _make_root(files, trust_domain, now)
+        write_root(files, trust_domain, now)
     return _read_root(files, trust_domain, now)
 
 
-def _make_root(files: _Files, trust_domain: str, now: float) -> None:
+def write_root(files: Files, trust_domain: str, now: float) -> None:
+    """Make a root and its key. Raises OSError."""
     key = make_key()
     root = root_certificate(key, trust_domain, Validity(now - CLOCK_SKEW_SECONDS, now + ROOT_SECONDS))
     write_whole(files.path("root.key"), key_pem(key), PRIVATE)
@@ -140,7 +141,7 @@ def _make_root(files: _Files, trust_domain: str, now: float) -> None:
     _log.info("made a root authority of trust domain %s in %s", trust_domain, files.directory)
 
 
-def _read_root(files: _Files, trust_domain: str, now: float) -> x509.Certificate:
+def _read_root(files: Files, trust_domain: str, now: float) -> x509.Certificate:
     path = files.path("root.pem")
     root = read_certificates(path)[0]
     check_authority(path, root, 1, now)
@@ -149,7 +150,7 @@ def _read_root(files: _Files, trust_domain: str, now: float) -> x509.Certificate
 
 
 def _intermediate(
-    files: _Files, root: x509.Certificate, also: tuple[x509.Certificate, ...], trust_domain: str, now: float
+    files: Files, root: x509.Certificate, also: tuple[x509.Certificate, ...], trust_domain: str, now: float
 ) -> Authority:
     """The one that is there, unless it must or can be replaced. `also`: other roots that are trusted."""
     root_key = files.path("root.key")
@@ -173,7 +174,7 @@ def _intermediate(
 
 
 def _load_intermediate(
-    files: _Files, roots: tuple[x509.Certificate, ...], trust_domain: str, now: float
+    files: Files, roots: tuple[x509.Certificate, ...], trust_domain: str, now: float
 ) -> Authority:
     path = files.path("ca.pem")
     certificate = read_certificates(path)[0]
@@ -182,7 +183,7 @@ def _load_intermediate(
     return made_authority(path, certificate, key, (), roots, trust_domain, now)
 
 
-def _make_intermediate(files: _Files, root: x509.Certificate, trust_domain: str, now: float) -> None:
+def _make_intermediate(files: Files, root: x509.Certificate, trust_domain: str, now: float) -> None:
     root_key = read_key(files.path("root.key"))
     check_key_belongs(files.path("root.key"), root_key, root)
     key = make_key()

@@ -6,7 +6,6 @@ mesh has replaces the one that signs now; one by another root begins a change to
 """
 
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,26 +19,20 @@ from marline.identity.ca_checks import (
     read_certificates,
     read_key,
 )
-from marline.identity.ca_home import kept, sign_intermediate
-from marline.identity.certificates import CLOCK_SKEW_SECONDS, Validity, root_certificate
+from marline.identity.ca_home import Files, kept, sign_intermediate, write_root
 from marline.identity.errors import InvalidAuthority
 from marline.identity.files import PRIVATE, PUBLIC, write_whole
 from marline.identity.root_rotation import IMPORTED, NEXT, REQUEST_KEY, begin, under_way
 from marline.identity.svid import key_pem, make_csr, make_key
 
-ROOT_SECONDS: Final = 10 * 365 * 86400.0
-
 
 def make_root(directory: Path, trust_domain: str, now: float) -> None:
     """A root and its key, in a directory that has none. Raises `InvalidAuthority`."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / "root.pem"
-    if path.exists():
-        raise InvalidAuthority(str(path), "is there already")
-    key = make_key()
-    root = root_certificate(key, trust_domain, Validity(now - CLOCK_SKEW_SECONDS, now + ROOT_SECONDS))
-    write_whole(directory / "root.key", key_pem(key), PRIVATE)
-    write_whole(path, pem(root), PUBLIC)
+    with kept(directory):
+        files = Files(directory)
+        if files.path("root.pem").exists():
+            raise InvalidAuthority(str(files.path("root.pem")), "is there already")
+        write_root(files, trust_domain, now)
 
 
 def make_request(directory: Path) -> str:
