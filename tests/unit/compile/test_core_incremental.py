@@ -170,7 +170,7 @@ def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tup
     }
     for number, choices in enumerate(changes, start=1):
         snapshot, impact = advance(snapshot, step(state, choices, number))
-        wide = ("Sidecar", "ConfigMap")
+        wide = ("Sidecar", "ConfigMap", "RevokedIdentity")
         assert not impact.everything or any(POOL[index].kind in wide for index, _ in choices)
         for proxy in PROXIES:
             for unit in affected(snapshot, proxy, impact):
