@@ -12,6 +12,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
@@ -209,8 +210,9 @@ def _network_filter(name: str, config: Any) -> Any:
 
 
 def listener_filter(kind: str) -> Any:
-    """`original_dst`, `tls_inspector` or `http_inspector`."""
+    """`original_dst`, `proxy_protocol`, `tls_inspector` or `http_inspector`."""
     config = {
+        "proxy_protocol": proxy_protocol_pb2.ProxyProtocol,
         "original_dst": original_dst_pb2.OriginalDst,
         "tls_inspector": tls_inspector_pb2.TlsInspector,
         "http_inspector": http_inspector_pb2.HttpInspector,

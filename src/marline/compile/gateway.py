@@ -36,12 +36,19 @@ def gateway_recipes(snapshot: MeshSnapshot, proxy: Proxy) -> tuple[Recipe, ...]:
     listeners = gateway_plan(snapshot, proxy).listeners
     accepted = authentication(snapshot, proxy, proxy.workloads[0])
     allowed = authorization(snapshot, proxy, proxy.workloads[0])
-    paths = snapshot.settings.path_normalization
+    settings = snapshot.settings
     recipes: list[Recipe] = []
     for listener in listeners:
         port = listener.place.port
         known = tuple(dict.fromkeys((*meant_by(proxy, port), port))) if allowed.policies and port else ()
-        demands = Demands(accepted.rules if listener.tables else (), allowed, known, paths)
+        demands = Demands(
+            accepted.rules if listener.tables else (),
+            allowed,
+            known,
+            settings.path_normalization,
+            settings.trusted_proxies,
+            settings.proxy_protocol,
+        )
         sources = (*(accepted.sources if listener.tables else ()), *allowed.sources)
         recipes.extend(_listener_recipes(listener, reporter, demands, sources))
     used = (server for listener in listeners for server in listener.servers)

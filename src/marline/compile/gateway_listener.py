@@ -89,6 +89,10 @@ class Demands:
     ports: tuple[int, ...] = ()
     """The numbers by which policies know the listener's port."""
     paths: Normalization = "DEFAULT"
+    trusted_proxies: int = 0
+    """So many before the gateway tell truly who their clients are."""
+    proxy_protocol: bool = False
+    """Connections begin with a header of the PROXY protocol."""
 
     def arrival(self, chain: Chain) -> Arrival:
         shown = chain.termination
@@ -111,6 +115,8 @@ def build_listener(
     if also:
         listener.additional_addresses.add().address.CopyFrom(socket_address(also, port))
     listener.per_connection_buffer_limit_bytes.value = _BUFFER_LIMIT
+    if demands.proxy_protocol:
+        listener.listener_filters.append(listener_filter("proxy_protocol"))
     if any(chain.sni_hosts or chain.termination for chain in chains):
         listener.listener_filters.append(listener_filter("tls_inspector"))
         listener.access_log.append(handshake_log())
@@ -166,6 +172,7 @@ def _connection_manager(stat_prefix: str, chain: Chain, reporter: Reporter, dema
         forward_client_cert_details=kind.SANITIZE_SET,
     )
     made.use_remote_address.value = True
+    made.xff_num_trusted_hops = demands.trusted_proxies
     normalize_paths(made, demands.paths)
     # Long-lived streams and WebSockets are ordinary traffic: no limit, as at Istio's gateways.
     made.stream_idle_timeout.CopyFrom(duration(0))

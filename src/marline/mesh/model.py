@@ -35,6 +35,10 @@ class MeshSettings:
     """Other names of the trust domain: policies mean them, too."""
     path_normalization: Normalization = "DEFAULT"
     """What is done to the paths of requests before anything looks at them."""
+    trusted_proxies: int = 0
+    """So many proxies before gateways tell truly who their clients are."""
+    proxy_protocol: bool = False
+    """Connections to gateways begin with a header of the PROXY protocol."""
     connect_seconds: float = 10.0
     """The time for a connection to be made, unless a DestinationRule says another."""
     dns_refresh_seconds: float = 60.0

@@ -43,6 +43,16 @@ class DefaultProviders(Model, frozen=True):
     access_logging: tuple[str, ...] = ()
 
 
+class GatewayTopology(Model, frozen=True):
+    """What stands before gateways."""
+
+    num_trusted_proxies: Annotated[int, Meta(ge=0, le=100)] = 0
+    """So many proxies add the address of who calls them to `X-Forwarded-For`, and are believed."""
+    forward_client_cert_details: str = ""
+    proxy_protocol: dict[str, Any] | None = None
+    """Connections begin with a header of the PROXY protocol, and are closed if they do not."""
+
+
 class MeshConfig(Model, frozen=True):
     access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
     access_log_file: str = ""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from marline.api import rules
 from marline.api.core import ConfigMapBody
 from marline.api.faults import Faults
-from marline.api.mesh_config.model import MeshConfig
+from marline.api.mesh_config.model import GatewayTopology, MeshConfig
 from marline.api.mesh_config.providers import REFUSED_PROVIDERS, validate_providers
 from marline.api.networking.virtual_service_actions import check_retries
 from marline.api.refusals import Refusals, ineffective, refuse
@@ -36,7 +36,9 @@ REFUSED: Final[Refusals] = {
         for name in ("concurrency", "image", "proxyMetadata", "runtimeValues", "extraStatTags")
     },
     "defaultConfig.tracing": "proxies send no traces",
-    "defaultConfig.gatewayTopology": "a gateway takes the connection's address for its client's",
+    "defaultConfig.gatewayTopology.forwardClientCertDetails": (
+        "a gateway replaces what its clients say of certificates"
+    ),
     "defaultDestinationRuleExportTo[]!=*": "say it in the rules themselves (exportTo)",
     "defaultProviders.accessLogging": _LOGS,
     "defaultProviders.metrics[]!=prometheus": "metrics are those of every proxy, for Prometheus to read",
@@ -126,6 +128,13 @@ def mesh_config(resource: Resource[ConfigMapBody] | None) -> MeshConfig:
     return (convert(written, MeshConfig, Faults()) if written else None) or MeshConfig()
 
 
+def gateway_topology(config: MeshConfig, faults: Faults | None = None) -> GatewayTopology:
+    """What a MeshConfig says of what stands before gateways."""
+    written = config.default_config.get("gatewayTopology")
+    where = faults if faults is not None else Faults()
+    return (convert(written, GatewayTopology, where) if written else None) or GatewayTopology()
+
+
 def _validate(config: MeshConfig, faults: Faults) -> None:
     rules.duration(config.connect_timeout, faults.at("connectTimeout"))
     rules.duration(config.dns_refresh_rate, faults.at("dnsRefreshRate"))
@@ -141,4 +150,5 @@ def _validate(config: MeshConfig, faults: Faults) -> None:
     for name in config.default_config:
         if name not in _PROXY_FIELDS:
             faults.at("defaultConfig").at(name).unsupported(f"is not acted on: {_STARTED}")
+    gateway_topology(config, faults.at("defaultConfig").at("gatewayTopology"))
     validate_providers(config.extension_providers, faults.at("extensionProviders"))
