@@ -83,7 +83,7 @@ def accesses(
         workload = proxy.workloads[index]
         view = CompiledView.of(snapshot, proxy, (InboundUnit(index),))
         try:
-            answer = _decide(view, workload, listen, caller, mesh_sni(service.hostname, port.number), request)
+            answer = decide(view, workload, listen, caller, mesh_sni(service.hostname, port.number), request)
         except CannotTell as error:
             answer = Access("", UNKNOWN, str(error))
         named = f"{workload.namespace}/{workload.name}"
@@ -125,9 +125,11 @@ def _imagined(service: Service) -> Proxy:
     return Proxy(name, Role.SIDECAR, Capture.TRANSPARENT, (workload,))
 
 
-def _decide(
+def decide(
     view: CompiledView, workload: Workload, port: int, caller: Caller, sni: str, request: Request | None
 ) -> Access:
+    """What the proxy of one workload decides at the port at which it listens. `view`: of its `InboundUnit`.
+    Raises `CannotTell`."""
     listener = inbound_listener(view, view.proxy, port)
     if listener is None:
         return Access("", DENIED, f"its proxy does not listen on port {port}")

@@ -24,6 +24,8 @@ from marline.explain.rbac import Attempt, covering, metadata_fits
 _POLICY: Final = ("security.istio.io", "AuthorizationPolicy")
 _NAME: Final = re.compile(r"ns\[(?P<namespace>[^\]]*)\]-policy\[(?P<name>[^\]]*)\]-rule\[(?P<rule>\d+)\]")
 
+_AUTHORIZERS: Final = (http_rbac.RBAC, network_rbac.RBAC, http_ext_authz.ExtAuthz, network_ext_authz.ExtAuthz)
+
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
@@ -59,6 +61,14 @@ def judge(chain: Any, attempt: Attempt) -> Judgement:
             return replace(refused, asked=tuple(state.asked), tried=tuple(state.tried))
     text = "a policy allows it" if state.place is not None else "no policy is about it"
     return Judgement(True, text, state.place, tuple(state.asked), tuple(state.tried))
+
+
+def authorizers(chain: Any) -> Iterator[Any]:
+    """The configurations of the filters of a chain that decide whether something passes."""
+    manager = manager_of(chain)
+    for item in (*chain.filters, *(manager.http_filters if manager is not None else ())):
+        if any(item.typed_config.Is(kind.DESCRIPTOR) for kind in _AUTHORIZERS):
+            yield item.typed_config
 
 
 class _State:

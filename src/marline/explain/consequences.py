@@ -20,6 +20,7 @@ from marline.compile.units import (
     Unit,
 )
 from marline.explain.accepting import accepted
+from marline.explain.admission import admissions, servers
 from marline.explain.arrival import Peers
 from marline.explain.covering import place_text, shadows
 from marline.explain.origin import Place, route_place
@@ -65,9 +66,29 @@ def consequences(step: Step, proxies: Iterable[Proxy]) -> tuple[Consequence, ...
         workload = proxy.workloads[0]
         for said in dict.fromkeys(inquiry.about(proxy)):
             found.setdefault(said, []).append(f"{workload.namespace}/{workload.name}")
+    for said, names in _admitted(step, everyone).items():
+        found.setdefault(said, []).extend(names)
     general = [Consequence("shadowed", text) for text in _hidden_rules(step)]
     made = [Consequence(kind, text, tuple(names)) for (kind, text), names in found.items()]
     return tuple(sorted([*general, *made], key=lambda item: (_ORDER.index(item.kind), item.text)))
+
+
+def _admitted(step: Step, proxies: Sequence[Proxy]) -> dict[_Pair, list[str]]:
+    """Whom policies let in, or keep out."""
+    policies = [
+        resource
+        for ref in step.changed
+        for resource in (step.before.resource(ref), step.after.resource(ref))
+        if resource is not None
+    ]
+    touched = (
+        server
+        for proxy in proxies
+        for unit in affected(step.after, proxy, step.impact)
+        if isinstance(unit, InboundUnit)
+        for server in servers(step.before, step.after, proxy, unit)
+    )
+    return admissions(step.after, policies, touched, proxies)
 
 
 _ORDER = ("lost", "endpoints", "tls", "shadowed", "moved", "route", "gained")
