@@ -7,6 +7,7 @@ sidecars unless a test starts some.
 import asyncio
 import base64
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -172,12 +173,28 @@ async def ask(
             lines = {"Host": host, "Connection": "close", **(headers or {})}
             head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
             writer.write(f"GET {target} HTTP/1.1\r\n{head}\r\n".encode())
-            raw = await asyncio.wait_for(reader.read(), PATIENCE)
+            raw = await asyncio.wait_for(_response(reader), PATIENCE)
             return _answer(raw, writer.get_extra_info("ssl_object"))
         finally:
             writer.close()
     except (ssl.SSLError, OSError) as error:
         raise Refused(str(error)) from error
+
+
+async def _response(reader: asyncio.StreamReader) -> bytes:
+    """One response; not up to the end of the connection, which Envoy delays for a second. Nothing if the
+    connection ends instead."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    fields = head.lower()
+    length = re.search(rb"\r\ncontent-length: *(\d+)", fields)
+    if length is not None:
+        return head + await reader.readexactly(int(length[1]))
+    if b"\r\ntransfer-encoding: chunked" in fields:
+        return head + await reader.readuntil(b"\r\n0\r\n\r\n")
+    return head + await reader.read()
 
 
 def _answer(raw: bytes, connection: ssl.SSLObject | None) -> Answer:
