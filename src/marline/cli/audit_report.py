@@ -1,7 +1,7 @@
 """`marline audit report`: what auditors ask about a running mesh, answered from what its proxies are told."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,9 +15,11 @@ from marline.cli.explain_mesh import KnownMesh, running_mesh
 from marline.cli.mesh import running_workloads
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import Column, bad, doubtful, emit, good, output_option
-from marline.explain.access import ALLOWED, ASKED, DENIED, Caller, accesses, worst
+from marline.explain.access import ALLOWED, ASKED, DENIED, Access, Caller, accesses, worst
 from marline.explain.arrival import Peers
 from marline.explain.authentication import links
+from marline.explain.request import Request
+from marline.explain.sample_requests import sample_requests
 from marline.mesh.endpoints import spiffe_id
 from marline.mesh.model import Port, Service
 from marline.node.envoy import Admin
@@ -26,6 +28,7 @@ from marline.store.spans import human_duration
 
 _NOBODY: Final = "nobody-that-a-policy-names"
 _MUTUAL: Final = "STRICT"
+SOME: Final = "some"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -34,7 +37,10 @@ class Answer(msgspec.Struct, frozen=True):
     caller: str
     service: str
     verdict: str
+    """`allow`, `deny`, `ask`, `unknown`; `some`: it depends on the request."""
     decided_by: str
+    requests: tuple[str, ...] = ()
+    """Those that it is about; none: all. Of `some`, those that are not denied."""
 
 
 class Plain(msgspec.Struct, frozen=True):
@@ -61,13 +67,13 @@ class Certificate(msgspec.Struct, frozen=True):
 def report() -> None:
     """Answer what auditors ask, from the running mesh.
 
-    Of HTTP services the answers are for `GET /` unless --method and --path say otherwise: policies may allow
-    other requests. `marline authz check` answers for one request with all that it brings.
+    Of HTTP services requests are tried like those that the policies name: `some` says which of them are not
+    denied. --method and --path ask about one; `marline authz check` about one with all that it brings.
     """
 
 
-_method = click.option("--method", default="GET", show_default=True, help="Of the request.")
-_path = click.option("--path", default="/", show_default=True, help="Of the request.")
+_method = click.option("--method", help="Ask about one request: its method (default: GET).")
+_path = click.option("--path", help="Ask about one request: its path (default: /).")
 
 
 @report.command("who-may-call")
@@ -77,7 +83,7 @@ _path = click.option("--path", default="/", show_default=True, help="Of the requ
 @output_option()
 @mesh_options
 @click.pass_obj
-def who_may_call(settings: Settings, service: str, method: str, path: str, output: str) -> None:
+def who_may_call(settings: Settings, service: str, method: str | None, path: str | None, output: str) -> None:
     """Tell for each identity of the mesh, and for who has none, whether it may call SERVICE."""
     mesh = asyncio.run(running_mesh(settings.home))
     found, port = service_of(mesh, service)
@@ -92,7 +98,7 @@ def who_may_call(settings: Settings, service: str, method: str, path: str, outpu
 @output_option()
 @mesh_options
 @click.pass_obj
-def may_call(settings: Settings, workload: str, method: str, path: str, output: str) -> None:
+def may_call(settings: Settings, workload: str, method: str | None, path: str | None, output: str) -> None:
     """Tell for each service whether WORKLOAD may call it."""
     mesh = asyncio.run(running_mesh(settings.home))
     caller = caller_of(mesh, workload)
@@ -109,9 +115,11 @@ def unprotected(settings: Settings, output: str) -> None:
     mesh = asyncio.run(running_mesh(settings.home))
     domain = mesh.snapshot.settings.trust_domain
     nobody = Caller(spiffe_id(domain, _NOBODY, _NOBODY))
-    rows = [_answer(mesh, nobody, service, port, "GET", "/") for service, port in _services(mesh)]
+    rows = [_answer(mesh, nobody, service, port, None, None) for service, port in _services(mesh)]
     found = [
-        msgspec.structs.replace(row, caller="everybody in the mesh") for row in rows if row.verdict == ALLOWED
+        msgspec.structs.replace(row, caller="everybody in the mesh")
+        for row in rows
+        if row.verdict in (ALLOWED, SOME)
     ]
     emit(found, _ANSWERS, output, empty="every service has a policy that says who may call it")
 
@@ -152,13 +160,41 @@ def _services(mesh: KnownMesh) -> Iterator[tuple[Service, Port]]:
             yield from ((service, port) for port in service.ports)
 
 
-def _answer(mesh: KnownMesh, caller: Caller, service: Service, port: Port, method: str, path: str) -> Answer:
-    request = request_of(service, port, method, path, ())
-    found = accesses(mesh.snapshot, Peers.of(mesh.proxies), caller, service, port, request)
-    verdict = worst(found)
+def _answer(
+    mesh: KnownMesh, caller: Caller, service: Service, port: Port, method: str | None, path: str | None
+) -> Answer:
+    peers, tried = Peers.of(mesh.proxies), _requests(mesh, service, port, method, path)
+    found = {item: accesses(mesh.snapshot, peers, caller, service, port, item) for item in tried}
+    verdicts = {request: worst(answers) for request, answers in found.items()}
+    one = next(iter(verdicts.values()))
+    differ = set(verdicts.values()) != {one}
+    asked = tried if method is not None or path is not None else ()
+    passing = [item for item, verdict in verdicts.items() if verdict != DENIED and item is not None]
+    return Answer(
+        caller.identity or "anyone",
+        f"{service.hostname}:{port.number}",
+        SOME if differ else one,
+        ", ".join(dict.fromkeys(_decider(found[item], verdicts[item]) for item in passing if differ))
+        or _decider(next(iter(found.values())), one),
+        tuple(f"{item.method} {item.path}" for item in (passing if differ else asked) if item is not None),
+    )
+
+
+def _requests(
+    mesh: KnownMesh, service: Service, port: Port, method: str | None, path: str | None
+) -> Sequence[Request | None]:
+    if method is not None or path is not None or not port.protocol.is_http:
+        return (request_of(service, port, method or "GET", path or "/", ()),)
+    places = (service.namespace, mesh.snapshot.settings.root_namespace)
+    policies = mesh.snapshot.resources("security.istio.io", "AuthorizationPolicy")
+    return sample_requests((item for item in policies if item.namespace in places), service.hostname)
+
+
+def _decider(found: Sequence[Access], verdict: str) -> str:
     decided = next((item for item in found if item.verdict == verdict), None)
-    place = str(decided.place.resource) if decided and decided.place else decided.text if decided else ""
-    return Answer(caller.identity or "anyone", f"{service.hostname}:{port.number}", verdict, place)
+    if decided is None:
+        return ""
+    return str(decided.place.resource) if decided.place else decided.text
 
 
 def _plain(mesh: KnownMesh) -> Iterator[Plain]:
@@ -192,6 +228,7 @@ _ANSWERS: Final = (
     Column[Answer]("CALLER", lambda row: row.caller),
     Column[Answer]("SERVICE", lambda row: row.service),
     Column[Answer]("VERDICT", lambda row: _COLOURS.get(row.verdict, doubtful)(row.verdict)),
+    Column[Answer]("REQUESTS", lambda row: ", ".join(row.requests) or "all"),
     Column[Answer]("DECIDED BY", lambda row: row.decided_by),
 )
 _PLAINS: Final = (

@@ -4,28 +4,23 @@ Each caller that is connected is tried at each workload whose filters change, wi
 the changed policies name. Workloads with the same filters are asked once.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from marline.api.security.authorization_policy import AuthorizationPolicySpec
-from marline.api.security.authorization_rule import Operation
 from marline.compile.tls import SNI_SUFFIX
 from marline.compile.units import InboundUnit
 from marline.explain.access import ALLOWED, ASKED, DENIED, Access, Caller, decide
 from marline.explain.arrival import inbound_listener
 from marline.explain.authorization import authorizers
 from marline.explain.request import CannotTell, Request
+from marline.explain.sample_requests import sample_requests
 from marline.explain.view import CompiledView
 from marline.mesh.endpoints import spiffe_id
 from marline.mesh.model import InboundPort, Proxy, Workload
 from marline.mesh.snapshot import MeshSnapshot
 
-_MOST_REQUESTS: Final = 24
 _SNI: Final = f"any.{SNI_SUFFIX}"
-_TEMPLATE: Final = re.compile(r"\{\*{1,2}\}")
-_ANY: Final = "any"
 
 Pair = tuple[str, str]
 """The kind and the text of a consequence."""
@@ -80,7 +75,7 @@ def admissions(
         if filters[0] != filters[1]:
             groups.setdefault((filters, server.port.protocol.is_http), []).append(server)
     callers = _callers(proxies, after.settings.trust_domain)
-    requests = _requests(changed)
+    requests = sample_requests(changed)
     said: dict[Pair, list[str]] = {}
     for alike in groups.values():
         tried = requests if alike[0].port.protocol.is_http else (None,)
@@ -135,25 +130,3 @@ def _name(snapshot: MeshSnapshot, server: Server) -> str:
             if port.name == server.port.name:
                 return f"{service.hostname}:{port.number}"
     return f"{workload.namespace}/{workload.name} port {server.port.listen}"
-
-
-def _requests(policies: Iterable[Any]) -> tuple[Request, ...]:
-    """Like those that policies name, and one that none does."""
-    found = {("GET", f"/{_ANY}"): None}
-    for policy in policies:
-        if isinstance(policy.spec, AuthorizationPolicySpec):
-            operations = (to.operation for rule in policy.spec.rules for to in rule.to)
-            found |= {key: None for item in operations if item is not None for key in _named(item)}
-    return tuple(Request("any.invalid", method, path) for method, path in list(found)[:_MOST_REQUESTS])
-
-
-def _named(operation: Operation) -> Iterator[Pair]:
-    methods = [item for item in (*operation.methods, *operation.not_methods) if "*" not in item] or ["GET"]
-    paths = [_path(item) for item in (*operation.paths, *operation.not_paths)] or [f"/{_ANY}"]
-    return ((method, path) for method in methods for path in paths)
-
-
-def _path(pattern: str) -> str:
-    """One that a pattern is for."""
-    path = _TEMPLATE.sub(_ANY, pattern).replace("*", _ANY)
-    return path if path.startswith("/") else f"/{path}"
