@@ -22,7 +22,9 @@ from routing_envoy import Backend, backend
 from static_mesh import free_port, mesh_authority, snapshot_of, static_config
 
 from authorization_maker import PORTS, TOKENS
+from marline.compile.authorization_logs import AUDIT_FILE
 from marline.mesh.model import Capture, GatewayPort, InboundPort, Protocol, Proxy, Role, Workload
+from marline.store.audit.requests import RequestEntry, written
 
 PATIENCE = 20
 KEY = SigningKey.new()
@@ -101,6 +103,14 @@ class AuthorizedMesh:
         return Connection(
             *await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=server_name)
         )
+
+    async def audited(self, count: int) -> list[RequestEntry]:
+        """What Envoy has written of audited requests, once there are so many."""
+        file = self.envoy.directory / AUDIT_FILE
+        async with asyncio.timeout(PATIENCE):
+            while len(lines := file.read_bytes().splitlines()) < count:  # noqa: ASYNC110 (a process writes them)
+                await asyncio.sleep(0.02)
+        return [written(line) for line in lines]
 
 
 def context_of(caller: str) -> ssl.SSLContext:

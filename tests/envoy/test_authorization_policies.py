@@ -120,16 +120,16 @@ async def _what_is_left_behind(mesh: AuthorizedMesh) -> None:
     assert await status(mesh, AUDITED, WEB, "/admin") == 403
     assert await status(mesh, AUDITED, JOBS) == 200
     assert not await echoes(mesh, AUDITED, WEB)
-    audited = [line async for line in lines(mesh, "audited", 3)]
+    audited = await mesh.audited(3)
     rule = "ns[shop]-policy[p4-audit]-rule[0]"
-    assert {line["rule"] for line in audited} == {rule}
-    assert [(line["path"], line["status"]) for line in audited if line["audited"] == "request"] == [
+    assert {record.rule for record in audited} == {rule}
+    assert [(record.path, record.status) for record in audited if record.kind == "request"] == [
         ("/a", 200), ("/admin", 403),
     ]  # fmt: skip
-    assert {line["source"] for line in audited} == {f"spiffe://{WEB}"}
-    assert [line["audited"] for line in audited].count("connection") == 1
+    assert {record.source for record in audited} == {f"spiffe://{WEB}"}
+    assert [record.kind for record in audited].count("connection") == 1
     denied = "rbac_access_denied_matched_policy[ns[shop]-policy[p4-deny]-rule[0]]"
-    refused = [line async for line in lines(mesh, denied, 4) if "refused" in line]
+    refused = [line async for line in lines(mesh, denied, 2)]
     assert sorted(line["refused"] for line in refused) == ["connection", "request"]
     assert all(line["details"] == denied for line in refused)
     counted = await mesh.envoy.stats("audit_.*shadow_denied")

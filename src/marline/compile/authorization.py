@@ -18,7 +18,8 @@ from marline.api.resource import Ref, Resource
 from marline.api.security.authorization_policy import AuthorizationPolicySpec, is_tried
 from marline.api.security.authorization_rule import Rule
 from marline.api.security.condition_keys import SERVER_NAME
-from marline.compile.authorization_logs import AUDIT_PREFIX, connection_logs, request_logs
+from marline.api.security.recorded import EVERYTHING, Recorded, recorded
+from marline.compile.authorization_logs import DECIDING_PREFIX, Audit, connection_logs, request_logs
 from marline.compile.authorization_matchers import THE_MESH, TrustDomains
 from marline.compile.authorization_rules import Arrival, rule_policy
 from marline.compile.authorizers import find_authorizer
@@ -26,6 +27,7 @@ from marline.compile.custom_authorization import CustomRules
 from marline.compile.custom_authorization import http_filters as custom_http_filters
 from marline.compile.custom_authorization import network_filters as custom_network_filters
 from marline.compile.ext_authz import Authorizer
+from marline.mesh.endpoints import spiffe_id
 from marline.mesh.model import Proxy, Workload
 from marline.mesh.snapshot import MeshSnapshot
 from marline.mesh.workload_policies import policies_for
@@ -49,6 +51,8 @@ class AppliedPolicy:
     """Whom a CUSTOM policy has asked."""
     tried: bool = False
     """It is evaluated without any effect."""
+    recorded: Recorded = EVERYTHING
+    """What an AUDIT policy wants to be known."""
 
     def rule_name(self, index: int) -> str:
         """What the details of a refusal call a rule, as at Istio's proxies."""
@@ -63,6 +67,8 @@ class Authorization:
     trust_domains: TrustDomains = THE_MESH
     authorizers: tuple[tuple[str, Authorizer | None], ...] = ()
     """The providers of CUSTOM policies, by name; None: it cannot be asked."""
+    identity: str = ""
+    """Of the workload, for the records of AUDIT policies; "": there are none."""
 
     @property
     def sources(self) -> tuple[Ref, ...]:
@@ -76,6 +82,12 @@ class Authorization:
 
     def of(self, action: str, *, tried: bool = False) -> tuple[AppliedPolicy, ...]:
         return tuple(item for item in self.policies if item.action == action and item.tried == tried)
+
+    @property
+    def audits(self) -> tuple[Audit, ...]:
+        """The AUDIT policies by what they want to be known: each kind has rules and records of its own."""
+        wanted = sorted({item.recorded for item in self.of("AUDIT")})
+        return tuple(Audit(index, self.identity, item) for index, item in enumerate(wanted))
 
     def asking(self, provider: str) -> tuple[AppliedPolicy, ...]:
         return tuple(item for item in self.of("CUSTOM") if item.provider == provider)
@@ -91,6 +103,8 @@ def authorization(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> A
     if not policies:
         return NOT_RESTRICTED
     settings, scope = snapshot.settings, snapshot.scope(proxy)
+    audits = any(item.action == "AUDIT" for item in policies)
+    own = spiffe_id(settings.trust_domain, workload.namespace, workload.service_account)
     return Authorization(
         policies,
         TrustDomains(settings.trust_domain, settings.trust_domain_aliases),
@@ -98,12 +112,16 @@ def authorization(snapshot: MeshSnapshot, proxy: Proxy, workload: Workload) -> A
             (name, find_authorizer(snapshot, scope, name).authorizer)
             for name in sorted({item.provider for item in policies if item.action == "CUSTOM"})
         ),
+        own if audits else "",
     )
 
 
 def _applied(item: Resource[AuthorizationPolicySpec]) -> AppliedPolicy:
     provider = item.spec.provider.name if item.spec.provider is not None else ""
-    return AppliedPolicy(item.ref, item.spec.action, item.spec.rules, provider, is_tried(item))
+    return AppliedPolicy(
+        item.ref, item.spec.action, item.spec.rules, provider, is_tried(item),
+        recorded(item) if item.spec.action == "AUDIT" else EVERYTHING,
+    )  # fmt: skip
 
 
 def http_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
@@ -119,7 +137,7 @@ def http_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str,
 
 def network_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[str, Any]]:
     """The filters of a chain that forwards bytes, as above."""
-    for rules in _audited(wanted, arrival):
+    for rules in (*_audited(wanted, arrival), *_deciding(wanted, arrival)):
         yield NETWORK_FILTER, network_rbac_pb2.RBAC(**rules, stat_prefix=_STATISTICS)
     for custom in _custom(wanted, arrival):
         yield from custom_network_filters(custom)
@@ -129,21 +147,30 @@ def network_filters(wanted: Authorization, arrival: Arrival) -> Iterator[tuple[s
 
 def http_logs(wanted: Authorization) -> tuple[Any, ...]:
     """The access loggers that go with the filters of a connection manager."""
-    return request_logs(HTTP_FILTER, audits=bool(wanted.of("AUDIT"))) if wanted.policies else ()
+    return request_logs(HTTP_FILTER, wanted.audits) if wanted.policies else ()
 
 
 def network_logs(wanted: Authorization) -> tuple[Any, ...]:
     """Those that go with the filters of a chain that forwards bytes."""
-    return connection_logs(NETWORK_FILTER, audits=bool(wanted.of("AUDIT"))) if wanted.policies else ()
+    return connection_logs(NETWORK_FILTER, wanted.audits) if wanted.policies else ()
 
 
 def _audited(wanted: Authorization, arrival: Arrival) -> Iterator[dict[str, Any]]:
     """Rules without an effect but what they leave behind (`authorization_logs`)."""
-    policies = wanted.of("AUDIT")
-    if policies:
+    for audit in wanted.audits:
+        policies = tuple(item for item in wanted.of("AUDIT") if item.recorded == audit.recorded)
         rules = rbac_pb2.RBAC(action=rbac_pb2.RBAC.DENY)
         add_policies(rules, policies, wanted.trust_domains, arrival)
-        yield {"shadow_rules": rules, "shadow_rules_stat_prefix": AUDIT_PREFIX}
+        yield {"shadow_rules": rules, "shadow_rules_stat_prefix": audit.prefix}
+
+
+def _deciding(wanted: Authorization, arrival: Arrival) -> Iterator[dict[str, Any]]:
+    """Which ALLOW rule lets an audited connection pass: Envoy tells that of requests by itself."""
+    policies = wanted.of("ALLOW")
+    if policies and wanted.audits:
+        rules = rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW)
+        add_policies(rules, policies, wanted.trust_domains, arrival)
+        yield {"shadow_rules": rules, "shadow_rules_stat_prefix": DECIDING_PREFIX}
 
 
 def _custom(wanted: Authorization, arrival: Arrival) -> Iterator[CustomRules]:

@@ -17,8 +17,8 @@ from marline.identity import ca_status, endpoint, following, trust_endpoint
 from marline.identity.errors import InvalidAuthority
 from marline.identity.spiffe import SpiffeId
 from marline.store import tokens
+from marline.store.audit.anchors import CHANGES, REQUESTS, REQUESTS_PATH, Anchors
 from marline.store.audit.anchors import PATH as AUDIT_HEAD
-from marline.store.audit.anchors import Anchors
 from marline.store.audit.records import Author, Draft, Target
 from marline.store.embedded.access.nodes import Registrations, authorize_signing
 from marline.store.embedded.credentials import ApiCredentials, User
@@ -143,8 +143,8 @@ def endpoints(
         await audit(request, "join", _about(user))
         return _json(tokens.CertificateAnswer(credentials.sign(asked.csr, user, _NODE_LIFE).decode()))
 
-    async def audit_head(request: web.Request) -> web.Response:
-        head, floor = await store.state.audit_anchors()
+    async def audit_head(log: str, _: web.Request) -> web.Response:
+        head, floor = await store.state.audit_anchors(log)
         return _json(Anchors(str(head), floor))
 
     return (
@@ -152,7 +152,8 @@ def endpoints(
         ("GET", ca_status.PATH, ca),
         ("GET", ca_status.METRICS_PATH, metrics),
         ("POST", ca_status.PATH, ca),
-        ("GET", AUDIT_HEAD, audit_head),
+        ("GET", AUDIT_HEAD, partial(audit_head, CHANGES)),
+        ("GET", REQUESTS_PATH, partial(audit_head, REQUESTS)),
         ("POST", tokens.CERTIFICATES, make_certificate),
         ("POST", tokens.JOIN_TOKENS, make_join_token),
         ("POST", tokens.JOIN, join),

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import ClientSession
 
 from marline.control_plane.endpoints import endpoints
+from marline.control_plane.request_log import RequestLog
 from marline.control_plane.wasm_modules import WasmModules
 from marline.controllers.authority import AuthorityLoop
 from marline.controllers.certificate_warnings import CertificateWarnings
@@ -209,6 +210,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         audit = AuditSettings(home.audit, config.audit_file_bytes, config.audit_files)
         store = await EmbeddedStore.open(home.database, audit=audit)
         stack.push_async_callback(store.close)
+        requests = await RequestLog.open(home, config, store.state)
         await provide_gateway_class(store)
         settings = MeshSettings(
             trust_domain=config.trust_domain,
@@ -236,7 +238,8 @@ async def run(home: Home, config: MeshConfig) -> None:
             await stack.enter_async_context(shown)
         followed = asyncio.Event()
         loops = (
-            plane.follow(followed), authority.run(), warnings.run(), federation.run(), *plane.loops(),
+            plane.follow(followed), authority.run(), warnings.run(), federation.run(), requests.run(),
+            *plane.loops(),
         )  # fmt: skip
         background = [asyncio.create_task(loop) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in background])

@@ -19,6 +19,7 @@ from marline.compile.patch_bootstrap import patch_bootstrap
 from marline.mesh.model import BootstrapPatches, Proxy
 from marline.mesh.patches import Patch
 from marline.mesh.proxy_config import ProxySettings
+from marline.node.audit_spool import seal
 from marline.node.bootstrap import DRAIN_SECONDS, bootstrap
 from marline.node.errors import StartFailed
 from marline.node.home import Home, WorkloadDirectory, write_private
@@ -125,6 +126,7 @@ class EnvoyRunner:
     async def _spawn(self) -> Process:
         with contextlib.suppress(FileNotFoundError):
             self.directory.admin_socket.unlink()
+        self._seal_audit()
         settings = await self.configured()
         last_exit = self._supervisor.last_exit if self._supervisor is not None else None
         patches, outcome = await self._starts.choose(
@@ -134,6 +136,13 @@ class EnvoyRunner:
             _log.warning("%s starts without some patches: %s", self.proxy.node_id, outcome.message)
         self._write_bootstrap(self.directory.bootstrap, patches, outcome)
         return await spawn(self._launch(settings, self._arguments(settings), self.log))
+
+    def _seal_audit(self) -> None:
+        """What the one before has left may end with half a line."""
+        try:
+            seal(self.home, self.directory.path)
+        except OSError as error:
+            _log.error("what %s has written of audited requests stays: %s", self.proxy.node_id, error)
 
     def _write_bootstrap(self, path: Path, patches: tuple[Patch, ...], outcome: BootstrapPatches) -> None:
         config = bootstrap(
@@ -250,3 +259,4 @@ class EnvoyRunner:
         if self._supervisor is not None and self._task is not None:
             self._supervisor.stop(_STOP_SECONDS)
             await self._task
+            self._seal_audit()

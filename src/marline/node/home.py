@@ -45,7 +45,9 @@ class MeshConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     audit_file_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
     """How large a file of the audit log becomes before the next one is begun."""
     audit_files: Annotated[int, Meta(ge=2)] = 64
-    """How many files of the audit log are kept."""
+    """How many files of the log of changes are kept."""
+    audit_request_files: Annotated[int, Meta(ge=2)] = 64
+    """How many files of the log of audited requests are kept."""
     federates_with: tuple[TrustedDomain, ...] = ()
     """Other trust domains whose workloads are known by their own identities."""
     bundle_endpoint: ShownBundle | None = None
@@ -130,6 +132,16 @@ class Home:
     def audit(self) -> Path:
         """The log of who changed what."""
         return self.data / "audit"
+
+    @property
+    def requests(self) -> Path:
+        """The log of audited requests."""
+        return self.data / "requests"
+
+    @property
+    def request_spool(self) -> Path:
+        """What Envoys have written of audited requests, on its way into the log."""
+        return self.requests / "spool"
 
     @property
     def run(self) -> Path:

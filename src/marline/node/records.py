@@ -1,13 +1,17 @@
 """What runs below a home, also in other processes: each runner keeps a record beside its sockets."""
 
+import logging
 import shutil
 
 import msgspec
 
+from marline.node.audit_spool import seal
 from marline.node.home import Home
 from marline.node.ports import Reservations
 from marline.node.strays import end_strays
 from marline.node.workload import WorkloadStatus
+
+_log = logging.getLogger(__name__)
 
 
 def mark(short_id: str) -> str:
@@ -44,6 +48,11 @@ def sweep(home: Home) -> None:
     dead = [directory for directory in home.workloads.glob("*") if not is_alive(directory.name)]
     end_strays([directory.name for directory in dead])
     for directory in dead:
+        try:
+            seal(home, directory)
+        except OSError as error:
+            _log.error("what %s has of audited requests stays: %s", directory, error)
+            continue
         shutil.rmtree(directory, ignore_errors=True)
     for path in (home.node_socket, home.notify_socket, home.xds_socket):
         path.unlink(missing_ok=True)

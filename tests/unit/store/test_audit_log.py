@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from marline.store.audit.log import AuditLog, AuditSettings
 from marline.store.audit.reading import files_of, records, verify
-from marline.store.audit.records import GENESIS, Author, Change, Draft, Head, Target, differences, read
+from marline.store.audit.records import (
+    GENESIS,
+    Author,
+    Change,
+    Draft,
+    Head,
+    Record,
+    Target,
+    differences,
+    read,
+)
 
 ALICE = Author("alice", ("team",), "root")
 
@@ -28,7 +38,7 @@ def open_log(directory: Path, anchor: Head = Head(), *, file_bytes: int = 10**6,
 
 def test_a_record_says_who_did_what_when(tmp_path: Path) -> None:
     head = open_log(tmp_path).append([draft("a", Change("/spec/type", "x", None)), draft("b")])
-    first, second = records(tmp_path)
+    first, second = records(tmp_path, Record)
     assert (first.seq, first.user, first.groups, first.impersonated_by) == (1, "alice", ("team",), "root")
     assert (first.time, first.verb, str(first.target)) == (
         "2026-01-02T00:00:00.000000Z",
@@ -123,7 +133,7 @@ def test_any_flipped_byte_of_a_record_is_found(position: int, mask: int) -> None
     changed = bytearray(line)
     changed[position % len(line)] ^= mask
     with pytest.raises(ValueError, match=r"hash|record|[Jj][Ss][Oo][Nn]|UTF"):
-        read(bytes(changed))
+        read(bytes(changed), Record)
 
 
 def test_a_log_that_was_rewritten_whole_does_not_have_the_heads_that_were_kept(tmp_path: Path) -> None:

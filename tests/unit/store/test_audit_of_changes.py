@@ -29,7 +29,7 @@ async def audited(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 def said(served: Served) -> list[Record]:
-    return list(records(served.directory / "audit"))
+    return list(records(served.directory / "audit", Record))
 
 
 def in_short(served: Served) -> list[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from marline.api.refusals import Refusals
 from marline.api.resource import Resource
 from marline.api.security.authorization_rule import Rule
 from marline.api.security.authorization_rules import validate_rule
+from marline.api.security.recorded import validate_recorded
 
 
 class ExtensionProvider(Model, frozen=True):
@@ -61,7 +62,9 @@ def validate(resource: Resource[AuthorizationPolicySpec], faults: Faults) -> Non
         faults.at("provider").add("is required with action CUSTOM, and only then")
     if spec.provider is not None:
         faults.at("provider").required(spec.provider.name, "name")
-    _validate_trial(resource, Faults("metadata", faults.errors).at("annotations").key(DRY_RUN))
+    annotations = Faults("metadata", faults.errors).at("annotations")
+    _validate_trial(resource, annotations.key(DRY_RUN))
+    validate_recorded(resource, audits=spec.action == "AUDIT", faults=annotations)
     if spec.action == "DENY" and not spec.rules:
         faults.at("rules").add("is required with action DENY; `rules: [{}]` denies all requests")
     for index, rule in enumerate(spec.rules):

@@ -1,4 +1,4 @@
-"""Writes the audit log: JSON Lines, private files, on disk before anything that they tell of is done.
+"""Writes a log of chained records: JSON Lines, private files, on disk when they are said to be.
 
 A file is named after its first record's number. When it is large enough the next one is begun; the chain goes
 on from file to file. The oldest files go when there are too many; the number of the first record that is
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from marline.store.audit.reading import files_of, first_seq, last_head
-from marline.store.audit.records import Draft, Head, chained
+from marline.store.audit.records import Entry, Head, chained
 
 FILE_BYTES: Final = 16 * 1024 * 1024
 FILES: Final = 64
@@ -60,12 +60,12 @@ class AuditLog:
         """The number of the first record that is kept, once this log has removed what was before; else 0."""
         self._file = files[-1] if files else None
 
-    def append(self, drafts: Sequence[Draft]) -> Head:
+    def append(self, entries: Sequence[Entry]) -> Head:
         """Returns when they are on disk, with the new head."""
         time = self._settings.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
         head, lines = self.head, []
-        for draft in drafts:
-            line, head = chained(draft, head, time)
+        for entry in entries:
+            line, head = chained(entry, head, time)
             lines.append(line + b"\n")
         self._write(b"".join(lines))
         self.head = head

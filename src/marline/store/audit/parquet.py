@@ -1,7 +1,7 @@
-"""The audit log as a Parquet table, for tools that query such files. Needs `pyarrow` (`marline[parquet]`).
+"""The audit logs as Parquet tables, for tools that query such files. Needs `pyarrow` (`marline[parquet]`).
 
-A row is a record; what differs is one column of JSON. The chain can be checked with JSON Lines only, since
-the hashes are of those lines.
+A row is a record; what differs, or has names of its own, is one column of JSON. The chain can be checked
+with JSON Lines only, since the hashes are of those lines.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marline.store.audit.records import Record
+from marline.store.audit.requests import RequestRecord
 
 _TEXT: Final = pa.string()
-SCHEMA: Final = pa.schema(
+_NUMBER: Final = pa.int64()
+_TIME: Final = pa.timestamp("us", tz="UTC")
+_CHANGES: Final = pa.schema(
     [
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("seq", _NUMBER, nullable=False),
+        pa.field("time", _TIME, nullable=False),
         pa.field("user", _TEXT), pa.field("groups", pa.list_(_TEXT)), pa.field("impersonated_by", _TEXT),
         pa.field("verb", _TEXT), pa.field("outcome", _TEXT), pa.field("message", _TEXT),
         pa.field("group", _TEXT), pa.field("kind", _TEXT), pa.field("namespace", _TEXT),
@@ -28,20 +31,45 @@ SCHEMA: Final = pa.schema(
         pa.field("previous", _TEXT), pa.field("hash", _TEXT),
     ]
 )  # fmt: skip
+_TEXTS: Final = (
+    "kind", "id", "source", "address", "destination", "method", "host", "path", "details", "flags", "rule",
+    "decided_by", "previous", "hash",
+)  # fmt: skip
+_NUMBERS: Final = ("seq", "port", "status", "received", "sent", "duration")
+_NAMED: Final = ("headers", "parameters")
+_REQUESTS: Final = pa.schema(
+    [
+        pa.field("time", _TIME, nullable=False),
+        *(pa.field(name, _NUMBER) for name in _NUMBERS),
+        *(pa.field(name, _TEXT) for name in (*_TEXTS, *_NAMED)),
+    ]
+)
 _ROWS: Final = 10_000
 """In a row group, and in memory."""
 
 
-def write(records: Iterable[Record], file: Path) -> None:
+def write_changes(records: Iterable[Record], file: Path) -> None:
     """Raises OSError."""
-    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-        rows = map(_row, records)
+    _write((dict(_columns(record)) for record in records), _CHANGES, file)
+
+
+def write_requests(records: Iterable[RequestRecord], file: Path) -> None:
+    """Raises OSError."""
+    _write(map(_request, records), _REQUESTS, file)
+
+
+def _write(rows: Iterator[dict[str, Any]], schema: Any, file: Path) -> None:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while batch := list(islice(rows, _ROWS)):
-            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
 
 
-def _row(record: Record) -> dict[str, Any]:
-    return dict(_columns(record))
+def _request(record: RequestRecord) -> dict[str, Any]:
+    return {
+        "time": datetime.fromisoformat(record.time),
+        **{name: getattr(record, name) for name in (*_NUMBERS, *_TEXTS)},
+        **{name: msgspec.json.encode(getattr(record, name)).decode() for name in _NAMED},
+    }
 
 
 def _columns(record: Record) -> Iterator[tuple[str, Any]]:

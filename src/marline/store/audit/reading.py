@@ -1,11 +1,11 @@
-"""Reads the audit log, and tells whether it is whole."""
+"""Reads a log of chained records, and tells whether it is whole."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from marline.store.audit.records import GENESIS, Head, Record, read
+from marline.store.audit.records import GENESIS, Head, Link, Read, read
 
 _TAIL_BYTES: Final = 64 * 1024
 
@@ -43,7 +43,7 @@ def last_head(files: Sequence[Path]) -> Head:
         line = _last_line(file)
         if line:
             try:
-                record = read(line)
+                record = read(line, Link)
             except ValueError:
                 continue
             return Head(record.seq, record.hash)
@@ -61,15 +61,19 @@ def _last_line(file: Path) -> bytes:
             step *= 8
 
 
-def records(directory: Path) -> Iterator[Record]:
+def records(directory: Path, kind: type[Read]) -> Iterator[Read]:
     """All records that can be read, the oldest first."""
     for file in files_of(directory):
-        with file.open("rb") as stream:
-            for line in stream:
-                try:
-                    yield read(line.rstrip(b"\n"))
-                except ValueError:
-                    continue
+        yield from records_in(file, kind)
+
+
+def records_in(file: Path, kind: type[Read]) -> Iterator[Read]:
+    with file.open("rb") as stream:
+        for line in stream:
+            try:
+                yield read(line.rstrip(b"\n"), kind)
+            except ValueError:
+                continue
 
 
 def verify(directory: Path, anchors: Sequence[Head] = (), floor: int | None = None) -> Verdict:
@@ -83,7 +87,7 @@ def verify(directory: Path, anchors: Sequence[Head] = (), floor: int | None = No
             for number, line in enumerate(stream, 1):
                 where = f"{file.name}:{number}"
                 try:
-                    record = read(line.rstrip(b"\n"))
+                    record = read(line.rstrip(b"\n"), Link)
                 except ValueError as error:
                     faults.append(Fault(where, str(error)))
                     continue
@@ -100,7 +104,7 @@ def verify(directory: Path, anchors: Sequence[Head] = (), floor: int | None = No
     return Verdict(count, head or Head(), tuple(faults))
 
 
-def _in_place(record: Record, before: Head | None, where: str) -> Iterator[Fault]:
+def _in_place(record: Link, before: Head | None, where: str) -> Iterator[Fault]:
     if before is None:
         if record.seq == 1 and record.previous != GENESIS:
             yield Fault(where, "is the first record, and refers to one before")

@@ -1,4 +1,4 @@
-"""What a record says, and how records are chained. Pure.
+"""What a record of a change says, and how records are chained. Pure.
 
 A line of the log is JSON whose last member is `hash`: the SHA-256 of the line without it. `previous` is the
 hash of the line before.
@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -70,6 +70,31 @@ class Draft:
     """Or `refused`."""
     message: str = ""
 
+    def record(self, seq: int, time: str, previous: str) -> "Record":
+        author = self.author
+        return Record(
+            seq, time, author.user, self.verb, self.target, previous, self.outcome, author.groups,
+            author.impersonated_by, self.changes, self.message,
+        )  # fmt: skip
+
+
+class Entry(Protocol):
+    """What is to be in a log, once it has a place in the chain."""
+
+    def record(self, seq: int, time: str, previous: str) -> msgspec.Struct:
+        """`time`: when it is written down."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """What every record has, whatever it tells of."""
+
+    seq: int
+    previous: str
+    hash: str
+
+
+Read = TypeVar("Read", bound=msgspec.Struct)
+
 
 class Record(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A line of the log."""
@@ -107,19 +132,15 @@ class Head:
         return cls(int(seq), digest)
 
 
-def chained(draft: Draft, head: Head, time: str) -> tuple[bytes, Head]:
+def chained(entry: Entry, head: Head, time: str) -> tuple[bytes, Head]:
     """The line of a record that follows `head`, and the new head."""
-    author = draft.author
-    record = Record(
-        head.seq + 1, time, author.user, draft.verb, draft.target, head.hash, draft.outcome, author.groups,
-        author.impersonated_by, draft.changes, draft.message,
-    )  # fmt: skip
-    body = msgspec.json.encode(record)
+    seq = head.seq + 1
+    body = msgspec.json.encode(entry.record(seq, time, head.hash))
     digest = hashlib.sha256(body).hexdigest()
-    return body[:-1] + f',"hash":"{digest}"}}'.encode(), Head(record.seq, digest)
+    return body[:-1] + f',"hash":"{digest}"}}'.encode(), Head(seq, digest)
 
 
-def read(line: bytes) -> Record:
+def read(line: bytes, kind: type[Read]) -> Read:
     """A record whose hash is right. Raises ValueError with what is wrong."""
     cut = len(line) - _HASH_LENGTH
     found = _HASH.fullmatch(line[max(cut, 0) :])
@@ -127,7 +148,7 @@ def read(line: bytes) -> Record:
         raise ValueError("is no record: it does not end with a hash")
     if hashlib.sha256(line[:cut] + b"}").hexdigest().encode() != found[1]:
         raise ValueError("has been changed: its hash is another")
-    return msgspec.json.decode(line, type=Record)
+    return msgspec.json.decode(line, type=kind)
 
 
 def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tuple[Change, ...]:

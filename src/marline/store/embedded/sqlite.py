@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from marline.api.resource import Ref
+from marline.store.audit.anchors import CHANGES
 from marline.store.audit.records import Head
 from marline.store.interface import Unavailable
 
@@ -107,15 +108,20 @@ class Database:
             row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return int(row[0]) if row else 0
 
-    def audit_head(self) -> Head:
-        """The last record of the audit log, as it was with the last change."""
+    def audit_head(self, log: str = CHANGES) -> Head:
+        """The last record of an audit log, as it was when this was written last."""
         with self._failures("read"):
-            row = self._connection.execute("SELECT value FROM meta WHERE key = 'audit'").fetchone()
+            row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (log,)).fetchone()
             return Head.parse(row[0]) if row else Head()
 
-    def audit_anchors(self) -> tuple[Head, int]:
-        """That, and the number of the first record that the audit log must have."""
-        return self.audit_head(), self._number("audit_floor") or 1
+    def audit_anchors(self, log: str = CHANGES) -> tuple[Head, int]:
+        """That, and the number of the first record that the log must have."""
+        return self.audit_head(log), self._number(f"{log}_floor") or 1
+
+    def anchor(self, log: str, head: Head, floor: int) -> None:
+        """Keep the head of a log that tells of no changes."""
+        with self._failures("write"), self._transaction() as connection:
+            _anchor(connection, log, head, floor)
 
     def append(self, rows: Iterable[Row], audit: Head | None = None, audit_floor: int = 0) -> None:
         """Make these changes, all or none; returns when they are on disk. `audit` is the head of the audit
@@ -140,9 +146,7 @@ class Database:
                 )
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('rv', ?)", (row.rv,))
             if audit is not None:
-                connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit', ?)", (str(audit),))
-            if audit_floor:
-                connection.execute("INSERT OR REPLACE INTO meta VALUES ('audit_floor', ?)", (audit_floor,))
+                _anchor(connection, CHANGES, audit, audit_floor)
 
     def forget(self, floor: int) -> None:
         """Drop the changes up to and including version `floor`."""
@@ -164,3 +168,9 @@ class Database:
     def close(self) -> None:
         with self._failures("close"):
             self._connection.close()
+
+
+def _anchor(connection: sqlite3.Connection, log: str, head: Head, floor: int) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (log, str(head)))
+    if floor:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{log}_floor", floor))

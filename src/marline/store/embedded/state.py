@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from marline.api.resource import Ref
+from marline.store.audit.anchors import CHANGES
 from marline.store.audit.log import AuditLog, AuditSettings
 from marline.store.audit.records import Author, Draft, Head, Target, differences
 from marline.store.embedded.index import Index, Object, Stored
@@ -183,9 +184,14 @@ class State:
         if self._audit is not None:
             await self.commit(Transaction(drafts=[draft]))
 
-    async def audit_anchors(self) -> tuple[Head, int]:
-        """The head of the audit log, and the number of the first record that it must have."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._database.audit_anchors)
+    async def audit_anchors(self, log: str = CHANGES) -> tuple[Head, int]:
+        """The head of an audit log, and the number of the first record that it must have."""
+        read = partial(self._database.audit_anchors, log)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, read)
+
+    async def anchor(self, log: str, head: Head, floor: int) -> None:
+        """Keep the head of a log that tells of no changes. Raises `Unavailable`."""
+        await self._in_thread(partial(self._database.anchor, log, head, floor))
 
     async def settled(self) -> None:
         """Wait until what is on its way to disk now is there and visible, or has failed."""
