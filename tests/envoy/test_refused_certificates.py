@@ -16,8 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from harness import Envoy, run_envoy
 from routing_envoy import backend
 from static_mesh import Authority, authority, free_port, mesh_authority, snapshot_of, static_config
-from test_core_mtls import CLIENT_ID, MESH, SERVER_ID, client_proxy, server_proxy
+from test_core_mtls import (
+    CLIENT_ID,
+    MESH,
+    PERMISSIVE,
+    SERVER_ID,
+    client_proxy,
+    plain_text_is_refused,
+    server_proxy,
+)
 
+from marline.compile.tls import mesh_sni
 from marline.identity.svid import key_pem
 from marline.mesh.model import Proxy
 
@@ -107,8 +116,26 @@ async def test_a_caller_is_refused_at_its_handshake(protocol: str, tmp_path: Pat
         assert app.seen == []
 
 
+@pytest.mark.parametrize("protocol", ["http", "auto"])
+@pytest.mark.parametrize("mode", ["STRICT", "PERMISSIVE"])
+async def test_plain_text_is_told_where_it_is_refused_only(protocol: str, mode: str, tmp_path: Path) -> None:
+    async with backend("reviews") as app:
+        port = free_port()
+        mesh = MESH.format(name=protocol, port=port, account="reviews") + PERMISSIVE % mode
+        async with running(server_proxy(protocol, port, app.port), mesh) as envoy:
+            assert (await plain_text_is_refused(f"http://127.0.0.1:{port}")) is (mode == "STRICT")
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await asked(port, context(tmp_path, "expired", CLIENT_ID, anyone))
+            await logged(envoy, "TLS refused .*expired")
+            plain = [
+                line for line in envoy.log.splitlines() if "TLS refused" in line and "expired" not in line
+            ]
+            assert bool(plain) is (mode == "STRICT"), plain
+
+
 async def asked(port: int, shown: ssl.SSLContext) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=shown)
+    name = mesh_sni("reviews.default.svc.cluster.local", 9080)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=shown, server_hostname=name)
     try:
         writer.write(b"GET / HTTP/1.1\r\nhost: reviews\r\nconnection: close\r\n\r\n")
         return await reader.read()

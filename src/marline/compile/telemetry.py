@@ -35,6 +35,13 @@ _HANDSHAKE_LOG_LINE: Final = (
     " %DOWNSTREAM_LOCAL_ADDRESS%\n"
 )
 
+_HANDSHAKE_FAILED: Final = (
+    'connection.transport_failure_reason != ""'
+    ' && (xds.filter_chain_name == "" || !connection.transport_failure_reason.startsWith("TLS_error|error"))'
+)
+"""The TLS inspector notes its finding that a connection is no TLS in the same place; that is a fault only where
+no filter chain takes the connection."""
+
 
 class Side(Enum):
     """Which end of a connection a proxy is (the label `reporter`)."""
@@ -107,7 +114,7 @@ def handshake_log() -> Any:
     """The access logger of a listener that terminates TLS: a line for each handshake that failed, with the
     reason (Envoy documentation, "Access logging")."""
     made = _line(_HANDSHAKE_LOG_LINE)
-    failed = cel_pb2.ExpressionFilter(expression='connection.transport_failure_reason != ""')
+    failed = cel_pb2.ExpressionFilter(expression=_HANDSHAKE_FAILED)
     made.filter.extension_filter.name = "envoy.access_loggers.extension_filters.cel"
     made.filter.extension_filter.typed_config.Pack(failed)
     return made
