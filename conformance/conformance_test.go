@@ -15,7 +15,7 @@ import (
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 
-	"marline.dev/marline/conformance/cluster"
+	"marline.io/marline/conformance/cluster"
 )
 
 func TestConformance(t *testing.T) {
@@ -55,9 +55,9 @@ func TestConformance(t *testing.T) {
 	options.Implementation = confv1.Implementation{
 		Organization: "marline",
 		Project:      "marline",
-		URL:          "https://marline.dev",
+		URL:          "https://marline.io",
 		Version:      os.Getenv("MARLINE_VERSION"),
-		Contact:      []string{"https://marline.dev"},
+		Contact:      []string{"https://marline.io"},
 	}
 	options.UsableNetworkAddresses = addresses("127.77.255.1")
 	options.UnusableNetworkAddresses = addresses("192.0.2.1") // TEST-NET-1 (RFC 5737)

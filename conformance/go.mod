@@ -1,4 +1,4 @@
-module marline.dev/marline/conformance
+module marline.io/marline/conformance
 
 go 1.26.0
 

@@ -28,7 +28,7 @@ def statuses(running: Edge, kind: str) -> dict[str, dict[str, Any]]:
     return {ref.name: status for ref, status in running.told() if ref.kind == kind}
 
 
-OURS = "marline.dev/gateway-controller"
+OURS = "marline.io/gateway-controller"
 
 
 @pytest.mark.proves(

@@ -8,7 +8,7 @@ from test_service_entries import asked, at, document
 
 THREE: dict[str, dict[str, object]] = {"a": {}, "b": {}, "c": {}}
 AFFINITY = "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}}"
-PROBED = {"annotations": {"marline.dev/readiness-probed": "true"}}
+PROBED = {"annotations": {"marline.io/readiness-probed": "true"}}
 
 
 @pytest.mark.proves("core.ServiceSpec.sessionAffinity")

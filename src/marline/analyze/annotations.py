@@ -23,7 +23,7 @@ _READ: Final[Mapping[str, tuple[str, ...]]] = {
     DRY_RUN: ("AuthorizationPolicy",),
 }
 """By annotation: the kinds of which it is read."""
-_OURS: Final = (".istio.io", "marline.dev")
+_OURS: Final = (".istio.io", "marline.io")
 
 
 def unread_annotations(snapshot: MeshSnapshot) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from marline.api.resource import Ref, Resource
 from marline.mesh.gateways import CONTROLLERS
 
 CONTROLLER: Final = CONTROLLERS[0]
-NOT_TAKEN: Final = "marline.dev/Programmed"
+NOT_TAKEN: Final = "marline.io/Programmed"
 """Of a route that a proxy rejects, and only then: the specification has no condition for that."""
 Status = dict[str, Any]
 Known = Sequence[Mapping[str, Any]]

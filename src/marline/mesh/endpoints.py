@@ -18,9 +18,9 @@ TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
 NODE_LABEL: Final = "kubernetes.io/hostname"
 """On which node a workload runs, in Kubernetes' own words."""
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
-MANAGED_BY: Final = "marline.dev/managed-by"
+MANAGED_BY: Final = "marline.io/managed-by"
 """Annotation of a `WorkloadEntry` whose life is that of a process: the node that registered it."""
-PROBED_ANNOTATION: Final = "marline.dev/readiness-probed"
+PROBED_ANNOTATION: Final = "marline.io/readiness-probed"
 
 
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:

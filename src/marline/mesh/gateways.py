@@ -18,7 +18,7 @@ from marline.mesh.visibility import age
 
 CLASSES: Final = ("marline", "istio")
 """The names of Gateway classes that need no GatewayClass resource."""
-CONTROLLERS: Final = ("marline.dev/gateway-controller", "istio.io/gateway-controller")
+CONTROLLERS: Final = ("marline.io/gateway-controller", "istio.io/gateway-controller")
 UNPRIVILEGED_OFFSET: Final = 8000
 """Where a gateway that may not bind port 80 or 443 listens instead: 8080, 8443."""
 FIRST_UNPRIVILEGED: Final = 1024

@@ -16,7 +16,7 @@ NODES: Final = "marline:nodes"
 """May read what the mesh is made of, and act for the workloads that are registered to them."""
 NODE_USER: Final = "system:node:"
 """A node's user name begins with it, as in Kubernetes."""
-NODE_LABEL: Final = "marline.dev/node"
+NODE_LABEL: Final = "marline.io/node"
 """Of a WorkloadEntry: the node that it is registered to."""
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,50}[a-z0-9])?")
 

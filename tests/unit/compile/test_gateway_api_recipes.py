@@ -103,5 +103,5 @@ def test_a_gateway_class_decides_who_serves_its_gateways() -> None:
         head = f"{HEAD}kind: GatewayClass\nmetadata: {{name: own}}\n"
         return f"{head}spec: {{controllerName: {controller}}}\n" + GATEWAY.replace("marline", "own")
 
-    assert resources(declared("marline.dev/gateway-controller"))
+    assert resources(declared("marline.io/gateway-controller"))
     assert resources(declared("example.com/other")) == {}

@@ -14,7 +14,7 @@ HEAD = "---\napiVersion: gateway.networking.k8s.io/v1\n"
 CLASS = f"""
 {HEAD}kind: GatewayClass
 metadata: {{name: marline}}
-spec: {{controllerName: marline.dev/gateway-controller}}
+spec: {{controllerName: marline.io/gateway-controller}}
 """
 GATEWAY = f"""
 {HEAD}kind: Gateway
@@ -107,7 +107,7 @@ def test_a_gateway_counts_routes_and_judges_each_listener() -> None:
 )  # fmt: skip
 def test_a_route_is_told_what_became_of_it(text: str, accepted: Any, resolved: Any) -> None:
     (parent,) = told(service("web", 80) + GATEWAY + text)["HTTPRoute"]["parents"]
-    assert parent["controllerName"] == "marline.dev/gateway-controller"
+    assert parent["controllerName"] == "marline.io/gateway-controller"
     assert verdicts(parent["conditions"]) == {"Accepted": accepted, "ResolvedRefs": resolved}
 
 

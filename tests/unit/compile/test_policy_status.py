@@ -52,7 +52,7 @@ def condition(snapshot: MeshSnapshot, name: str = "own", kind: str = "RateLimitP
     status = policy_status(snapshot, found, "now")
     assert status is not None
     (ancestor,) = status["ancestors"]
-    assert ancestor["controllerName"] == "marline.dev/gateway-controller"
+    assert ancestor["controllerName"] == "marline.io/gateway-controller"
     (made,) = ancestor["conditions"]
     assert made["type"] == "Accepted"
     return dict(made)

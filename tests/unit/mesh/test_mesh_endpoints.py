@@ -57,7 +57,7 @@ def test_an_endpoint_carries_its_identity_and_labels() -> None:
 def test_a_probed_workload_waits_for_its_first_success(
     probed: bool, status: dict[str, Any], ready: bool
 ) -> None:
-    annotations = {"marline.dev/readiness-probed": "true"} if probed else {}
+    annotations = {"marline.io/readiness-probed": "true"} if probed else {}
     snapshot = mesh(service("reviews"), workload("reviews", status=status, annotations=annotations))
     assert bool(reached(snapshot)) is ready
 

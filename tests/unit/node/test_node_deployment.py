@@ -47,7 +47,7 @@ def test_a_proxy_has_the_gateways_name_in_a_label_and_an_address_of_its_own() ->
 
 def test_only_gateways_of_our_classes_get_one() -> None:
     of_others = CLASS % ("marline", "example.com/other")
-    ours = "---" + CLASS % ("own", "marline.dev/gateway-controller")
+    ours = "---" + CLASS % ("own", "marline.io/gateway-controller")
     assert names(gateway("a") + gateway("b", "istio") + gateway("c", "nginx")) == ["a-marline", "b-istio"]
     assert names(of_others + ours + gateway("a") + gateway("d", "own")) == ["d-own"]
 

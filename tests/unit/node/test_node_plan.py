@@ -127,7 +127,7 @@ def test_its_entry_says_where_peers_connect(place: Place, address: str, ports: d
         "metadata": {
             "name": "reviews-v2-abcde",
             "namespace": "books",
-            "annotations": {"marline.dev/managed-by": "laptop", "marline.dev/readiness-probed": "true"},
+            "annotations": {"marline.io/managed-by": "laptop", "marline.io/readiness-probed": "true"},
         },
         "spec": {
             "address": address,

@@ -33,14 +33,14 @@ def entry(**spec: Any) -> dict[str, Any]:
         "metadata": {
             "name": "web-abcde",
             "namespace": "shop",
-            "annotations": {"marline.dev/managed-by": "laptop"},
+            "annotations": {"marline.io/managed-by": "laptop"},
         },
         "spec": {"address": "127.0.0.1", "labels": {"app": "web"}, **spec},
     }
 
 
 def service(*ports: int, ours: bool = True) -> dict[str, Any]:
-    annotations = {"marline.dev/managed-by": "laptop"} if ours else {}
+    annotations = {"marline.io/managed-by": "laptop"} if ours else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",

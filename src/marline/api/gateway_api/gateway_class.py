@@ -31,7 +31,7 @@ def validate(resource: Resource[GatewayClassSpec], faults: Faults) -> None:
     spec = resource.spec
     if len(spec.controller_name) > 253 or not _CONTROLLER.fullmatch(spec.controller_name):
         faults.at("controllerName").add(
-            f"{spec.controller_name!r} is not DOMAIN/PATH, such as marline.dev/gateway-controller"
+            f"{spec.controller_name!r} is not DOMAIN/PATH, such as marline.io/gateway-controller"
         )
     if spec.description is not None and len(spec.description) > 64:
         faults.at("description").add("is longer than 64 characters")

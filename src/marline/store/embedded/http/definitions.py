@@ -17,7 +17,7 @@ GROUP: Final = "apiextensions.k8s.io"
 VERSION: Final = "v1"
 PLURAL: Final = "customresourcedefinitions"
 KIND: Final = "CustomResourceDefinition"
-_SUFFIXES: Final = (".istio.io", ".marline.dev", GATEWAY_API)
+_SUFFIXES: Final = (".istio.io", ".marline.io", GATEWAY_API)
 _MADE_AT: Final = "2026-01-01T00:00:00Z"
 """They have no time of their own, and clients expect one."""
 _COLUMN: Final = {"type": "string", "format": "", "priority": 0}
