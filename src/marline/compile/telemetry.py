@@ -39,8 +39,8 @@ _HANDSHAKE_FAILED: Final = (
     'connection.transport_failure_reason != ""'
     ' && (xds.filter_chain_name == "" || !connection.transport_failure_reason.startsWith("TLS_error|error"))'
 )
-"""The TLS inspector notes its finding that a connection is no TLS in the same place; that is a fault only where
-no filter chain takes the connection."""
+"""The TLS inspector notes in the same place that a connection is no TLS; that is a fault only where no filter
+chain takes the connection."""
 
 
 class Side(Enum):
