@@ -8,6 +8,7 @@ from typing import Final
 import click
 import msgspec
 
+from marline.cli.audit_matches import never_matched
 from marline.cli.authz_question import caller_of, request_of, service_of
 from marline.cli.completing import complete_workload
 from marline.cli.envoy_dump import ask_dump
@@ -71,6 +72,8 @@ def report() -> None:
     denied. --method and --path ask about one; `marline authz check` about one with all that it brings.
     """
 
+
+report.add_command(never_matched)
 
 _method = click.option("--method", help="Ask about one request: its method (default: GET).")
 _path = click.option("--path", help="Ask about one request: its path (default: /).")

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import ClientSession
 
 from marline.control_plane.endpoints import endpoints
+from marline.control_plane.policy_watch import PolicyWatch
 from marline.control_plane.request_log import RequestLog
 from marline.control_plane.wasm_modules import WasmModules
 from marline.controllers.authority import AuthorityLoop
@@ -239,7 +240,7 @@ async def run(home: Home, config: MeshConfig) -> None:
         followed = asyncio.Event()
         loops = (
             plane.follow(followed), authority.run(), warnings.run(), federation.run(), requests.run(),
-            *plane.loops(),
+            PolicyWatch(home, plane.hub).run(followed), *plane.loops(),
         )  # fmt: skip
         background = [asyncio.create_task(loop) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in background])

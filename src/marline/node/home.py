@@ -144,6 +144,11 @@ class Home:
         return self.requests / "spool"
 
     @property
+    def policy_matches(self) -> Path:
+        """When rules of AuthorizationPolicies have last matched."""
+        return self.data / "policy-matches.json"
+
+    @property
     def run(self) -> Path:
         return self.path / "run"
 
