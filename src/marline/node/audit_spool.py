@@ -19,6 +19,7 @@ def take(home: Home, directory: Path, state: str = "open") -> Path | None:
     with contextlib.suppress(FileNotFoundError):
         if file.stat().st_size:
             home.request_spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.chmod(0o600)
             return file.rename(home.request_spool / f"{time.time_ns():020d}-{directory.name}.{state}")
     return None
 

@@ -114,6 +114,13 @@ DOCUMENTS: Final = """
 {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: tried, namespace: default,
   annotations: {istio.io/dry-run: "true"}}, spec: {rules: [{from: [{source: {namespaces: [other]}}]}]}}
 ---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: watched, namespace: default},
+ spec: {action: AUDIT, rules: [{}]}}
+---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: watched, namespace: default,
+  annotations: {audit.marline.io/sample: "10", audit.marline.io/headers: x-user}},
+ spec: {action: AUDIT, rules: [{}]}}
+---
 {apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: all, namespace: istio-system},
  spec: {rules: [{from: [{source: {principals: ["*"]}}]}]}}
 ---

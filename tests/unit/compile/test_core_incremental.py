@@ -161,6 +161,9 @@ def test_the_order_in_which_resources_come_does_not_matter(order: list[int], cut
         *arrivals(("AuthorizationPolicy", "default", "asking"), ("Service", "other", "db")),
     ]
 )
+@example(
+    [[(PLACES["AuthorizationPolicy", "default", "watched"] - back, True)] for back in (1, 0)],
+)
 def test_following_changes_gives_what_starting_anew_gives(changes: list[list[tuple[int, bool]]]) -> None:
     state: dict[Ref, Resource[Any]] = {}
     snapshot, _ = advance(empty(MeshSettings()), ChangeSet((), (), "0"))

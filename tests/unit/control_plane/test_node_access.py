@@ -170,7 +170,7 @@ async def test_other_identities_are_not_for_a_node(api: Api) -> None:
     await api.register("other", "edge-2", "payments")
     await api.register("unbound", "", "ratings")
     for account, namespace in (("payments", "default"), ("ratings", "default"), ("reviews", "shop")):
-        with pytest.raises(Forbidden, match=r"marline\.dev/node: edge-1"):
+        with pytest.raises(Forbidden, match=r"marline\.io/node: edge-1"):
             await api.sign(api.client("system:node:edge-1", "marline:nodes"), account, namespace)
     with pytest.raises(Forbidden, match="its name is not system:node:<name>"):
         await api.sign(api.client("edge-1", "marline:nodes"))
