@@ -33,8 +33,8 @@ POLICIES = (
         CHOSEN, headers="X-User", redact_headers="authorization,x-none", parameters="page",
         redact_parameters="token,code",
     ),
-    audit(BOTH, "few", sample="0.0001"),
-    audit(BOTH, "all"),
+    audit(BOTH, "a-few", sample="0.0001"),
+    audit(BOTH, "b-all"),
     audit(PASSING),
     policy(PASSING, "ALLOW", OF_WEB),
 )  # fmt: skip
@@ -94,9 +94,9 @@ async def _only_what_is_listed(mesh: AuthorizedMesh) -> None:
 async def _every_policy_samples_for_itself(mesh: AuthorizedMesh) -> None:
     assert await status(mesh, BOTH, WEB) == 200
     both = await mesh.audited(6)
-    assert [record.rule for record in both if "p3" in record.rule or "policy[all]" in record.rule] == [
-        "ns[shop]-policy[all]-rule[0]"
-    ]
+    assert [
+        record.rule for record in both if "policy[a-few]" in record.rule or "policy[b-all]" in record.rule
+    ] == ["ns[shop]-policy[b-all]-rule[0]"]
     connection = await mesh.connect(mesh.ports[SAMPLED][0], WEB, "reviews.mesh.marline")
     for _ in range(REQUESTS):
         assert (await connection.request(request_text("/")))[0] == 200

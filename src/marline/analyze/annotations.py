@@ -7,6 +7,7 @@ from marline.analyze.findings import MISPLACED_ANNOTATION, UNKNOWN_ANNOTATION, F
 from marline.analyze.names import did_you_mean
 from marline.api.registry import KINDS
 from marline.api.security.authorization_policy import DRY_RUN
+from marline.api.security.recorded import KEYS as RECORDED
 from marline.mesh.endpoints import MANAGED_BY, PROBED_ANNOTATION
 from marline.mesh.services import EXPORT_TO_ANNOTATION
 from marline.mesh.snapshot import MeshSnapshot
@@ -21,6 +22,7 @@ _READ: Final[Mapping[str, tuple[str, ...]]] = {
     MANAGED_BY: ("Service", "WorkloadEntry"),
     PROBED_ANNOTATION: ("WorkloadEntry",),
     DRY_RUN: ("AuthorizationPolicy",),
+    **dict.fromkeys(RECORDED, ("AuthorizationPolicy",)),
 }
 """By annotation: the kinds of which it is read."""
 _OURS: Final = (".istio.io", "marline.io")

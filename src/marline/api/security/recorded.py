@@ -18,7 +18,7 @@ REDACTED_HEADERS: Final = f"{PREFIX}redact-headers"
 PARAMETERS: Final = f"{PREFIX}parameters"
 REDACTED_PARAMETERS: Final = f"{PREFIX}redact-parameters"
 ALL: Final = 1_000_000
-_KEYS: Final = (SAMPLE, HEADERS, REDACTED_HEADERS, PARAMETERS, REDACTED_PARAMETERS)
+KEYS: Final = (SAMPLE, HEADERS, REDACTED_HEADERS, PARAMETERS, REDACTED_PARAMETERS)
 _LISTED: Final = 32
 _PERCENT: Final = re.compile(r"(?:100|[0-9]{1,2})(?:\.[0-9]{1,4})?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
@@ -58,9 +58,9 @@ def validate_recorded(resource: Resource[Any], *, audits: bool, faults: Faults) 
     """`faults`: of the annotations."""
     given = resource.metadata.annotations
     for key in given:
-        if key.startswith(PREFIX) and key not in _KEYS:
+        if key.startswith(PREFIX) and key not in KEYS:
             faults.key(key).add(
-                f"is not known; expected one of {', '.join(_KEYS)}", suggestion=nearest(key, _KEYS)
+                f"is not known; expected one of {', '.join(KEYS)}", suggestion=nearest(key, KEYS)
             )
         elif key.startswith(PREFIX) and not audits:
             faults.key(key).unsupported("is not acted on: only a policy with action AUDIT leaves records")
