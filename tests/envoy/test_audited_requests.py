@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from authorized_mesh import PATIENCE, AuthorizedMesh, authorized, request_text
+from authorized_mesh import PATIENCE, AuthorizedMesh, authorized, authorized_gateways, request_text
 from test_authorization_policies import ADMIN, OF_WEB, WEB, echoes, policy, status
 
 from marline.compile.authorization_logs import AUDIT_FILE
@@ -47,6 +47,16 @@ async def test_records_say_who_called_what_and_what_became_of_it() -> None:
         await _only_what_is_listed(mesh)
         await _every_policy_samples_for_itself(mesh)
         await _readers_cannot_hold_it_up(mesh)
+
+
+async def test_gateways_leave_records_too() -> None:
+    async with authorized_gateways(1, (audit(0), policy(0, "DENY", ADMIN))) as mesh:
+        assert await status(mesh, 0, WEB, "/a") == 200
+        assert await status(mesh, 0, WEB, "/admin") == 403
+        passed, refused = await mesh.audited(2)
+    assert (passed.source, passed.path, passed.status) == (f"spiffe://{WEB}", "/a", 200)
+    assert passed.destination == "spiffe://cluster.local/ns/shop/sa/default"
+    assert (refused.status, refused.decided_by) == (403, "ns[shop]-policy[p0-deny]-rule[0]")
 
 
 async def records(mesh: AuthorizedMesh, count: int, policy_name: str) -> list[RequestEntry]:
