@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from marline.mesh.model import Capture, Proxy, Role, Workload
-from marline.node.envoy import AdminError, EnvoyRunner
+from marline.node.envoy import EnvoyRunner
+from marline.node.errors import AdminError
 from marline.node.home import Home
 from marline.node.proxy_settings import FromStore
 from marline.store.embedded.store import EmbeddedStore

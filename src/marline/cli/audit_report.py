@@ -23,7 +23,7 @@ from marline.explain.request import Request
 from marline.explain.sample_requests import sample_requests
 from marline.mesh.endpoints import spiffe_id
 from marline.mesh.model import Port, Service
-from marline.node.envoy import Admin
+from marline.node.admin import Admin
 from marline.node.home import Home
 from marline.store.spans import human_duration
 

@@ -13,7 +13,8 @@ from marline.cli.explain_mesh import KnownMesh, running_mesh
 from marline.cli.mesh import running_workloads
 from marline.cli.output import Column, emit
 from marline.mesh.workload_policies import policies_for
-from marline.node.envoy import Admin, AdminError
+from marline.node.admin import Admin
+from marline.node.errors import AdminError
 from marline.node.home import Home
 from marline.node.workload import WorkloadStatus
 from marline.telemetry.policy_hits import PATH, RuleId, policy_hits

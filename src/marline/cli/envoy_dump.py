@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from marline.node.envoy import Admin, AdminError
+from marline.node.admin import Admin
+from marline.node.errors import AdminError
 
 Object = Mapping[str, Any]
 

@@ -32,8 +32,8 @@ from marline.explain.steps import Explanation, Fate
 from marline.explain.target import MalformedTarget, Target, parse_target
 from marline.explain.view import CompiledView
 from marline.mesh.model import Proxy
-from marline.node.envoy import Admin, AdminError
-from marline.node.errors import NotRunning
+from marline.node.admin import Admin
+from marline.node.errors import AdminError, NotRunning
 from marline.node.home import Home
 
 _CODES = {

@@ -8,8 +8,7 @@ from marline.api.errors import InvalidResource
 from marline.cli.exits import ExitCode
 from marline.cli.options import Settings
 from marline.identity.errors import IdentityError
-from marline.node.envoy import AdminError
-from marline.node.errors import NodeError, NotRunning
+from marline.node.errors import AdminError, NodeError, NotRunning
 from marline.store.interface import Conflict, NotFound, StoreError
 
 _EXPECTED = (NodeError, StoreError, InvalidResource, AdminError, IdentityError)

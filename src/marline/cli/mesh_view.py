@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from marline.cli.mesh import connected_proxies, open_api
+from marline.node.admin import Admin
 from marline.node.control import NodeClient
-from marline.node.envoy import Admin, AdminError
-from marline.node.errors import NotRunning
+from marline.node.errors import AdminError, NotRunning
 from marline.node.home import Home
 from marline.node.records import recorded
 from marline.node.workload import WorkloadStatus

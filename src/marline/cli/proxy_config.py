@@ -14,7 +14,7 @@ from marline.cli.mesh import running_workloads
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, WIDE, YAML, Column, dump, emit, grid, output_option
 from marline.cli.workloads import choose_workload
-from marline.node.envoy import Admin
+from marline.node.admin import Admin
 from marline.node.home import Home
 
 Answer = TypeVar("Answer")

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from marline.node.envoy import Admin, AdminError
+from marline.node.admin import Admin
+from marline.node.errors import AdminError
 from marline.node.home import Home, write_private
 from marline.node.records import recorded
 from marline.node.workload import WorkloadStatus

@@ -10,7 +10,8 @@ from typing import Final
 
 from marline.compile.authorization_logs import AUDIT_FILE
 from marline.node import audit_spool
-from marline.node.envoy import Admin, AdminError
+from marline.node.admin import Admin
+from marline.node.errors import AdminError
 from marline.node.home import Home, MeshConfig, WorkloadDirectory
 from marline.store.audit.anchors import REQUESTS
 from marline.store.audit.intake import Intake

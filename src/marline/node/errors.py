@@ -87,3 +87,7 @@ class AgentRefused(NodeError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class AdminError(Exception):
+    """Envoy's admin socket did not answer."""

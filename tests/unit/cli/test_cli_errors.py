@@ -8,8 +8,7 @@ from marline.api.resource import Ref
 from marline.cli.exits import ExitCode
 from marline.cli.failures import exit_code, explain, report
 from marline.cli.options import Settings
-from marline.node.envoy import AdminError
-from marline.node.errors import AgentRefused, NotRunning
+from marline.node.errors import AdminError, AgentRefused, NotRunning
 from marline.store.interface import Conflict, NotFound, Unavailable
 
 REVIEWS = Ref("networking.istio.io", "VirtualService", "default", "reviews")
