@@ -20,7 +20,7 @@ from marline.compile.units import (
     Unit,
 )
 from marline.explain.accepting import accepted
-from marline.explain.admission import admissions, servers
+from marline.explain.admission import Pair, Server, admissions, servers
 from marline.explain.arrival import Peers
 from marline.explain.covering import place_text, shadows
 from marline.explain.origin import Place, route_place
@@ -43,10 +43,6 @@ class Consequence(Said, frozen=True):
     """For whom, as `namespace/name`; none: for all."""
 
 
-_Pair = tuple[str, str]
-"""The kind and the text of a consequence."""
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """The mesh before and after, and what lies between."""
@@ -61,19 +57,27 @@ def consequences(step: Step, proxies: Iterable[Proxy]) -> tuple[Consequence, ...
     """Of a change, for those who are connected."""
     everyone = tuple(proxies)
     inquiry = _Inquiry(step, Peers.of(everyone))
-    found: dict[_Pair, list[str]] = {}
+    found: dict[Pair, list[str]] = {}
+    touched: list[Server] = []
     for proxy in everyone:
-        workload = proxy.workloads[0]
-        for said in dict.fromkeys(inquiry.about(proxy)):
+        workload, wanted = proxy.workloads[0], looked_at(step, proxy)
+        served = [
+            server
+            for unit in wanted
+            if isinstance(unit, InboundUnit)
+            for server in servers(step.before, step.after, proxy, unit)
+        ]
+        for said in dict.fromkeys((*inquiry.about(proxy, wanted), *_accepted(proxy, served))):
             found.setdefault(said, []).append(f"{workload.namespace}/{workload.name}")
-    for said, names in _admitted(step, everyone).items():
+        touched += served
+    for said, names in _admitted(step, touched, everyone).items():
         found.setdefault(said, []).extend(names)
     general = [Consequence("shadowed", text) for text in _hidden_rules(step)]
     made = [Consequence(kind, text, tuple(names)) for (kind, text), names in found.items()]
     return tuple(sorted([*general, *made], key=lambda item: (_ORDER.index(item.kind), item.text)))
 
 
-def _admitted(step: Step, proxies: Sequence[Proxy]) -> dict[_Pair, list[str]]:
+def _admitted(step: Step, touched: Iterable[Server], proxies: Sequence[Proxy]) -> dict[Pair, list[str]]:
     """Whom policies let in, or keep out."""
     policies = [
         resource
@@ -81,13 +85,6 @@ def _admitted(step: Step, proxies: Sequence[Proxy]) -> dict[_Pair, list[str]]:
         for resource in (step.before.resource(ref), step.after.resource(ref))
         if resource is not None
     ]
-    touched = (
-        server
-        for proxy in proxies
-        for unit in affected(step.after, proxy, step.impact)
-        if isinstance(unit, InboundUnit)
-        for server in servers(step.before, step.after, proxy, unit)
-    )
     return admissions(step.after, policies, touched, proxies)
 
 
@@ -111,7 +108,7 @@ class _Seen:
     """Units of other hosts, to which routes lead."""
     given: tuple[Any, ...]
     """What these consist of, before and after."""
-    said: tuple[_Pair, ...]
+    said: tuple[Pair, ...]
 
 
 @dataclass(slots=True)
@@ -122,17 +119,14 @@ class _Inquiry:
     peers: Peers
     _seen: dict[Any, list[_Seen]] = field(default_factory=dict)
 
-    def about(self, proxy: Proxy) -> Iterator[_Pair]:
-        wanted = looked_at(self.step, proxy)
+    def about(self, proxy: Proxy, wanted: Sequence[Unit]) -> Iterator[Pair]:
+        """What is different in what a proxy sends."""
         shared = [unit for unit in wanted if isinstance(unit, (HostUnit, EndpointsUnit))]
         yield from self._shared(proxy, shared)
         own = [unit for unit in wanted if not isinstance(unit, (HostUnit, EndpointsUnit, InboundUnit))]
         yield from self._follow(self._views(proxy, own))
-        for unit in wanted:
-            if isinstance(unit, InboundUnit):
-                yield from _accepted(self.step, proxy, unit)
 
-    def _shared(self, proxy: Proxy, units: Sequence[Unit]) -> tuple[_Pair, ...]:
+    def _shared(self, proxy: Proxy, units: Sequence[Unit]) -> tuple[Pair, ...]:
         views = self._views(proxy, units)
         same = (_without_route(self.step.after, proxy), *(view.given(units) for view in views))
         known = self._seen.setdefault(same, [])
@@ -148,7 +142,7 @@ class _Inquiry:
         step = self.step
         return CompiledView.of(step.before, proxy, units), CompiledView.of(step.after, proxy, units)
 
-    def _follow(self, views: tuple[CompiledView, CompiledView]) -> Iterator[_Pair]:
+    def _follow(self, views: tuple[CompiledView, CompiledView]) -> Iterator[Pair]:
         before, after = views
         without = _without_route(after.snapshot, after.proxy)
         yield from _reached(reach(before, self.peers), reach(after, self.peers), without)
@@ -262,11 +256,11 @@ def _facts(cluster: Any, view: CompiledView) -> tuple[int | None, list[str]]:
     return len(found), sorted({_WORDS[item.security.kind] for item in found})
 
 
-def _accepted(step: Step, proxy: Proxy, unit: InboundUnit) -> Iterator[tuple[str, str]]:
-    workload = proxy.workloads[unit.workload]
-    for port in workload.inbound:
-        old = accepted(CompiledView.of(step.before, proxy, (unit,)), proxy, port)
-        new = accepted(CompiledView.of(step.after, proxy, (unit,)), proxy, port)
+def _accepted(proxy: Proxy, served: Iterable[Server]) -> Iterator[Pair]:
+    """What is different in the connections that a proxy takes."""
+    for server in served:
+        workload, port = server.workload, server.port
+        old, new = accepted(server.before, proxy, port), accepted(server.after, proxy, port)
         if old != new:
             words = [
                 " and ".join(sorted(_WORDS[kind] for kind in kinds)) or "nothing" for kinds in (old, new)

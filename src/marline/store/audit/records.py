@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from marline.store.managed_fields import LAST_APPLIED
+
 GENESIS: Final = "0" * 64
 """What the first record of all has as `previous`."""
 REDACTED: Final = "(redacted)"
@@ -19,8 +21,6 @@ _HASH: Final = re.compile(rb',"hash":"([0-9a-f]{64})"}')
 _HASH_LENGTH: Final = len(',"hash":""}') + 64
 _OF_SERVER: Final = frozenset({"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"})
 """Of the metadata: what the server keeps, and says nothing about what somebody wanted."""
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-"""A copy of the object in an annotation, the values of Secrets among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,10 @@ def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) ->
 
 
 def _shown(obj: Mapping[str, Any]) -> dict[str, Any]:
+    # The annotation is a copy of the object, the values of Secrets among it.
     metadata = {key: value for key, value in obj.get("metadata", {}).items() if key not in _OF_SERVER}
     annotations = {
-        key: value for key, value in (metadata.get("annotations") or {}).items() if key != _LAST_APPLIED
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key != LAST_APPLIED
     }
     metadata.pop("annotations", None)
     return {**obj, "metadata": metadata | ({"annotations": annotations} if annotations else {})}

@@ -137,6 +137,14 @@ class State:
     def resource_version(self) -> int:
         return self.history.last
 
+    def changes_since(self, rv: int) -> list[Event] | None:
+        """What is new for a reader who has followed up to a version; None: not all of it is known any more,
+        and the reader has to look at everything."""
+        try:
+            return self.history.after(rv)
+        except Expired:
+            return None
+
     def put(self, transaction: Transaction, ref: Ref, obj: dict[str, Any]) -> Stored:
         """Store `obj`, which then belongs to the state; its resourceVersion is set here."""
         stored = Stored(ref, self._stamp(obj), obj)

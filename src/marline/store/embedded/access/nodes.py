@@ -13,7 +13,7 @@ from marline.store.embedded.access.policy import Policy
 from marline.store.embedded.credentials import User
 from marline.store.embedded.index import Stored
 from marline.store.embedded.state import State
-from marline.store.interface import Expired, Forbidden
+from marline.store.interface import Forbidden
 from marline.store.tokens import ADMINS, NODE_LABEL, NODE_USER, NODES
 
 WORKLOAD_ENTRY: Final = ("networking.istio.io", "WorkloadEntry")
@@ -38,11 +38,8 @@ class Registrations:
         return (node, namespace, service_account) in self._counts
 
     def _catch_up(self) -> None:
-        if self._position == self._state.resource_version:
-            return
-        try:
-            events = self._state.history.after(self._position)
-        except Expired:
+        events = self._state.changes_since(self._position)
+        if events is None:
             self._load()
             return
         self._position = self._state.resource_version

@@ -24,7 +24,6 @@ from marline.store.embedded.access.rules import ALL, ALL_PATHS, allows
 from marline.store.embedded.credentials import User
 from marline.store.embedded.index import Stored
 from marline.store.embedded.state import State
-from marline.store.interface import Expired
 from marline.store.tokens import ADMINS
 
 BINDINGS: Final = ("RoleBinding", "ClusterRoleBinding")
@@ -87,11 +86,8 @@ class Policy:
                 yield from grants.values()
 
     def catch_up(self) -> None:
-        if self._position == self._state.resource_version:
-            return
-        try:
-            events = self._state.history.after(self._position)
-        except Expired:
+        events = self._state.changes_since(self._position)
+        if events is None:
             self._load()
             return
         self._position = self._state.resource_version
