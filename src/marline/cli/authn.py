@@ -9,12 +9,11 @@ from typing import Final
 import click
 import msgspec
 
-from marline.cli.batch import make_batch
 from marline.cli.completing import complete_workload
-from marline.cli.described_mesh import described_mesh, read_application
+from marline.cli.described_mesh import application_option, mesh_of_files
 from marline.cli.exits import Missing
 from marline.cli.explain_mesh import KnownMesh, located, proxies_called, running_mesh
-from marline.cli.files import file_option, read_files, recursive_option
+from marline.cli.files import file_option, recursive_option
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, YAML, Column, bad, doubtful, emit, good, output_option
 from marline.explain.authentication import Link, links
@@ -29,11 +28,7 @@ _SENT: Final = {"mtls": "mutual TLS", "tls": "TLS", "plain": "plain text"}
 @click.argument("service", required=False)
 @file_option
 @recursive_option
-@click.option(
-    "-a", "--application", "applications", multiple=True, metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An application file, whose workloads are taken to be ready; nothing has to run.",
-)  # fmt: skip
+@application_option
 @output_option(TABLE, JSON, YAML)
 @mesh_options
 @click.pass_obj
@@ -54,8 +49,7 @@ def command(
     servers that are told the same; json and yaml have one entry for each pair of workloads.
     """
     if files or applications:
-        batch = make_batch(read_files(files, recursive=recursive), None) if files else []
-        mesh = asyncio.run(described_mesh(batch, map(read_application, applications)))
+        mesh = asyncio.run(mesh_of_files(files, applications, recursive=recursive))
     else:
         mesh = asyncio.run(running_mesh(settings.home))
     clients = proxies_called(mesh, client) if client else mesh.proxies

@@ -9,13 +9,15 @@ from typing import Any, Final
 import click
 import msgspec
 
-from marline.cli.authz_question import caller_of, header_pairs, mesh_of_files, request_of, service_of
+from marline.cli.authz_question import caller_of, request_of, service_of
 from marline.cli.completing import complete_workload
+from marline.cli.described_mesh import application_option, mesh_of_files
 from marline.cli.exits import ExitCode
 from marline.cli.explain_mesh import KnownMesh, lines_of, located, running_mesh
 from marline.cli.files import file_option, recursive_option
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, YAML, bad, doubtful, dump, good, output_option
+from marline.cli.request_headers import header_option, header_pairs
 from marline.explain.access import ALLOWED, ASKED, DENIED, UNKNOWN, Access, accesses, worst
 from marline.explain.arrival import Peers
 
@@ -29,21 +31,13 @@ _SHOWN: Final = {
     ALLOWED: good("allowed"), DENIED: bad("denied"), ASKED: doubtful("asked"), UNKNOWN: doubtful("unknown"),
 }  # fmt: skip
 
-application_option = click.option(
-    "-a", "--application", "applications", multiple=True, metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An application file, whose workloads are taken to be ready; nothing has to run.",
-)  # fmt: skip
-
 
 @click.command(name="check")
 @click.argument("source", metavar="SRC", shell_complete=complete_workload)
 @click.argument("destination", metavar="DST")
 @click.argument("method", metavar="[METHOD]", required=False, default="GET")
 @click.argument("path", metavar="[PATH]", required=False)
-@click.option(
-    "-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header of the request."
-)
+@header_option
 @click.option("--port", type=click.IntRange(1, 65535), help="Of DST; by default its first one.")
 @click.option("--claims", metavar="JSON", help="The claims of a valid token that the request brings.")
 @click.option("--ip", default="", metavar="ADDRESS", help="Where SRC calls from.")

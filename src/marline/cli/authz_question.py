@@ -1,17 +1,11 @@
 """Who asks for what, in `marline authz`: callers and services as a user names them."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Final
 
-import click
-
 from marline.api.faults import nearest
-from marline.cli.batch import make_batch
-from marline.cli.described_mesh import described_mesh, read_application
 from marline.cli.exits import Failed, Missing
 from marline.cli.explain_mesh import KnownMesh, proxies_called
-from marline.cli.files import read_files
 from marline.compile.routes import carries_http
 from marline.explain.access import Caller
 from marline.explain.request import Request, headers_of
@@ -22,14 +16,6 @@ from marline.mesh.model import Port, Service
 ANYONE: Final = "anyone"
 """A caller without identity: outside the mesh, or a process that calls in plain text."""
 _SPIFFE: Final = "spiffe://"
-
-
-async def mesh_of_files(
-    files: tuple[Path, ...], applications: tuple[Path, ...], *, recursive: bool
-) -> KnownMesh:
-    """Raises `Failed` and `InvalidResource`."""
-    batch = make_batch(read_files(files, recursive=recursive), None) if files else []
-    return await described_mesh(batch, map(read_application, applications))
 
 
 def caller_of(mesh: KnownMesh, name: str, address: str = "") -> Caller:
@@ -80,14 +66,3 @@ def request_of(
     host = next((value for name, value in pairs if name == "host"), f"{service.hostname}:{port.number}")
     others = tuple(item for item in pairs if item[0] != "host")
     return Request(host, method.upper(), path, "http", others)
-
-
-def header_pairs(headers: Sequence[str]) -> list[tuple[str, str]]:
-    """`NAME:VALUE`, as `-H` takes them. Raises `click.UsageError`."""
-    found = []
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            raise click.UsageError(f"{header!r} is no header; expected NAME:VALUE")
-        found.append((name.strip(), value.strip()))
-    return found

@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import click
 
 from marline.cli.authz_cases import ReadCase, read_cases
-from marline.cli.authz_check import application_option, with_lines
-from marline.cli.authz_question import caller_of, mesh_of_files, request_of, service_of
+from marline.cli.authz_check import with_lines
+from marline.cli.authz_question import caller_of, request_of, service_of
+from marline.cli.described_mesh import application_option, mesh_of_files
 from marline.cli.exits import ExitCode, Failed, Missing
 from marline.cli.explain_mesh import KnownMesh, running_mesh
 from marline.cli.files import file_option, recursive_option

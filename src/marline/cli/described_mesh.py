@@ -1,4 +1,4 @@
-"""A mesh of nothing but files: `explain` answers about it without any that runs."""
+"""A mesh of nothing but files: `explain`, `authn` and `authz` answer about it without any that runs."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -8,12 +8,15 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
+import click
+
 from marline.api.errors import InvalidResource
 from marline.api.networking.workload_entry import WorkloadEntrySpec
 from marline.api.resource import Ref, Resource
-from marline.cli.batch import Item
+from marline.cli.batch import Item, make_batch
 from marline.cli.exits import Failed
 from marline.cli.explain_mesh import KnownMesh, read_snapshot
+from marline.cli.files import read_files
 from marline.mesh.endpoints import entry_labels
 from marline.mesh.model import Capture, MeshSettings, Proxy, Role, Workload, labels_of
 from marline.node.application import Application, parse
@@ -26,6 +29,20 @@ _WORKLOAD_ENTRY: Final = ("networking.istio.io", "WorkloadEntry")
 _NODE: Final = "described"
 _FIRST_ADDRESS: Final = IPv4Address("198.18.0.1")
 """Addresses that are nobody's (RFC 2544), for workloads that do not run."""
+
+application_option = click.option(
+    "-a", "--application", "applications", multiple=True, metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An application file, whose workloads are taken to be ready; nothing has to run.",
+)  # fmt: skip
+
+
+async def mesh_of_files(
+    files: tuple[Path, ...], applications: tuple[Path, ...], *, recursive: bool
+) -> KnownMesh:
+    """As `-f` and `-a` name them. Raises `Failed` and `InvalidResource`."""
+    batch = make_batch(read_files(files, recursive=recursive), None) if files else []
+    return await described_mesh(batch, map(read_application, applications))
 
 
 def read_application(file: Path) -> Application:

@@ -9,9 +9,8 @@ import msgspec
 
 from marline.api.documents import Document
 from marline.api.resource import Ref
-from marline.cli.batch import make_batch
 from marline.cli.completing import complete_workload
-from marline.cli.described_mesh import described_mesh, imagined_proxy, read_application
+from marline.cli.described_mesh import application_option, imagined_proxy, mesh_of_files
 from marline.cli.envoy_dump import ask_json
 from marline.cli.envoy_endpoints import endpoint_rows
 from marline.cli.exits import ExitCode
@@ -22,10 +21,11 @@ from marline.cli.explain_mesh import (
     running_mesh,
 )
 from marline.cli.explain_text import render
-from marline.cli.files import file_option, read_files, recursive_option
+from marline.cli.files import file_option, recursive_option
 from marline.cli.mesh import running_workloads
 from marline.cli.options import Settings, mesh_options
 from marline.cli.output import JSON, TABLE, YAML, dump, output_option
+from marline.cli.request_headers import header_option, header_pairs
 from marline.explain.delivery import Observed
 from marline.explain.journey import explain
 from marline.explain.steps import Explanation, Fate
@@ -48,16 +48,10 @@ _CODES = {
 @click.argument("destination", metavar="DST")
 @click.argument("method", metavar="[METHOD]", required=False, default="GET")
 @click.argument("path", metavar="[PATH]", required=False)
-@click.option(
-    "-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header of the request."
-)
+@header_option
 @file_option
 @recursive_option
-@click.option(
-    "-a", "--application", "applications", multiple=True, metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An application file, whose workloads are taken to be ready; nothing has to run.",
-)  # fmt: skip
+@application_option
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of SRC, with --filename.")
 @click.option(
     "-l", "--labels", default="", metavar="LABELS", help="Of SRC, with --filename: app=web,version=v1."
@@ -93,8 +87,7 @@ def command(
     """
     target = _target(destination, method, path, headers)
     if files or applications:
-        batch = make_batch(read_files(files, recursive=recursive), None) if files else []
-        mesh = asyncio.run(described_mesh(batch, map(read_application, applications)))
+        mesh = asyncio.run(mesh_of_files(files, applications, recursive=recursive))
         if applications and not labels and not gateway:
             proxy = choose_proxy(mesh, source)
         else:
@@ -124,14 +117,9 @@ def _target(destination: str, method: str, path: str | None, headers: Sequence[s
     """Raises `click.UsageError`."""
     if method.startswith("/") and path is None:
         method, path = "GET", method
-    pairs = []
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            raise click.UsageError(f"{header!r} is no header; expected NAME:VALUE")
-        pairs.append((name.strip(), value.strip()))
+    pairs = tuple(header_pairs(headers))
     try:
-        return parse_target(destination, method, path, tuple(pairs))
+        return parse_target(destination, method, path, pairs)
     except MalformedTarget as error:
         raise click.UsageError(str(error)) from error
 
